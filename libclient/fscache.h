@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * libfscache: handles of expensive-to-open resources, from a service that keeps them open.
+ *
+ *     FscacheClient *client;
+ *     FscacheReply reply;
+ *
+ *     fscache_connect (NULL, 0, &client);
+ *     int fd = fscache_open (client, "/srv/data/a.bin", O_RDONLY, &reply);
+ *     if (fd < 0)
+ *       fprintf (stderr, "%s\n", reply.message);
+ *
+ * RESOURCES are named by a URI ("file:///srv/data/a.bin") or by a path. A name that starts with a
+ * scheme and a colon is a URI; anything else is a path, relative to the current directory of the
+ * calling process if it does not start with '/'. (A file called "a:b" is "./a:b".)
+ *
+ * DESCRIPTORS that a call returns belong to the caller, are O_CLOEXEC, and are closed with
+ * close(2).
+ *
+ * WITHOUT A SERVICE, or where the service cannot serve a path (the caller is in another mount
+ * namespace; the path leads into procfs; it is a FIFO ...), the library opens the file itself, in
+ * the calling process, with open(2); the reply says so (FSCACHE_SOURCE_LOCAL). FSCACHE_NO_FALLBACK
+ * turns that off.
+ *
+ * A SERVICE THAT IS STARTED AGAIN is found again: requests in flight are repeated on the new
+ * connection. Only an open that may not happen twice (O_CREAT with O_EXCL, or O_TRUNC) is not: it
+ * fails with ECONNRESET if its answer was lost.
+ *
+ * THREADS: all calls may be made on one client by several threads at once, except
+ * fscache_disconnect(). Replies are the caller's own.
+ *
+ * FORK: a child does not share its parent's connection: the first call in the child makes a
+ * connection of its own. Leases stay with the parent. If another thread may be inside the library
+ * while one forks, the child must not use the client at all, and connect anew.
+ *
+ * ERRORS: calls that return int return a negative errno on failure; where there is a reply, it
+ * holds the reason as a code, as an errno, and as a sentence.
+ *
+ * Everything here is there since 0.1 unless it says otherwise.
+ */
+#ifndef FSCACHE_H
+#define FSCACHE_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C"
+{
+#endif
+
+  /* A connection to the service. */
+  typedef struct FscacheClient FscacheClient;
+
+  /* Who shares the open file description behind a descriptor: its offset, its status flags
+   * (O_APPEND, O_NONBLOCK ...), and its flock() and OFD locks. */
+  typedef enum
+  {
+    /* Nobody: read() and lseek() behave as after open(). What cannot be reopened (sockets, most
+     * devices) is refused. */
+    FSCACHE_INDEPENDENT = 0,
+    /* Everybody who asked for it: use pread(), mmap(), fstat(), never read() or lseek(). The
+     * fastest. Directories are refused. */
+    FSCACHE_SHARED = 1,
+    /* This client only, until it gives the lease back or disconnects. */
+    FSCACHE_EXCLUSIVE = 2,
+  } FscacheSharing;
+
+  /* Where a handle came from. */
+  typedef enum
+  {
+    FSCACHE_SOURCE_NONE = 0,   /* there is none: the request failed */
+    FSCACHE_SOURCE_CACHE = 1,  /* the service had it open */
+    FSCACHE_SOURCE_OPENED = 2, /* the service opened it, and keeps it */
+    FSCACHE_SOURCE_PASSED = 3, /* the service opened it for this request, and does not keep it */
+    FSCACHE_SOURCE_LOCAL = 4,  /* libfscache opened it in this process */
+  } FscacheSource;
+
+  /* How the service knows that a handle it kept still is what open() would give. */
+  typedef enum
+  {
+    FSCACHE_COHERENCE_UNCACHED = 0, /* it is opened for each request */
+    FSCACHE_COHERENCE_CHECKED = 1,  /* checked for each request */
+    FSCACHE_COHERENCE_TTL = 2,      /* checked when the last check is older than a time-to-live */
+  } FscacheCoherence;
+
+  /* What a handle is, in the terms of stat(2). */
+  typedef enum
+  {
+    FSCACHE_KIND_UNKNOWN = 0,
+    FSCACHE_KIND_REGULAR = 1,
+    FSCACHE_KIND_DIRECTORY = 2,
+    FSCACHE_KIND_SYMLINK = 3,
+    FSCACHE_KIND_FIFO = 4,
+    FSCACHE_KIND_SOCKET = 5,
+    FSCACHE_KIND_CHARACTER = 6,
+    FSCACHE_KIND_BLOCK = 7,
+  } FscacheKind;
+
+  /* Why a request failed. */
+  typedef enum
+  {
+    FSCACHE_OK = 0,
+    FSCACHE_ERROR_SYSTEM = 1,          /* open() failed: see the errno */
+    FSCACHE_ERROR_BAD_URI = 3,         /* not a URI, or not one of its scheme */
+    FSCACHE_ERROR_BAD_REQUEST = 4,     /* flags or a sharing mode that do not go together */
+    FSCACHE_ERROR_UNKNOWN_SCHEME = 5,  /* no provider for it */
+    FSCACHE_ERROR_NOT_SERVED = 6,      /* the service cannot serve this path to this process */
+    FSCACHE_ERROR_NOT_REOPENABLE = 7,  /* it can only be had FSCACHE_EXCLUSIVE */
+    FSCACHE_ERROR_LIMIT = 8,           /* a limit of the service is reached; the message names it */
+    FSCACHE_ERROR_TIMED_OUT = 9,       /* a deadline has passed, the service's or the caller's */
+    FSCACHE_ERROR_OPENER_FAILED = 10,  /* the process that opens for the service failed */
+    FSCACHE_ERROR_CANCELLED = 11,      /* by fscache_cancel() or fscache_disconnect() */
+    FSCACHE_ERROR_NOT_CACHED = 12,     /* there is no such entry */
+    FSCACHE_ERROR_VERSION = 13,        /* library and service have no protocol version in common */
+    FSCACHE_ERROR_REFUSED = 14,        /* the service does not serve this user */
+    FSCACHE_ERROR_NO_SERVICE = 100,    /* it cannot be reached */
+    FSCACHE_ERROR_NO_DESCRIPTOR = 101, /* this process has no free descriptor; may be tried again */
+    FSCACHE_ERROR_PROTOCOL = 102,      /* the service's answer was malformed */
+    FSCACHE_ERROR_NO_MEMORY = 103,
+  } FscacheCode;
+
+/* Options of a request, and of a client (for all its requests). */
+#define FSCACHE_NO_FALLBACK (1u << 0) /* never open anything in this process */
+#define FSCACHE_REVALIDATE (1u << 1)  /* check at the source even within a time-to-live */
+
+  /* What to open. All zero but the URI is a request for reading, independent, as exact as can be.
+   */
+  typedef struct
+  {
+    const char *uri; /* or a path; borrowed during the call only */
+    int flags;       /* of open(2); O_CLOEXEC is always set */
+    mode_t mode;     /* of a file that O_CREAT makes; the caller's umask applies */
+    FscacheSharing sharing;
+    unsigned options; /* FSCACHE_NO_FALLBACK, FSCACHE_REVALIDATE */
+    /* An answer that was right this many milliseconds ago will do: the service need not check. 0
+     * asks for what holds now, or within the time-to-live of a file system that changes behind the
+     * kernel's back. */
+    uint32_t max_age_ms;
+    uint32_t timeout_ms;  /* give up after this time; 0 leaves it to the service's deadline */
+    uint64_t reserved[4]; /* 0 */
+  } FscacheRequest;
+
+#define FSCACHE_MESSAGE_SIZE 512
+
+  /* What became of a request. */
+  typedef struct
+  {
+    int fd;    /* owned by whoever holds the reply; -1 if it failed */
+    int error; /* 0 or an errno, positive */
+    FscacheCode code;
+    FscacheSharing sharing; /* which one was given */
+    FscacheSource source;
+    FscacheCoherence coherence;
+    FscacheKind kind;
+    uint32_t age_ms; /* since the handle was last known to be that of the source */
+    uint64_t lease;  /* of an exclusive handle that must be given back; else 0 */
+    uint64_t reserved[4];
+    char message[FSCACHE_MESSAGE_SIZE]; /* a sentence that names the object; "" if it succeeded */
+  } FscacheReply;
+
+  /* Connection */
+
+  /* Makes a client and connects it to the service at `socket`, or if that is NULL at
+   * $FSCACHE_SOCKET, $XDG_RUNTIME_DIR/fscache/socket, or /run/fscache/socket: the first that is set
+   * or exists. `options` apply to all requests of the client.
+   *
+   * Returns 0; or a negative errno if the service cannot be reached. In that case too *client is
+   * made, and works: it opens files itself until there is a service. Only -ENOMEM and -EINVAL
+   * (unknown option, or a path that is too long for a socket) leave NULL in *client. */
+  int fscache_connect (const char *socket, unsigned options, FscacheClient **client);
+
+  /* Closes the connection and frees the client. Requests still in flight end with
+   * FSCACHE_ERROR_CANCELLED; their callbacks are called from here. Descriptors that were given stay
+   * open; leases end. NULL is allowed. No other thread may be using the client. */
+  void fscache_disconnect (FscacheClient *client);
+
+  /* Opening */
+
+  /* Opens one resource, FSCACHE_INDEPENDENT. `reply` may be NULL. Returns the descriptor (which is
+   * also in the reply: it is one and the same), or a negative errno. */
+  int fscache_open (FscacheClient *client, const char *uri, int flags, FscacheReply *reply);
+
+  /* The same with all that a request can say. */
+  int fscache_open_with (FscacheClient *client, const FscacheRequest *request, FscacheReply *reply);
+
+  /* Opens many, in as few messages as possible; a slow one does not hold up the others. Fills
+   * replies[0..n-1], one for each request. Returns the number of requests that failed, or a
+   * negative errno if none could be made at all (in which case the replies say so too). */
+  int fscache_open_many (FscacheClient *client, const FscacheRequest *requests,
+                         FscacheReply *replies, size_t n);
+
+  /* Opens a file for reading as a FILE with an offset of its own over pread() on a shared handle:
+   * on a network file system this saves the second open that an independent descriptor needs.
+   * `reply` may be NULL; its fd is -1 on success, because the FILE owns the descriptor. fclose()
+   * closes it. The FILE does not depend on the client. Returns NULL with errno set on failure. */
+  FILE *fscache_fopen (FscacheClient *client, const char *uri, FscacheReply *reply);
+
+  /* Gives an exclusive handle back, for the next one who asks: closes reply->fd, ends reply->lease,
+   * and sets them to -1 and 0. Does not wait. Nothing happens to replies that have no lease, except
+   * that their fd is closed. */
+  void fscache_give_back (FscacheClient *client, FscacheReply *reply);
+
+/* Closes reply->fd, if any, and gives back its lease: for replies that are not wanted. The same as
+ * fscache_give_back(); both names exist so that code says what it means. */
+#define fscache_reply_clear(client, reply) fscache_give_back ((client), (reply))
+
+  /* Event loops. A synchronous call is fscache_submit() and a wait; these are the parts. */
+
+  /* Called once for each request of a submission. The reply is borrowed, but its descriptor is the
+   * callee's: who does not want it closes it. Called from fscache_dispatch(), from any waiting
+   * synchronous call on the same client, or from fscache_disconnect(), never with a lock held: it
+   * may call the library, except for fscache_disconnect(). */
+  typedef void (*FscacheCallback) (FscacheClient *client, size_t index, const FscacheReply *reply,
+                                   void *data);
+
+  /* Sends requests without waiting. Returns 0 and, if `id` is not NULL, a number for
+   * fscache_cancel(); or a negative errno, and then the callback is not called. The callback is
+   * never called from here. What has to be opened locally is opened by fscache_dispatch(), and that
+   * may block as open(2) does. */
+  int fscache_submit (FscacheClient *client, const FscacheRequest *requests, size_t n,
+                      FscacheCallback callback, void *data, uint64_t *id);
+
+  /* The requests of a submission that have not been answered end with FSCACHE_ERROR_CANCELLED, in a
+   * later fscache_dispatch(). Unknown and finished ids are ignored. */
+  void fscache_cancel (FscacheClient *client, uint64_t id);
+
+  /* A descriptor that polls readable (POLLIN) when fscache_dispatch() has something to do. It stays
+   * the same for the life of the client, also across reconnections, and belongs to the client.
+   * Negative errno if there is no memory or descriptor for it. */
+  int fscache_get_poll_fd (FscacheClient *client);
+
+  /* Sends and receives what can be without waiting, and calls the callbacks that are due. Returns
+   * how many were called, or a negative errno. */
+  int fscache_dispatch (FscacheClient *client);
+
+  /* The cache */
+
+  /* One entry of the cache; borrowed during the callback. May grow at its end in later versions. */
+  typedef struct
+  {
+    const char *uri; /* canonical */
+    FscacheKind kind;
+    FscacheCoherence coherence;
+    FscacheSharing sharing; /* exclusive handles are entries of their own; else FSCACHE_SHARED */
+    int flags;              /* O_PATH, O_DIRECTORY, O_NOFOLLOW: those are entries of their own */
+    bool is_pinned;         /* not evicted, and not dropped for being idle */
+    bool is_held;           /* the handle is kept by an opener, not by the service itself */
+    bool is_lent;           /* exclusive, and with a client now */
+    uint32_t mount_id;      /* as in /proc/self/mountinfo */
+    uint32_t ttl_ms;        /* with FSCACHE_COHERENCE_TTL */
+    uint32_t cost_us;       /* what opening it took */
+    uint32_t checked_ms;    /* time since it was last known to be that of the source */
+    uint64_t hits;
+    uint64_t age_ms;  /* since it was opened */
+    uint64_t idle_ms; /* since it was last given to anyone */
+  } FscacheEntry;
+
+  typedef void (*FscacheEntryFunc) (const FscacheEntry *entry, void *data);
+
+  /* In each of the following `reply` may be NULL; it gets the reason of a failure (its fd is -1).
+   * All wait for the service and fail without one. */
+
+  /* Calls `func` for each entry of this URI (one for each kind of open). Returns their number;
+   * -ENOENT (FSCACHE_ERROR_NOT_CACHED) if there is none. */
+  int fscache_info (FscacheClient *client, const char *uri, FscacheEntryFunc func, void *data,
+                    FscacheReply *reply);
+
+  /* Calls `func` for all entries whose canonical URI matches the glob `pattern` ('*' and '?' also
+   * match
+   * '/'); NULL for all. Entries that come and go meanwhile may be missing. Returns their number or
+   * a negative errno. */
+  ssize_t fscache_list (FscacheClient *client, const char *pattern, FscacheEntryFunc func,
+                        void *data, FscacheReply *reply);
+
+  /* Makes the service forget the entries of this URI, pinned or not. Handles that were given stay
+   * open. Returns their number (0 if it was not cached) or a negative errno. */
+  ssize_t fscache_drop (FscacheClient *client, const char *uri, FscacheReply *reply);
+
+  /* The same for all entries whose canonical URI matches the pattern. */
+  ssize_t fscache_drop_matching (FscacheClient *client, const char *pattern, FscacheReply *reply);
+
+  /* Opens the resource if it is not cached, and keeps it whatever happens, until it is unpinned or
+   * dropped or the resource is gone. Returns 0 or a negative errno. */
+  int fscache_pin (FscacheClient *client, const char *uri, FscacheReply *reply);
+
+  /* Ends that. Returns 0, or -ENOENT if it is not cached. */
+  int fscache_unpin (FscacheClient *client, const char *uri, FscacheReply *reply);
+
+  typedef void (*FscacheCounterFunc) (const char *name, uint64_t value, void *data);
+
+  /* Calls `func` for each counter of the service: handles, bytes, clients, hits, misses, opens,
+   * open_errors, coalesced, evictions, invalidations and more. Returns 0 or a negative errno. */
+  int fscache_status (FscacheClient *client, FscacheCounterFunc func, void *data,
+                      FscacheReply *reply);
+
+  /* Asks the service for a sign of life. Returns 0 or a negative errno. */
+  int fscache_ping (FscacheClient *client, FscacheReply *reply);
+
+  /* Names */
+
+  /* The canonical URI of a path or URI, in memory from malloc(3); NULL with errno set (EINVAL: not
+   * a URI, ENOMEM, or what getcwd(3) says). Paths get "file://", '%' escapes for bytes that a URI
+   * may not hold, and lose '.' and empty components, not '..' and symlinks: only the kernel can
+   * resolve those. */
+  char *fscache_uri (const char *uri_or_path);
+
+  /* A name for a code, a source, a sharing mode, a coherence, a kind: "shared". Never NULL. */
+  const char *fscache_code_name (FscacheCode code);
+  const char *fscache_source_name (FscacheSource source);
+  const char *fscache_sharing_name (FscacheSharing sharing);
+  const char *fscache_coherence_name (FscacheCoherence coherence);
+  const char *fscache_kind_name (FscacheKind kind);
+
+  /* The name and version that the service has told, "fscached 0.1.0", copied into `buffer`; "" when
+   * there is no connection. Returns its length. */
+  size_t fscache_service_name (FscacheClient *client, char *buffer, size_t size);
+
+  /* The version of the library, "0.1.0". */
+  const char *fscache_version (void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

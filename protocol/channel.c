@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Descriptors over a socket; see channel.h. This is what goes wrong elsewhere, and how it is done
+ * here:
+ *
+ *  - The control buffer is a union with a cmsghdr, so it is aligned; its size is CMSG_SPACE of what
+ *    may come.
+ *  - CMSG_SPACE pads: room for one descriptor may admit two. So the count is checked against what
+ * the caller allows, not against what fitted.
+ *  - CMSG_DATA need not be aligned for int on every system: descriptors are copied with memcpy().
+ *  - A packet may hold several control messages, and of other types: all are walked, every
+ * descriptor found is taken into account, and what is not SCM_RIGHTS is refused.
+ *  - MSG_CTRUNC has two causes: the peer sent more than there was room for, or this process ran out
+ *    of descriptors while the kernel installed them. In either case some may have been installed:
+ * they are closed.
+ *  - MSG_CMSG_CLOEXEC, so that no other thread's fork() and exec() inherits one by accident.
+ */
+#include "protocol/channel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+typedef union
+{
+  struct cmsghdr align;
+  char bytes[CMSG_SPACE (FSC_FDS_MAX * sizeof (int))];
+} Control;
+
+int
+fsc_fds_steal (FscFds *fds, unsigned index)
+{
+  int fd = fds->fds[index];
+
+  fds->fds[index] = -1;
+  return fd;
+}
+
+void
+fsc_fds_clear (FscFds *fds)
+{
+  for (unsigned i = 0; i < fds->n; i++)
+    if (fds->fds[i] >= 0)
+      close (fds->fds[i]);
+  fds->n = 0;
+}
+
+int
+fsc_channel_send (int socket, const void *packet, size_t length, const int *fds, unsigned n_fds,
+                  int flags)
+{
+  Control control;
+  struct iovec iov = { .iov_base = (void *)packet, .iov_len = length };
+  struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+  ssize_t sent;
+
+  if (n_fds > 0)
+    {
+      struct cmsghdr *header;
+
+      message.msg_control = control.bytes;
+      message.msg_controllen = CMSG_SPACE (n_fds * sizeof (int));
+      memset (control.bytes, 0, message.msg_controllen);
+      header = CMSG_FIRSTHDR (&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN (n_fds * sizeof (int));
+      memcpy (CMSG_DATA (header), fds, n_fds * sizeof (int));
+    }
+
+  do
+    sent = sendmsg (socket, &message, flags | MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+
+  return sent < 0 ? -errno : 0;
+}
+
+/* Collects the descriptors of all control messages. Returns whether every control message was
+ * SCM_RIGHTS and all descriptors fitted; those that did not are closed. */
+static bool
+collect (struct msghdr *message, FscFds *fds, unsigned max_fds)
+{
+  bool valid = true;
+
+  for (struct cmsghdr *header = CMSG_FIRSTHDR (message); header != NULL;
+       header = CMSG_NXTHDR (message, header))
+    {
+      unsigned n;
+
+      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        {
+          valid = false;
+          continue;
+        }
+      n = (header->cmsg_len - CMSG_LEN (0)) / sizeof (int);
+      for (unsigned i = 0; i < n; i++)
+        {
+          int fd;
+
+          memcpy (&fd, CMSG_DATA (header) + i * sizeof (int), sizeof fd);
+          if (fds->n < max_fds)
+            fds->fds[fds->n++] = fd;
+          else
+            {
+              close (fd);
+              valid = false;
+            }
+        }
+    }
+  return valid;
+}
+
+ssize_t
+fsc_channel_receive (int socket, void *buffer, size_t size, FscFds *fds, unsigned max_fds,
+                     bool *lost, int flags)
+{
+  Control control;
+  struct iovec iov = { .iov_base = buffer, .iov_len = size };
+  struct msghdr message;
+  ssize_t length;
+  bool valid = true, cut;
+
+  if (fds != NULL)
+    fds->n = 0;
+  if (lost != NULL)
+    *lost = false;
+
+  do
+    {
+      message = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+      if (max_fds > 0)
+        {
+          message.msg_control = control.bytes;
+          message.msg_controllen = CMSG_SPACE (max_fds * sizeof (int));
+        }
+      length = recvmsg (socket, &message, flags | MSG_CMSG_CLOEXEC);
+    }
+  while (length < 0 && errno == EINTR);
+
+  if (length < 0)
+    return -errno;
+
+  if (max_fds > 0)
+    valid = collect (&message, fds, max_fds);
+  cut = message.msg_flags & MSG_CTRUNC;
+
+  /* With room for fds->n more descriptors than came, the peer cannot have sent too many: this
+   * process has none free. (The kernel installs them one by one until one fails.) */
+  if (cut && valid && fds != NULL && fds->n < max_fds && (message.msg_flags & MSG_TRUNC) == 0
+      && length > 0)
+    {
+      fsc_fds_clear (fds);
+      if (lost == NULL)
+        return -EMFILE;
+      *lost = true;
+      return length;
+    }
+
+  if (length == 0 || !valid || cut || (message.msg_flags & MSG_TRUNC) != 0)
+    {
+      if (fds != NULL)
+        fsc_fds_clear (fds);
+      return length == 0 && !(message.msg_flags & MSG_TRUNC) ? -ECONNRESET : -EPROTO;
+    }
+  return length;
+}

@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Bytes <-> messages; see codec.h. Packets are read and written by memcpy() into and from the
+ * layouts of protocol.h, never by casting: a packet may lie at any address.
+ */
+#include "protocol/codec.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#define PADDED(length) (((size_t)(length) + 3) & ~(size_t)3)
+
+static const struct
+{
+  const char *name;
+  uint8_t min_fds, max_fds;
+} messages[FSC_OP_LAST + 1] = {
+  [FSC_OP_HELLO] = { "HELLO", 0, 1 },         [FSC_OP_WELCOME] = { "WELCOME", 0, 0 },
+  [FSC_OP_ERROR] = { "ERROR", 0, 0 },         [FSC_OP_DONE] = { "DONE", 0, 0 },
+  [FSC_OP_OPEN] = { "OPEN", 0, 0 },           [FSC_OP_OPENED] = { "OPENED", 0, FSC_FDS_MAX },
+  [FSC_OP_GIVE_BACK] = { "GIVE_BACK", 0, 0 }, [FSC_OP_CANCEL] = { "CANCEL", 0, 0 },
+  [FSC_OP_DROP] = { "DROP", 0, 0 },           [FSC_OP_PIN] = { "PIN", 0, 0 },
+  [FSC_OP_INFO] = { "INFO", 0, 0 },           [FSC_OP_LIST] = { "LIST", 0, 0 },
+  [FSC_OP_ENTRIES] = { "ENTRIES", 0, 0 },     [FSC_OP_STATUS] = { "STATUS", 0, 0 },
+  [FSC_OP_COUNTERS] = { "COUNTERS", 0, 0 },   [FSC_OP_PING] = { "PING", 0, 0 },
+  [FSC_OP_HAND] = { "HAND", 1, 1 },
+};
+
+bool
+fsc_codec_get_fd_range (unsigned opcode, unsigned *min_fds, unsigned *max_fds)
+{
+  if (opcode > FSC_OP_LAST || messages[opcode].name == NULL)
+    return false;
+  *min_fds = messages[opcode].min_fds;
+  *max_fds = messages[opcode].max_fds;
+  return true;
+}
+
+const char *
+fsc_codec_opcode_name (unsigned opcode)
+{
+  return opcode <= FSC_OP_LAST && messages[opcode].name != NULL ? messages[opcode].name : "unknown";
+}
+
+/* Writing */
+
+void
+fsc_writer_begin (FscWriter *writer, void *buffer, size_t size)
+{
+  writer->data = buffer;
+  writer->size = size < FSC_PACKET_MAX ? size : FSC_PACKET_MAX;
+  writer->position = sizeof (FscWireHeader);
+  writer->failed = writer->size < sizeof (FscWireHeader);
+}
+
+static void
+put (FscWriter *writer, const void *bytes, size_t length)
+{
+  if (writer->failed || length > writer->size - writer->position)
+    {
+      writer->failed = true;
+      return;
+    }
+  if (length > 0)
+    memcpy (writer->data + writer->position, bytes, length);
+  writer->position += length;
+}
+
+static void
+put_padded (FscWriter *writer, FscBytes first, FscBytes second)
+{
+  static const uint8_t zeros[4] = { 0 };
+  size_t length = first.length + second.length;
+
+  put (writer, first.data, first.length);
+  put (writer, second.data, second.length);
+  put (writer, zeros, PADDED (length) - length);
+}
+
+int
+fsc_writer_finish (FscWriter *writer, FscOpcode opcode, uint32_t serial, unsigned n_fds)
+{
+  FscWireHeader wire = { 0 };
+
+  if (writer->failed)
+    return -EMSGSIZE;
+  wire.opcode = htole16 (opcode);
+  wire.serial = htole32 (serial);
+  wire.length = htole32 ((uint32_t)(writer->position - sizeof wire));
+  wire.n_fds = htole16 ((uint16_t)n_fds);
+  memcpy (writer->data, &wire, sizeof wire);
+  return (int)writer->position;
+}
+
+void
+fsc_codec_set_serial (void *packet, uint32_t serial)
+{
+  serial = htole32 (serial);
+  memcpy ((uint8_t *)packet + offsetof (FscWireHeader, serial), &serial, sizeof serial);
+}
+
+void
+fsc_codec_put_hello (FscWriter *writer, const FscHello *hello)
+{
+  FscWireHello wire = { 0 };
+
+  wire.magic = htole32 (hello->magic);
+  wire.lowest = htole16 ((uint16_t)hello->lowest);
+  wire.highest = htole16 ((uint16_t)hello->highest);
+  wire.features = htole32 (hello->features);
+  wire.name_length = htole16 ((uint16_t)hello->name.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, hello->name, (FscBytes){ 0 });
+}
+
+void
+fsc_codec_put_welcome (FscWriter *writer, const FscWelcome *welcome)
+{
+  FscWireWelcome wire = { 0 };
+
+  wire.version = htole16 ((uint16_t)welcome->version);
+  wire.features = htole32 (welcome->features);
+  wire.serves = htole32 (welcome->serves);
+  wire.packet_max = htole32 (welcome->packet_max);
+  wire.items_max = htole16 ((uint16_t)welcome->items_max);
+  wire.name_length = htole16 ((uint16_t)welcome->name.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, welcome->name, (FscBytes){ 0 });
+}
+
+void
+fsc_codec_put_error (FscWriter *writer, const FscError *error)
+{
+  FscWireError wire = { 0 };
+
+  wire.code = htole16 (error->code);
+  wire.text_length = htole16 ((uint16_t)error->text.length);
+  wire.error = htole32 ((uint32_t)error->error);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, error->text, (FscBytes){ 0 });
+}
+
+void
+fsc_codec_put_done (FscWriter *writer, uint64_t count)
+{
+  FscWireDone wire = { .count = htole64 (count) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_open (FscWriter *writer, uint32_t n_items)
+{
+  FscWireOpen wire = { .n_items = htole32 (n_items) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_item (FscWriter *writer, const FscItem *item)
+{
+  FscWireItem wire = { 0 };
+
+  wire.flags = htole32 (item->flags);
+  wire.mode = htole32 (item->mode);
+  wire.umask = htole32 (item->umask);
+  wire.options = htole32 (item->options);
+  wire.max_age_ms = htole32 (item->max_age_ms);
+  wire.uri_length = htole16 ((uint16_t)item->uri.length);
+  wire.sharing = (uint8_t)item->sharing;
+  wire.validator_length = (uint8_t)item->validator.length;
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, item->uri, item->validator);
+}
+
+void
+fsc_codec_put_opened (FscWriter *writer, uint32_t n_results)
+{
+  FscWireOpened wire = { .n_results = htole32 (n_results) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_result (FscWriter *writer, const FscResult *result)
+{
+  FscWireResult wire = { 0 };
+
+  wire.index = htole16 ((uint16_t)result->index);
+  wire.code = htole16 (result->code);
+  wire.error = htole32 ((uint32_t)result->error);
+  wire.id = htole64 (result->id);
+  wire.age_ms = htole32 (result->age_ms);
+  wire.mount_id = htole32 (result->mount_id);
+  wire.has_fd = result->has_fd;
+  wire.sharing = (uint8_t)result->sharing;
+  wire.source = (uint8_t)result->source;
+  wire.coherence = (uint8_t)result->coherence;
+  wire.kind = (uint8_t)result->kind;
+  wire.validator_length = (uint8_t)result->validator.length;
+  wire.text_length = htole16 ((uint16_t)result->text.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, result->text, result->validator);
+}
+
+static void
+put_ids (FscWriter *writer, const uint64_t *ids, unsigned n_ids)
+{
+  for (unsigned i = 0; i < n_ids; i++)
+    {
+      uint64_t id = htole64 (ids[i]);
+
+      put (writer, &id, sizeof id);
+    }
+}
+
+void
+fsc_codec_put_give_back (FscWriter *writer, const uint64_t *ids, uint32_t n_ids)
+{
+  FscWireGiveBack wire = { .n_ids = htole32 (n_ids) };
+
+  put (writer, &wire, sizeof wire);
+  put_ids (writer, ids, n_ids);
+}
+
+void
+fsc_codec_put_cancel (FscWriter *writer, uint32_t serial)
+{
+  FscWireCancel wire = { .serial = htole32 (serial) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_target (FscWriter *writer, const FscTarget *target)
+{
+  FscWireTarget wire = { 0 };
+
+  wire.match = target->is_pattern ? FSC_MATCH_PATTERN : FSC_MATCH_URI;
+  wire.pinned = target->pinned;
+  wire.uri_length = htole16 ((uint16_t)target->uri.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, target->uri, (FscBytes){ 0 });
+}
+
+void
+fsc_codec_put_list (FscWriter *writer, const FscList *list)
+{
+  FscWireList wire = { 0 };
+
+  wire.cursor = htole64 (list->cursor);
+  wire.match = list->is_pattern ? FSC_MATCH_PATTERN : FSC_MATCH_URI;
+  wire.uri_length = htole16 ((uint16_t)list->uri.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, list->uri, (FscBytes){ 0 });
+}
+
+void
+fsc_codec_put_entries (FscWriter *writer, uint64_t next, uint32_t n_entries)
+{
+  FscWireEntries wire = { .next = htole64 (next), .n_entries = htole32 (n_entries) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_entry (FscWriter *writer, const FscEntryInfo *entry)
+{
+  FscWireEntry wire = { 0 };
+
+  wire.hits = htole64 (entry->hits);
+  wire.age_ms = htole64 (entry->age_ms);
+  wire.idle_ms = htole64 (entry->idle_ms);
+  wire.checked_ms = htole32 (entry->checked_ms);
+  wire.ttl_ms = htole32 (entry->ttl_ms);
+  wire.cost_us = htole32 (entry->cost_us);
+  wire.flags = htole32 (entry->flags);
+  wire.state = htole32 (entry->state);
+  wire.mount_id = htole32 (entry->mount_id);
+  wire.kind = (uint8_t)entry->kind;
+  wire.coherence = (uint8_t)entry->coherence;
+  wire.sharing = (uint8_t)entry->sharing;
+  wire.uri_length = htole16 ((uint16_t)entry->uri.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, entry->uri, (FscBytes){ 0 });
+}
+
+void
+fsc_codec_put_counters (FscWriter *writer, uint32_t n_counters)
+{
+  FscWireCounters wire = { .n_counters = htole32 (n_counters) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_counter (FscWriter *writer, const FscCounter *counter)
+{
+  FscWireCounter wire = { 0 };
+
+  wire.value = htole64 (counter->value);
+  wire.name_length = htole16 ((uint16_t)counter->name.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, counter->name, (FscBytes){ 0 });
+}
+
+void
+fsc_codec_put_hand (FscWriter *writer, bool forget, const uint64_t *ids, unsigned n_ids,
+                    FscBytes packet)
+{
+  FscWireHand wire = { 0 };
+
+  wire.flags = htole32 (forget ? FSC_HAND_FORGET : 0);
+  wire.n_ids = htole16 ((uint16_t)n_ids);
+  wire.packet_length = htole32 ((uint32_t)packet.length);
+  put (writer, &wire, sizeof wire);
+  put_ids (writer, ids, n_ids);
+  put_padded (writer, packet, (FscBytes){ 0 });
+}
+
+size_t
+fsc_codec_item_size (const FscItem *item)
+{
+  return sizeof (FscWireItem) + PADDED (item->uri.length + item->validator.length);
+}
+
+size_t
+fsc_codec_result_size (const FscResult *result)
+{
+  return sizeof (FscWireResult) + PADDED (result->text.length + result->validator.length);
+}
+
+size_t
+fsc_codec_entry_size (const FscEntryInfo *entry)
+{
+  return sizeof (FscWireEntry) + PADDED (entry->uri.length);
+}
+
+/* Reading */
+
+static bool
+fail (FscReader *reader)
+{
+  reader->failed = true;
+  return false;
+}
+
+static bool
+require (FscReader *reader, bool condition)
+{
+  return condition ? !reader->failed : fail (reader);
+}
+
+static const uint8_t *
+take (FscReader *reader, size_t length)
+{
+  const uint8_t *bytes = reader->data + reader->position;
+
+  if (reader->failed || length > reader->length - reader->position)
+    {
+      reader->failed = true;
+      return NULL;
+    }
+  reader->position += length;
+  return bytes;
+}
+
+static bool
+get (FscReader *reader, void *wire, size_t length)
+{
+  const uint8_t *bytes = take (reader, length);
+
+  if (bytes == NULL)
+    return false;
+  memcpy (wire, bytes, length);
+  return true;
+}
+
+/* Takes a string of at most `max` bytes, and, unless a second one follows, its padding. */
+static bool
+get_bytes (FscReader *reader, FscBytes *bytes, size_t length, size_t max)
+{
+  if (!require (reader, length <= max))
+    return false;
+  bytes->data = (const char *)take (reader, length);
+  bytes->length = length;
+  return bytes->data != NULL;
+}
+
+static bool
+get_padding (FscReader *reader, size_t length)
+{
+  const uint8_t *bytes = take (reader, PADDED (length) - length);
+
+  if (bytes == NULL)
+    return false;
+  for (size_t i = 0; i < PADDED (length) - length; i++)
+    if (bytes[i] != 0)
+      return fail (reader);
+  return true;
+}
+
+static bool
+get_padded (FscReader *reader, FscBytes *bytes, size_t length, size_t max)
+{
+  return get_bytes (reader, bytes, length, max) && get_padding (reader, length);
+}
+
+int
+fsc_reader_begin (FscReader *reader, FscHeader *header, const void *packet, size_t length,
+                  unsigned n_fds)
+{
+  FscWireHeader wire;
+  unsigned min_fds, max_fds;
+
+  *reader = (FscReader){ .data = packet, .length = length };
+  if (length > FSC_PACKET_MAX || !get (reader, &wire, sizeof wire))
+    return -EPROTO;
+
+  header->opcode = le16toh (wire.opcode);
+  header->serial = le32toh (wire.serial);
+  header->length = le32toh (wire.length);
+  header->n_fds = le16toh (wire.n_fds);
+  if (header->length != length - sizeof wire || (n_fds != FSC_FDS_LOST && header->n_fds != n_fds)
+      || wire.flags != 0 || wire.zero != 0
+      || !fsc_codec_get_fd_range (header->opcode, &min_fds, &max_fds) || header->n_fds < min_fds
+      || header->n_fds > max_fds)
+    return -EPROTO;
+  return 0;
+}
+
+int
+fsc_reader_finish (const FscReader *reader)
+{
+  return reader->failed || reader->position != reader->length ? -EPROTO : 0;
+}
+
+bool
+fsc_codec_get_hello (FscReader *reader, FscHello *hello)
+{
+  FscWireHello wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  hello->magic = le32toh (wire.magic);
+  hello->lowest = le16toh (wire.lowest);
+  hello->highest = le16toh (wire.highest);
+  hello->features = le32toh (wire.features);
+  return require (reader, hello->magic == FSC_PROTOCOL_MAGIC && wire.zero == 0)
+         && get_padded (reader, &hello->name, le16toh (wire.name_length), FSC_NAME_MAX);
+}
+
+bool
+fsc_codec_get_welcome (FscReader *reader, FscWelcome *welcome)
+{
+  FscWireWelcome wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  welcome->version = le16toh (wire.version);
+  welcome->features = le32toh (wire.features);
+  welcome->serves = le32toh (wire.serves);
+  welcome->packet_max = le32toh (wire.packet_max);
+  welcome->items_max = le16toh (wire.items_max);
+  return require (reader, wire.zero == 0)
+         && get_padded (reader, &welcome->name, le16toh (wire.name_length), FSC_NAME_MAX);
+}
+
+bool
+fsc_codec_get_error (FscReader *reader, FscError *error)
+{
+  FscWireError wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  error->code = le16toh (wire.code);
+  error->error = (int)le32toh (wire.error);
+  return require (reader, error->code <= FSC_CODE_LAST && error->error >= 0)
+         && get_padded (reader, &error->text, le16toh (wire.text_length), FSC_TEXT_MAX);
+}
+
+bool
+fsc_codec_get_done (FscReader *reader, uint64_t *count)
+{
+  FscWireDone wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *count = le64toh (wire.count);
+  return true;
+}
+
+bool
+fsc_codec_get_open (FscReader *reader, uint32_t *n_items)
+{
+  FscWireOpen wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *n_items = le32toh (wire.n_items);
+  return require (reader, *n_items > 0 && *n_items <= FSC_ITEMS_MAX);
+}
+
+bool
+fsc_codec_get_item (FscReader *reader, FscItem *item)
+{
+  FscWireItem wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  item->flags = le32toh (wire.flags);
+  item->mode = le32toh (wire.mode);
+  item->umask = le32toh (wire.umask);
+  item->options = le32toh (wire.options);
+  item->max_age_ms = le32toh (wire.max_age_ms);
+  item->sharing = wire.sharing;
+  return require (reader, wire.sharing <= FSC_SHARING_LAST
+                              && (item->options & ~(uint32_t)FSC_OPTIONS_ALL) == 0)
+         && get_bytes (reader, &item->uri, le16toh (wire.uri_length), FSC_URI_MAX)
+         && get_bytes (reader, &item->validator, wire.validator_length, FSC_VALIDATOR_MAX)
+         && get_padding (reader, item->uri.length + item->validator.length);
+}
+
+bool
+fsc_codec_get_opened (FscReader *reader, uint32_t *n_results)
+{
+  FscWireOpened wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *n_results = le32toh (wire.n_results);
+  return require (reader, *n_results > 0 && *n_results <= FSC_ITEMS_MAX);
+}
+
+bool
+fsc_codec_get_result (FscReader *reader, FscResult *result)
+{
+  FscWireResult wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  result->index = le16toh (wire.index);
+  result->code = le16toh (wire.code);
+  result->error = (int)le32toh (wire.error);
+  result->id = le64toh (wire.id);
+  result->age_ms = le32toh (wire.age_ms);
+  result->mount_id = le32toh (wire.mount_id);
+  result->has_fd = wire.has_fd == 1;
+  result->sharing = wire.sharing;
+  result->source = wire.source;
+  result->coherence = wire.coherence;
+  result->kind = wire.kind;
+  return require (reader, result->index < FSC_ITEMS_MAX && result->code <= FSC_CODE_LAST
+                              && result->error >= 0 && wire.has_fd <= 1
+                              && wire.sharing <= FSC_SHARING_LAST && wire.source <= FSC_SOURCE_LAST
+                              && wire.coherence <= FSC_COHERENCE_LAST && wire.kind <= FSC_KIND_LAST)
+         && get_bytes (reader, &result->text, le16toh (wire.text_length), FSC_TEXT_MAX)
+         && get_bytes (reader, &result->validator, wire.validator_length, FSC_VALIDATOR_MAX)
+         && get_padding (reader, result->text.length + result->validator.length);
+}
+
+bool
+fsc_codec_get_give_back (FscReader *reader, uint32_t *n_ids)
+{
+  FscWireGiveBack wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *n_ids = le32toh (wire.n_ids);
+  return require (reader, wire.zero == 0 && *n_ids > 0 && *n_ids <= FSC_PACKET_MAX / 8);
+}
+
+bool
+fsc_codec_get_id (FscReader *reader, uint64_t *id)
+{
+  if (!get (reader, id, sizeof *id))
+    return false;
+  *id = le64toh (*id);
+  return true;
+}
+
+bool
+fsc_codec_get_cancel (FscReader *reader, uint32_t *serial)
+{
+  FscWireCancel wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *serial = le32toh (wire.serial);
+  return true;
+}
+
+bool
+fsc_codec_get_target (FscReader *reader, FscTarget *target)
+{
+  FscWireTarget wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  target->is_pattern = wire.match == FSC_MATCH_PATTERN;
+  target->pinned = wire.pinned == 1;
+  return require (reader, wire.match <= FSC_MATCH_PATTERN && wire.pinned <= 1)
+         && get_padded (reader, &target->uri, le16toh (wire.uri_length), FSC_URI_MAX);
+}
+
+bool
+fsc_codec_get_list (FscReader *reader, FscList *list)
+{
+  FscWireList wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  list->cursor = le64toh (wire.cursor);
+  list->is_pattern = wire.match == FSC_MATCH_PATTERN;
+  return require (reader, wire.match <= FSC_MATCH_PATTERN && wire.zero == 0)
+         && get_padded (reader, &list->uri, le16toh (wire.uri_length), FSC_URI_MAX);
+}
+
+bool
+fsc_codec_get_entries (FscReader *reader, uint64_t *next, uint32_t *n_entries)
+{
+  FscWireEntries wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *next = le64toh (wire.next);
+  *n_entries = le32toh (wire.n_entries);
+  return require (reader, wire.zero == 0);
+}
+
+bool
+fsc_codec_get_entry (FscReader *reader, FscEntryInfo *entry)
+{
+  FscWireEntry wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  entry->hits = le64toh (wire.hits);
+  entry->age_ms = le64toh (wire.age_ms);
+  entry->idle_ms = le64toh (wire.idle_ms);
+  entry->checked_ms = le32toh (wire.checked_ms);
+  entry->ttl_ms = le32toh (wire.ttl_ms);
+  entry->cost_us = le32toh (wire.cost_us);
+  entry->flags = le32toh (wire.flags);
+  entry->state = le32toh (wire.state);
+  entry->mount_id = le32toh (wire.mount_id);
+  entry->kind = wire.kind;
+  entry->coherence = wire.coherence;
+  entry->sharing = wire.sharing;
+  return require (reader, wire.kind <= FSC_KIND_LAST && wire.coherence <= FSC_COHERENCE_LAST
+                              && wire.sharing <= FSC_SHARING_LAST && wire.zero == 0
+                              && wire.zero2 == 0)
+         && get_padded (reader, &entry->uri, le16toh (wire.uri_length), FSC_URI_MAX);
+}
+
+bool
+fsc_codec_get_counters (FscReader *reader, uint32_t *n_counters)
+{
+  FscWireCounters wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *n_counters = le32toh (wire.n_counters);
+  return require (reader, wire.zero == 0);
+}
+
+bool
+fsc_codec_get_counter (FscReader *reader, FscCounter *counter)
+{
+  FscWireCounter wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  counter->value = le64toh (wire.value);
+  return require (reader, wire.zero == 0 && wire.zero2 == 0)
+         && get_padded (reader, &counter->name, le16toh (wire.name_length), FSC_NAME_MAX);
+}
+
+bool
+fsc_codec_get_hand (FscReader *reader, bool *forget, unsigned *n_ids, uint32_t *packet_length)
+{
+  FscWireHand wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *forget = le32toh (wire.flags) == FSC_HAND_FORGET;
+  *n_ids = le16toh (wire.n_ids);
+  *packet_length = le32toh (wire.packet_length);
+  return require (reader, le32toh (wire.flags) <= FSC_HAND_FORGET && wire.zero == 0
+                              && wire.zero2 == 0 && *n_ids > 0 && *n_ids <= FSC_FDS_MAX);
+}
+
+bool
+fsc_codec_get_packet (FscReader *reader, uint32_t packet_length, FscBytes *packet)
+{
+  return get_padded (reader, packet, packet_length, FSC_PACKET_MAX);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The wire protocol of fscache, in C: versions, limits, message numbers, layouts, the number of
+ * descriptors that each message carries, and the error codes. PROTOCOL.md says the same in words;
+ * this file is the one definition that the code uses, and it has no code of its own.
+ *
+ * One packet of an AF_UNIX SOCK_SEQPACKET socket is one message: a header of 16 bytes, a body of
+ * `length` bytes, and exactly `n_fds` descriptors. All integers are little-endian. Variable parts
+ * (URIs, texts, validators) follow the fixed part of their record and are padded with zero bytes to
+ * a multiple of 4.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stdint.h>
+
+#define FSC_PROTOCOL_MAGIC UINT32_C (0x43435346) /* the bytes "FSCC" */
+#define FSC_PROTOCOL_LOWEST 1
+#define FSC_PROTOCOL_HIGHEST 1
+
+/* Limits. A packet that exceeds one is malformed. */
+#define FSC_PACKET_MAX 65536 /* header and body, in bytes */
+#define FSC_FDS_MAX 253      /* descriptors in one packet: the kernel's SCM_MAX_FD */
+#define FSC_ITEMS_MAX 253    /* items of one OPEN */
+#define FSC_URI_MAX 12304    /* bytes of a URI: "file://" and 4,096 escaped bytes, with room */
+#define FSC_NAME_MAX 64      /* bytes of a client's name */
+#define FSC_TEXT_MAX 512     /* bytes of an error sentence */
+#define FSC_VALIDATOR_MAX 64 /* bytes of a validator */
+
+typedef enum
+{
+  FSC_OP_HELLO = 1, /* first packet of a connection; carries an O_PATH descriptor of "/" or none */
+  FSC_OP_WELCOME = 2,   /* answer to HELLO */
+  FSC_OP_ERROR = 3,     /* the request `serial` was refused as a whole */
+  FSC_OP_DONE = 4,      /* the request `serial` was carried out */
+  FSC_OP_OPEN = 5,      /* a batch of resources to open */
+  FSC_OP_OPENED = 6,    /* some results of an OPEN, with their descriptors */
+  FSC_OP_GIVE_BACK = 7, /* leases (or held handles) that are not needed any more; no answer */
+  FSC_OP_CANCEL = 8,    /* what is open of a request is not wanted any more; no answer of its own */
+  FSC_OP_DROP = 9,      /* forget entries; answered by DONE */
+  FSC_OP_PIN = 10,      /* pin or unpin an entry; answered by DONE */
+  FSC_OP_INFO = 11,     /* the entries of one URI; answered by ENTRIES */
+  FSC_OP_LIST = 12,     /* a page of all entries; answered by ENTRIES */
+  FSC_OP_ENTRIES = 13,
+  FSC_OP_STATUS = 14, /* counters; answered by COUNTERS */
+  FSC_OP_COUNTERS = 15,
+  FSC_OP_PING = 16, /* answered by DONE */
+  FSC_OP_HAND = 17, /* service to holder: send this packet, with held handles, to this socket */
+  FSC_OP_LAST = FSC_OP_HAND
+} FscOpcode;
+
+/* Why a request or an item failed. The errno that goes with it says it in the system's terms. */
+typedef enum
+{
+  FSC_CODE_OK = 0,
+  FSC_CODE_SYSTEM = 1,         /* the answer of open(): errno is what it returned */
+  FSC_CODE_UNCHANGED = 2,      /* opener only: the resource still has the validator */
+  FSC_CODE_BAD_URI = 3,        /* not a URI, or not one of its scheme (EINVAL) */
+  FSC_CODE_BAD_REQUEST = 4,    /* flags or a sharing mode that do not go together (EINVAL) */
+  FSC_CODE_UNKNOWN_SCHEME = 5, /* no provider for it (EPROTONOSUPPORT) */
+  FSC_CODE_NOT_SERVED = 6,     /* the path means something else to each process, lies in another
+                                  mount namespace, or opening it would wait: open it yourself (EXDEV) */
+  FSC_CODE_NOT_REOPENABLE = 7, /* only exclusive use is possible (EOPNOTSUPP) */
+  FSC_CODE_LIMIT = 8,          /* a limit is reached; the text names it (errno as fits) */
+  FSC_CODE_TIMED_OUT = 9,      /* the deadline has passed (ETIMEDOUT) */
+  FSC_CODE_OPENER_FAILED = 10, /* the opener crashed or answered nonsense (EIO) */
+  FSC_CODE_CANCELLED = 11,     /* by CANCEL (ECANCELED) */
+  FSC_CODE_NOT_CACHED = 12,    /* no such entry (ENOENT) */
+  FSC_CODE_VERSION = 13,       /* no protocol version in common (EPROTONOSUPPORT) */
+  FSC_CODE_REFUSED = 14,       /* this service does not serve this user (EACCES) */
+  FSC_CODE_LAST = FSC_CODE_REFUSED
+} FscCode;
+
+typedef enum
+{
+  FSC_SHARING_INDEPENDENT = 0, /* an open file description of the caller's own */
+  FSC_SHARING_SHARED = 1,      /* a duplicate: offset, flags and locks are shared */
+  FSC_SHARING_EXCLUSIVE = 2,   /* lent to one client until it gives it back or goes away */
+  FSC_SHARING_LAST = FSC_SHARING_EXCLUSIVE
+} FscSharing;
+
+/* Options of an item. */
+#define FSC_OPTION_REOPENS (1u << 0)    /* independent: "send me a duplicate, I reopen it myself" */
+#define FSC_OPTION_REVALIDATE (1u << 1) /* check at the source even within a time-to-live */
+#define FSC_OPTIONS_ALL (FSC_OPTION_REOPENS | FSC_OPTION_REVALIDATE)
+
+/* Where the handle of a result came from. */
+typedef enum
+{
+  FSC_SOURCE_NONE = 0,   /* no handle: the item failed */
+  FSC_SOURCE_CACHE = 1,  /* it was open already (a hit) */
+  FSC_SOURCE_OPENED = 2, /* opened for this request, or for one that it waited with; now kept */
+  FSC_SOURCE_PASSED = 3, /* opened for this request alone, not kept */
+  FSC_SOURCE_LAST = FSC_SOURCE_PASSED
+} FscSource;
+
+/* How the cache knows that an entry still is what open() would give. */
+typedef enum
+{
+  FSC_COHERENCE_UNCACHED = 0, /* not kept: each request opens */
+  FSC_COHERENCE_CHECKED = 1,  /* each request is checked at the source */
+  FSC_COHERENCE_TTL = 2,      /* checked when older than a time-to-live */
+  FSC_COHERENCE_LAST = FSC_COHERENCE_TTL
+} FscCoherence;
+
+/* What a handle is, in the terms of stat(2). */
+typedef enum
+{
+  FSC_KIND_UNKNOWN = 0,
+  FSC_KIND_REGULAR = 1,
+  FSC_KIND_DIRECTORY = 2,
+  FSC_KIND_SYMLINK = 3, /* path-only */
+  FSC_KIND_FIFO = 4,    /* path-only */
+  FSC_KIND_SOCKET = 5,
+  FSC_KIND_CHARACTER = 6,
+  FSC_KIND_BLOCK = 7,
+  FSC_KIND_LAST = FSC_KIND_BLOCK
+} FscKind;
+
+/* Layouts. In memory these have the byte order of the wire: only codec.c reads and writes them. */
+
+typedef struct
+{
+  uint16_t opcode;
+  uint16_t flags; /* none is defined: 0 */
+  uint32_t serial;
+  uint32_t length; /* of the body */
+  uint16_t n_fds;
+  uint16_t zero;
+} FscWireHeader;
+
+typedef struct
+{
+  uint32_t magic;
+  uint16_t lowest;
+  uint16_t highest;
+  uint32_t features; /* none is defined: 0; unknown bits are ignored */
+  uint16_t name_length;
+  uint16_t zero;
+  /* name */
+} FscWireHello;
+
+#define FSC_SERVES_PATHS (1u << 0) /* file: and the like: the client sees the same file tree */
+
+typedef struct
+{
+  uint16_t version;
+  uint16_t zero;
+  uint32_t features;
+  uint32_t serves;
+  uint32_t packet_max;
+  uint16_t items_max;
+  uint16_t name_length;
+  /* name and version of the service */
+} FscWireWelcome;
+
+typedef struct
+{
+  uint16_t code;
+  uint16_t text_length;
+  uint32_t error; /* errno */
+  /* text */
+} FscWireError;
+
+typedef struct
+{
+  uint64_t count; /* how many entries it was carried out on */
+} FscWireDone;
+
+typedef struct
+{
+  uint32_t n_items;
+  /* items */
+} FscWireOpen;
+
+typedef struct
+{
+  uint32_t flags;      /* O_* of open(2) on this machine */
+  uint32_t mode;       /* of a file that O_CREAT makes */
+  uint32_t umask;      /* of the client, for O_CREAT */
+  uint32_t options;    /* FSC_OPTION_* */
+  uint32_t max_age_ms; /* an answer as old as this will do without a check */
+  uint16_t uri_length;
+  uint8_t sharing;
+  uint8_t validator_length; /* only service to opener: answer UNCHANGED if it still holds */
+  /* uri, validator */
+} FscWireItem;
+
+typedef struct
+{
+  uint32_t n_results;
+  /* results */
+} FscWireOpened;
+
+typedef struct
+{
+  uint16_t index; /* of the item in the OPEN */
+  uint16_t code;
+  uint32_t error;
+  uint64_t id;     /* to a client: the lease of an exclusive handle; from an opener: the name under
+                      which it holds the handle; else 0 */
+  uint32_t age_ms; /* since the answer was last known to be that of the source */
+  uint32_t mount_id; /* from an opener: the mount that the resource lies on; else 0 */
+  uint8_t has_fd;    /* the next of the packet's descriptors belongs to this result */
+  uint8_t sharing;
+  uint8_t source;
+  uint8_t coherence;
+  uint8_t kind;
+  uint8_t validator_length; /* only from an opener */
+  uint16_t text_length;
+  /* text, validator */
+} FscWireResult;
+
+typedef struct
+{
+  uint32_t n_ids;
+  uint32_t zero;
+  /* ids: 64 bits each */
+} FscWireGiveBack;
+
+typedef struct
+{
+  uint32_t serial;
+} FscWireCancel;
+
+#define FSC_MATCH_URI 0     /* exactly this URI */
+#define FSC_MATCH_PATTERN 1 /* a glob over canonical URIs: * and ? match any bytes, also '/' */
+
+typedef struct
+{
+  uint8_t match;
+  uint8_t pinned; /* PIN only: 1 pins, 0 unpins */
+  uint16_t uri_length;
+  /* uri or pattern */
+} FscWireTarget; /* DROP, PIN, INFO */
+
+typedef struct
+{
+  uint64_t cursor; /* 0 for the first page, then `next` of the page before */
+  uint8_t match;
+  uint8_t zero;
+  uint16_t uri_length;
+  /* pattern; empty for all */
+} FscWireList;
+
+typedef struct
+{
+  uint64_t next; /* cursor of the next page, 0 if this is the last */
+  uint32_t n_entries;
+  uint32_t zero;
+  /* entries */
+} FscWireEntries;
+
+#define FSC_ENTRY_PINNED (1u << 0)
+#define FSC_ENTRY_HELD (1u << 1) /* the handle stays with its opener */
+#define FSC_ENTRY_LENT (1u << 2) /* exclusive, and with a client now */
+
+typedef struct
+{
+  uint64_t hits;
+  uint64_t age_ms;     /* since it was opened */
+  uint64_t idle_ms;    /* since it was last given */
+  uint32_t checked_ms; /* since it was last known to be that of the source */
+  uint32_t ttl_ms;
+  uint32_t cost_us; /* what opening it took */
+  uint32_t flags;   /* of the open: O_PATH, O_DIRECTORY, O_NOFOLLOW or none */
+  uint32_t state;   /* FSC_ENTRY_* */
+  uint32_t mount_id;
+  uint8_t kind;
+  uint8_t coherence;
+  uint8_t sharing; /* exclusive handles are entries of their own */
+  uint8_t zero;
+  uint16_t uri_length;
+  uint16_t zero2;
+  /* uri */
+} FscWireEntry;
+
+typedef struct
+{
+  uint32_t n_counters;
+  uint32_t zero;
+  /* counters */
+} FscWireCounters;
+
+typedef struct
+{
+  uint64_t value;
+  uint16_t name_length;
+  uint16_t zero;
+  uint32_t zero2;
+  /* name */
+} FscWireCounter;
+
+#define FSC_HAND_FORGET (1u << 0) /* close the handles once they are sent */
+
+typedef struct
+{
+  uint32_t flags;
+  uint16_t n_ids;
+  uint16_t zero;
+  uint32_t packet_length;
+  uint32_t zero2;
+  /* ids: 64 bits each; packet */
+} FscWireHand;
+
+static_assert (sizeof (FscWireHeader) == 16, "header");
+static_assert (sizeof (FscWireHello) == 16, "HELLO");
+static_assert (sizeof (FscWireWelcome) == 20, "WELCOME");
+static_assert (sizeof (FscWireError) == 8, "ERROR");
+static_assert (sizeof (FscWireDone) == 8, "DONE");
+static_assert (sizeof (FscWireItem) == 24, "item of OPEN");
+static_assert (sizeof (FscWireResult) == 32, "result of OPENED");
+static_assert (sizeof (FscWireGiveBack) == 8, "GIVE_BACK");
+static_assert (sizeof (FscWireCancel) == 4, "CANCEL");
+static_assert (sizeof (FscWireTarget) == 4, "DROP, PIN, INFO");
+static_assert (sizeof (FscWireList) == 16, "LIST");
+static_assert (sizeof (FscWireEntries) == 16, "ENTRIES");
+static_assert (sizeof (FscWireEntry) == 56, "entry");
+static_assert (sizeof (FscWireCounters) == 8, "COUNTERS");
+static_assert (sizeof (FscWireCounter) == 16, "counter");
+static_assert (sizeof (FscWireHand) == 16, "HAND");

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Names of resources; see uri.h.
+ */
+#include "protocol/uri.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#define FILE_PREFIX "file://"
+
+static bool
+is_alpha (char c)
+{
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool
+is_digit (char c)
+{
+  return c >= '0' && c <= '9';
+}
+
+static bool
+is_plain (char c)
+{
+  return is_alpha (c) || is_digit (c) || (c != '\0' && strchr ("-._~!$&'()+,;=:@/", c) != NULL);
+}
+
+static int
+hex_value (char c)
+{
+  if (is_digit (c))
+    return c - '0';
+  if (c >= 'a' && c <= 'f')
+    return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F')
+    return c - 'A' + 10;
+  return -1;
+}
+
+size_t
+fsc_uri_get_scheme_length (FscBytes uri)
+{
+  if (uri.length == 0 || !is_alpha (uri.data[0]))
+    return 0;
+  for (size_t i = 1; i < uri.length; i++)
+    {
+      char c = uri.data[i];
+
+      if (c == ':')
+        return i;
+      if (!is_alpha (c) && !is_digit (c) && c != '+' && c != '-' && c != '.')
+        return 0;
+    }
+  return 0;
+}
+
+bool
+fsc_uri_has_scheme (FscBytes uri, const char *scheme)
+{
+  size_t length = fsc_uri_get_scheme_length (uri);
+
+  return length > 0 && length == strlen (scheme) && strncasecmp (uri.data, scheme, length) == 0;
+}
+
+/* Appends to a buffer; the first byte that does not fit makes it fail. */
+typedef struct
+{
+  char *data;
+  size_t size, length;
+  bool overflow;
+} Output;
+
+static void
+append (Output *output, char c)
+{
+  if (output->length + 1 < output->size)
+    output->data[output->length++] = c;
+  else
+    output->overflow = true;
+}
+
+static void
+append_escaped (Output *output, char c)
+{
+  static const char digits[] = "0123456789ABCDEF";
+
+  if (is_plain (c))
+    {
+      append (output, c);
+      return;
+    }
+  append (output, '%');
+  append (output, digits[(unsigned char)c >> 4]);
+  append (output, digits[(unsigned char)c & 15]);
+}
+
+static int
+finish (Output *output)
+{
+  if (output->overflow || output->size == 0)
+    return -ENAMETOOLONG;
+  output->data[output->length] = '\0';
+  return (int)output->length;
+}
+
+/* Decodes one byte of a path in a URI at *position. Returns it, or -EINVAL. */
+static int
+next_byte (FscBytes path, size_t *position, bool is_escaped, const char **reason)
+{
+  char c = path.data[(*position)++];
+
+  if (!is_escaped)
+    return (unsigned char)c;
+  if (c == '%')
+    {
+      int high = *position + 1 < path.length ? hex_value (path.data[*position]) : -1;
+      int low = high >= 0 ? hex_value (path.data[*position + 1]) : -1;
+
+      if (low < 0)
+        {
+          *reason = "has a '%' that is not followed by two hexadecimal digits";
+          return -EINVAL;
+        }
+      *position += 2;
+      if (high == 0 && low == 0)
+        {
+          *reason = "has a zero byte (%00) in its path";
+          return -EINVAL;
+        }
+      return high * 16 + low;
+    }
+  if (c == '?' || c == '#')
+    {
+      *reason = "has a '?' or '#', which must be written %3F or %23 in a file: URI";
+      return -EINVAL;
+    }
+  if (c == '\0')
+    {
+      *reason = "has a zero byte in its path";
+      return -EINVAL;
+    }
+  return (unsigned char)c;
+}
+
+/* Appends a path without empty components and '.'. */
+static int
+append_path (Output *output, FscBytes path, bool is_escaped, const char **reason)
+{
+  size_t first = output->length;
+  size_t start = first; /* where the last '/' is */
+  size_t position = 0;
+
+  while (position < path.length)
+    {
+      int byte = next_byte (path, &position, is_escaped, reason);
+
+      if (byte < 0)
+        return byte;
+      if (byte == '/')
+        {
+          size_t component = output->length - start;
+
+          if (component == 2 && output->data[start + 1] == '.')
+            output->length = start + 1; /* "/./" is "/" */
+          else if (output->length == first || output->data[output->length - 1] != '/')
+            {
+              start = output->length;
+              append (output, '/');
+            }
+        }
+      else
+        append_escaped (output, (char)byte);
+    }
+  if (output->length - start == 2 && output->data[start + 1] == '.' && !output->overflow)
+    output->length = start + 1;
+  return 0;
+}
+
+int
+fsc_uri_from_path (const char *path, char *buffer, size_t size)
+{
+  Output output = { .data = buffer, .size = size };
+  const char *reason;
+
+  if (path[0] != '/')
+    return -EINVAL;
+  for (const char *c = FILE_PREFIX; *c != '\0'; c++)
+    append (&output, *c);
+  append_path (&output, (FscBytes){ path, strlen (path) }, false, &reason);
+  return finish (&output);
+}
+
+static int
+canonicalize_file (FscBytes uri, Output *output, const char **reason)
+{
+  FscBytes path = { uri.data + strlen ("file:"), uri.length - strlen ("file:") };
+  int r;
+
+  if (path.length >= 2 && path.data[0] == '/' && path.data[1] == '/')
+    {
+      static const char localhost[] = "localhost";
+      size_t n = strlen (localhost);
+
+      path = (FscBytes){ path.data + 2, path.length - 2 };
+      if (path.length > n && strncasecmp (path.data, localhost, n) == 0 && path.data[n] == '/')
+        path = (FscBytes){ path.data + n, path.length - n };
+      else if (path.length > 0 && path.data[0] != '/')
+        {
+          *reason = "names a host: only files of this machine are served, as file:///path";
+          return -EINVAL;
+        }
+    }
+  if (path.length == 0 || path.data[0] != '/')
+    {
+      *reason = "has no absolute path: write file:///path";
+      return -EINVAL;
+    }
+
+  for (const char *c = FILE_PREFIX; *c != '\0'; c++)
+    append (output, *c);
+  r = append_path (output, path, true, reason);
+  return r < 0 ? r : finish (output);
+}
+
+int
+fsc_uri_canonicalize (FscBytes uri, char *buffer, size_t size, const char **reason)
+{
+  Output output = { .data = buffer, .size = size };
+  size_t scheme = fsc_uri_get_scheme_length (uri);
+
+  *reason = "is too long";
+  if (scheme == 0)
+    {
+      *reason = "has no scheme, such as file:";
+      return -EINVAL;
+    }
+  if (fsc_uri_has_scheme (uri, "file"))
+    return canonicalize_file (uri, &output, reason);
+
+  for (size_t i = 0; i < uri.length; i++)
+    {
+      char c = uri.data[i];
+
+      if (c <= ' ' || c > '~')
+        {
+          *reason = "has a byte that must be escaped as %XX";
+          return -EINVAL;
+        }
+      append (&output, i < scheme && c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c);
+    }
+  return finish (&output);
+}
+
+int
+fsc_uri_to_path (FscBytes uri, char *buffer, size_t size)
+{
+  Output output = { .data = buffer, .size = size };
+  size_t position = strlen (FILE_PREFIX);
+  const char *reason;
+
+  if (uri.length <= position || memcmp (uri.data, FILE_PREFIX, position) != 0
+      || uri.data[position] != '/')
+    return -EINVAL;
+  while (position < uri.length)
+    {
+      int byte = next_byte (uri, &position, true, &reason);
+
+      if (byte < 0)
+        return byte;
+      append (&output, (char)byte);
+    }
+  return finish (&output);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Names of resources. Two URIs that differ only in how they are written have one canonical form,
+ * and the cache knows resources by that. Nothing here looks at a file system: '..' and symlinks are
+ * the kernel's to resolve.
+ *
+ * Canonical is: the scheme in lower case; for file:, "file://" and the absolute path, each byte
+ * escaped as %XX (upper case) except ASCII letters and digits and -._~!$&'()+,;=:@/ ; no empty
+ * component and no '.'; a '/' at the end is kept, because it makes open() ask for a directory. The
+ * rest of any other URI is left as it is, but must be printable ASCII without spaces.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "protocol/codec.h"
+
+/* Returns the length of the scheme, without the colon, or 0 if there is none. */
+size_t fsc_uri_get_scheme_length (FscBytes uri);
+
+/* Whether `uri` has this scheme; "file", say. */
+bool fsc_uri_has_scheme (FscBytes uri, const char *scheme);
+
+/* Writes the canonical form and a zero byte to `buffer`. Returns its length, or -EINVAL with a
+ * phrase in *reason that continues "this URI ...", or -ENAMETOOLONG. */
+int fsc_uri_canonicalize (FscBytes uri, char *buffer, size_t size, const char **reason);
+
+/* The canonical file: URI of an absolute path. The same errors. */
+int fsc_uri_from_path (const char *path, char *buffer, size_t size);
+
+/* The path that a canonical file: URI names, with a zero byte at its end. Returns its length or
+ * -EINVAL or -ENAMETOOLONG. */
+int fsc_uri_to_path (FscBytes uri, char *buffer, size_t size);
