@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #define FILE_PREFIX "file://"
 
@@ -26,6 +25,22 @@ static bool
 is_plain (char c)
 {
   return is_alpha (c) || is_digit (c) || (c != '\0' && strchr ("-._~!$&'()+,;=:@/", c) != NULL);
+}
+
+static char
+to_lower (char c)
+{
+  return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
+}
+
+/* As strncasecmp(), but the same in each locale: in a Turkish one 'I' is not a capital 'i'. */
+static bool
+is_same (const char *text, const char *lower, size_t length)
+{
+  for (size_t i = 0; i < length; i++)
+    if (to_lower (text[i]) != lower[i])
+      return false;
+  return true;
 }
 
 static int
@@ -62,7 +77,7 @@ fsc_uri_has_scheme (FscBytes uri, const char *scheme)
 {
   size_t length = fsc_uri_get_scheme_length (uri);
 
-  return length > 0 && length == strlen (scheme) && strncasecmp (uri.data, scheme, length) == 0;
+  return length > 0 && length == strlen (scheme) && is_same (uri.data, scheme, length);
 }
 
 /* Appends to a buffer; the first byte that does not fit makes it fail. */
@@ -93,8 +108,8 @@ append_escaped (Output *output, char c)
       return;
     }
   append (output, '%');
-  append (output, digits[(unsigned char)c >> 4]);
-  append (output, digits[(unsigned char)c & 15]);
+  append (output, digits[(unsigned char) c >> 4]);
+  append (output, digits[(unsigned char) c & 15]);
 }
 
 static int
@@ -103,7 +118,7 @@ finish (Output *output)
   if (output->overflow || output->size == 0)
     return -ENAMETOOLONG;
   output->data[output->length] = '\0';
-  return (int)output->length;
+  return (int) output->length;
 }
 
 /* Decodes one byte of a path in a URI at *position. Returns it, or -EINVAL. */
@@ -113,7 +128,7 @@ next_byte (FscBytes path, size_t *position, bool is_escaped, const char **reason
   char c = path.data[(*position)++];
 
   if (!is_escaped)
-    return (unsigned char)c;
+    return (unsigned char) c;
   if (c == '%')
     {
       int high = *position + 1 < path.length ? hex_value (path.data[*position]) : -1;
@@ -142,7 +157,7 @@ next_byte (FscBytes path, size_t *position, bool is_escaped, const char **reason
       *reason = "has a zero byte in its path";
       return -EINVAL;
     }
-  return (unsigned char)c;
+  return (unsigned char) c;
 }
 
 /* Appends a path without empty components and '.'. */
@@ -172,7 +187,7 @@ append_path (Output *output, FscBytes path, bool is_escaped, const char **reason
             }
         }
       else
-        append_escaped (output, (char)byte);
+        append_escaped (output, (char) byte);
     }
   if (output->length - start == 2 && output->data[start + 1] == '.' && !output->overflow)
     output->length = start + 1;
@@ -205,7 +220,7 @@ canonicalize_file (FscBytes uri, Output *output, const char **reason)
       size_t n = strlen (localhost);
 
       path = (FscBytes){ path.data + 2, path.length - 2 };
-      if (path.length > n && strncasecmp (path.data, localhost, n) == 0 && path.data[n] == '/')
+      if (path.length > n && is_same (path.data, localhost, n) && path.data[n] == '/')
         path = (FscBytes){ path.data + n, path.length - n };
       else if (path.length > 0 && path.data[0] != '/')
         {
@@ -249,7 +264,7 @@ fsc_uri_canonicalize (FscBytes uri, char *buffer, size_t size, const char **reas
           *reason = "has a byte that must be escaped as %XX";
           return -EINVAL;
         }
-      append (&output, i < scheme && c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c);
+      append (&output, i < scheme ? to_lower (c) : c);
     }
   return finish (&output);
 }
@@ -270,7 +285,30 @@ fsc_uri_to_path (FscBytes uri, char *buffer, size_t size)
 
       if (byte < 0)
         return byte;
-      append (&output, (char)byte);
+      append (&output, (char) byte);
     }
   return finish (&output);
+}
+
+const char *
+fsc_uri_abbreviate (FscBytes name, char buffer[FSC_NAME_IN_TEXT_MAX])
+{
+  static const char gap[] = " ... ";
+  const size_t half = (FSC_NAME_IN_TEXT_MAX - sizeof gap) / 2;
+  size_t length = name.length;
+
+  if (length < FSC_NAME_IN_TEXT_MAX)
+    memcpy (buffer, name.data, length);
+  else
+    {
+      memcpy (buffer, name.data, half);
+      memcpy (buffer + half, gap, sizeof gap - 1);
+      memcpy (buffer + half + sizeof gap - 1, name.data + length - half, half);
+      length = 2 * half + sizeof gap - 1;
+    }
+  buffer[length] = '\0';
+  for (size_t i = 0; i < length; i++)
+    if ((unsigned char) buffer[i] < ' ' || buffer[i] == 0x7f)
+      buffer[i] = '?';
+  return buffer;
 }

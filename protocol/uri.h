@@ -32,3 +32,10 @@ int fsc_uri_from_path (const char *path, char *buffer, size_t size);
 /* The path that a canonical file: URI names, with a zero byte at its end. Returns its length or
  * -EINVAL or -ENAMETOOLONG. */
 int fsc_uri_to_path (FscBytes uri, char *buffer, size_t size);
+
+/* Room for a name in an error sentence. */
+#define FSC_NAME_IN_TEXT_MAX 320
+
+/* Writes a name (a URI, a path) for people to `buffer`, which it returns: a long one loses its
+ * middle, and control characters become '?'. */
+const char *fsc_uri_abbreviate (FscBytes name, char buffer[FSC_NAME_IN_TEXT_MAX]);

@@ -1,0 +1,1045 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Entries, who waits for them, and which of them stay; see cache.h.
+ */
+#include "fscache/cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "protocol/uri.h"
+
+/* The flags that make a handle another one. All others belong to the reopen. */
+#define VARIANT_FLAGS ((guint32) (O_PATH | O_DIRECTORY | O_NOFOLLOW))
+
+/* Flags that say nothing about a shared description opened for reading. */
+#define NEUTRAL_FLAGS ((guint32) (O_CLOEXEC | O_NOCTTY | O_LARGEFILE | O_NONBLOCK))
+
+#define WRITING_FLAGS                                                                              \
+  ((guint32) (O_WRONLY | O_RDWR | O_CREAT | O_EXCL | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)))
+
+/* What an entry is found by. */
+typedef struct
+{
+  const char *uri;
+  guint32 hash;
+  guint32 credential;
+  guint32 flags;
+  guint16 uri_length;
+  guint16 is_exclusive;
+} Key;
+
+/* An entry is in the table from the first request on; it has a handle, and is in SIEVE's list, once
+ * a job has brought one. It lives until it has neither handle nor flight. `twin` links exclusive
+ * entries of one key, of which only the first is in the table: each is a description of its own. */
+struct FscEntry
+{
+  Key key;
+  FscEntry *newer, *older, *twin;
+  FscHandle *handle;
+  FscJob *flight;
+  gpointer lessee;
+  guint64 lease;
+  guint64 hits;
+  gint64 opened_at, used_at, checked_at;
+  guint32 cost_us;
+  guint32 ttl_ms;
+  guint32 slot;
+  guint8 coherence;
+  guint8 is_visited;
+  guint8 is_pinned;
+  char uri[]; /* with a zero byte at its end */
+};
+
+struct FscWaiter
+{
+  GList link;
+  FscJob *job;
+  GQueue *queue;
+  FscAnswerFunc func;
+  gpointer data;
+  gpointer lessee;
+  gint64 since;
+  guint32 max_age_ms;
+  guint index;
+  guint8 sharing;
+  guint8 revalidate;
+};
+
+struct FscCache
+{
+  FscProvider provider;
+  gpointer provider_data;
+  FscLimits limits;
+  FscCounters counters;
+  GHashTable *table;  /* Key (an entry's) -> itself */
+  GHashTable *leases; /* lease -> FscEntry */
+  GPtrArray *slots;   /* slot -> FscEntry, or NULL */
+  GArray *free_slots;
+  FscEntry *newest, *oldest, *hand; /* SIEVE */
+  guint sweep_slot;
+  guint64 last_lease;
+  guint32 seed;
+};
+
+static gint64
+now (FscCache *cache)
+{
+  return cache->provider.now (cache->provider_data);
+}
+
+/* Keys */
+
+static guint32
+hash_bytes (const char *bytes, size_t length, guint32 seed)
+{
+  guint64 hash = seed ^ (length * 0x9E3779B97F4A7C15u);
+
+  while (length > 0)
+    {
+      guint64 word = 0;
+      size_t n = MIN (length, sizeof word);
+
+      memcpy (&word, bytes, n);
+      hash = (hash ^ word) * 0x9FB21C651E98DF25u;
+      hash ^= hash >> 32;
+      bytes += n;
+      length -= n;
+    }
+  return (guint32) hash;
+}
+
+static guint
+key_hash (gconstpointer data)
+{
+  return ((const Key *) data)->hash;
+}
+
+static gboolean
+key_equal (gconstpointer a, gconstpointer b)
+{
+  const Key *x = a, *y = b;
+
+  return x->hash == y->hash && x->flags == y->flags && x->credential == y->credential
+         && x->is_exclusive == y->is_exclusive && x->uri_length == y->uri_length
+         && memcmp (x->uri, y->uri, x->uri_length) == 0;
+}
+
+static Key
+make_key (FscCache *cache, FscBytes uri, guint32 credential, guint32 flags, gboolean is_exclusive)
+{
+  return (Key){
+    .uri = uri.data,
+    .uri_length = (guint16) uri.length,
+    .hash = hash_bytes (uri.data, uri.length, cache->seed + flags + credential),
+    .credential = credential,
+    .flags = flags,
+    .is_exclusive = is_exclusive != FALSE,
+  };
+}
+
+/* Entries and slots */
+
+static FscEntry *
+entry_new (FscCache *cache, const Key *key)
+{
+  FscEntry *entry = g_malloc0 (sizeof *entry + key->uri_length + 1);
+  FscEntry *twin;
+
+  memcpy (entry->uri, key->uri, key->uri_length);
+  entry->key = *key;
+  entry->key.uri = entry->uri;
+
+  twin = g_hash_table_lookup (cache->table, &entry->key);
+  if (twin != NULL)
+    {
+      entry->twin = twin->twin;
+      twin->twin = entry;
+    }
+  else
+    g_hash_table_add (cache->table, entry);
+
+  if (cache->free_slots->len > 0)
+    {
+      entry->slot = g_array_index (cache->free_slots, guint32, cache->free_slots->len - 1);
+      g_array_set_size (cache->free_slots, cache->free_slots->len - 1);
+      cache->slots->pdata[entry->slot] = entry;
+    }
+  else
+    {
+      entry->slot = cache->slots->len;
+      g_ptr_array_add (cache->slots, entry);
+    }
+  cache->counters.entries++;
+  return entry;
+}
+
+static void
+entry_free (FscCache *cache, FscEntry *entry)
+{
+  FscEntry *first = g_hash_table_lookup (cache->table, &entry->key);
+
+  g_assert (entry->handle == NULL && entry->flight == NULL && entry->lease == 0);
+  if (first == entry)
+    {
+      g_hash_table_remove (cache->table, &entry->key);
+      if (entry->twin != NULL)
+        g_hash_table_add (cache->table, entry->twin);
+    }
+  else
+    {
+      while (first->twin != entry)
+        first = first->twin;
+      first->twin = entry->twin;
+    }
+  cache->slots->pdata[entry->slot] = NULL;
+  g_array_append_val (cache->free_slots, entry->slot);
+  cache->counters.entries--;
+  g_free (entry);
+}
+
+/* SIEVE: a list by age, a bit an entry, and a hand that moves from old to new and takes the first
+ * whose bit is not set, clearing those that it passes. */
+
+static void
+sieve_insert (FscCache *cache, FscEntry *entry)
+{
+  entry->older = cache->newest;
+  entry->newer = NULL;
+  if (cache->newest != NULL)
+    cache->newest->newer = entry;
+  else
+    cache->oldest = entry;
+  cache->newest = entry;
+}
+
+static void
+sieve_remove (FscCache *cache, FscEntry *entry)
+{
+  if (cache->hand == entry)
+    cache->hand = entry->newer;
+  if (entry->newer != NULL)
+    entry->newer->older = entry->older;
+  else
+    cache->newest = entry->older;
+  if (entry->older != NULL)
+    entry->older->newer = entry->newer;
+  else
+    cache->oldest = entry->newer;
+  entry->newer = entry->older = NULL;
+}
+
+static gboolean
+entry_is_evictable (const FscEntry *entry)
+{
+  return !entry->is_pinned && entry->lease == 0 && entry->flight == NULL;
+}
+
+/* Returns NULL if nothing can go. Two rounds: the first may only clear bits. */
+static FscEntry *
+sieve_pick (FscCache *cache)
+{
+  guint64 left = 2 * cache->counters.handles;
+
+  for (; left > 0; left--)
+    {
+      FscEntry *entry = cache->hand != NULL ? cache->hand : cache->oldest;
+
+      if (entry == NULL)
+        return NULL;
+      cache->hand = entry->newer;
+      if (!entry_is_evictable (entry))
+        continue;
+      if (!entry->is_visited)
+        return entry;
+      entry->is_visited = FALSE;
+    }
+  return NULL;
+}
+
+/* Handles of entries */
+
+static void
+entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
+{
+  FscCounters *counters = &cache->counters;
+
+  if (entry->handle != NULL)
+    {
+      counters->handles--;
+      counters->bytes -= entry->handle->bytes;
+      counters->held -= entry->handle->holder != NULL;
+      fsc_handle_unref (entry->handle);
+    }
+  else if (handle != NULL)
+    sieve_insert (cache, entry);
+
+  if (handle != NULL)
+    {
+      counters->handles++;
+      counters->bytes += handle->bytes;
+      counters->held += handle->holder != NULL;
+    }
+  else if (entry->handle != NULL)
+    sieve_remove (cache, entry);
+  entry->handle = handle;
+}
+
+static void
+entry_end_lease (FscCache *cache, FscEntry *entry)
+{
+  if (entry->lease != 0)
+    g_hash_table_remove (cache->leases, &entry->lease);
+  entry->lease = 0;
+  entry->lessee = NULL;
+}
+
+gboolean
+fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned)
+{
+  pinned = pinned != FALSE;
+  if (entry->is_pinned == pinned)
+    return TRUE;
+  if (pinned && cache->counters.pinned + 1 >= cache->limits.max_handles)
+    return FALSE;
+  entry->is_pinned = pinned;
+  if (pinned)
+    cache->counters.pinned++;
+  else
+    cache->counters.pinned--;
+  return TRUE;
+}
+
+void
+fsc_cache_drop (FscCache *cache, FscEntry *entry)
+{
+  fsc_cache_set_pinned (cache, entry, FALSE);
+  entry_end_lease (cache, entry);
+  entry_set_handle (cache, entry, NULL);
+  if (entry->flight == NULL)
+    entry_free (cache, entry);
+}
+
+/* Makes room for one more handle. Returns FALSE if nothing can go. */
+static gboolean
+make_room (FscCache *cache)
+{
+  while (cache->counters.handles >= cache->limits.max_handles)
+    {
+      FscEntry *entry = sieve_pick (cache);
+
+      if (entry == NULL)
+        return FALSE;
+      cache->counters.evictions++;
+      fsc_cache_drop (cache, entry);
+    }
+  return TRUE;
+}
+
+/* Jobs and waiters */
+
+static FscJob *
+job_new (const FscItem *item, FscBytes uri, guint32 credential, gint64 since)
+{
+  FscJob *job = g_new0 (FscJob, 1);
+
+  job->item = *item;
+  job->item.uri.data = g_memdup2 (uri.data, uri.length);
+  job->item.uri.length = uri.length;
+  job->item.validator = (FscBytes){ 0 };
+  job->credential = credential;
+  job->since = since;
+  g_queue_init (&job->waiters);
+  g_queue_init (&job->late);
+  return job;
+}
+
+static void
+job_free (FscJob *job)
+{
+  g_assert (job->waiters.length == 0 && job->late.length == 0);
+  g_free ((char *) job->item.uri.data);
+  g_free ((char *) job->item.validator.data);
+  g_free (job);
+}
+
+static FscWaiter *
+waiter_new (FscJob *job, GQueue *queue, const FscItem *item, gpointer lessee, FscAnswerFunc func,
+            gpointer data, guint index, gint64 since)
+{
+  FscWaiter *waiter = g_new0 (FscWaiter, 1);
+
+  waiter->link.data = waiter;
+  waiter->job = job;
+  waiter->queue = queue;
+  waiter->func = func;
+  waiter->data = data;
+  waiter->lessee = lessee;
+  waiter->since = since;
+  waiter->max_age_ms = item->max_age_ms;
+  waiter->index = index;
+  waiter->sharing = (guint8) item->sharing;
+  waiter->revalidate = (item->options & FSC_OPTION_REVALIDATE) != 0;
+  g_queue_push_tail_link (queue, &waiter->link);
+  return waiter;
+}
+
+void
+fsc_cache_cancel (FscCache *cache, FscWaiter *waiter)
+{
+  g_queue_unlink (waiter->queue, &waiter->link);
+  g_free (waiter);
+}
+
+/* Answers with a failure: "NAME PHRASE". */
+static void
+fail (FscAnswerFunc func, gpointer data, guint index, FscCode code, int error, FscBytes name,
+      const char *phrase)
+{
+  char shown[FSC_NAME_IN_TEXT_MAX];
+  g_autofree char *text = g_strconcat (fsc_uri_abbreviate (name, shown), " ", phrase, NULL);
+  FscAnswer answer = { .code = code, .error = error, .text = text };
+
+  func (&answer, data, index);
+}
+
+/* Starts a job for an entry that has none: a check if it has a handle, else an open. */
+static void
+entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
+{
+  entry->flight = job;
+  job->entry = entry;
+  job->begun = 0;
+  g_free ((char *) job->item.validator.data);
+  job->item.validator = (FscBytes){ 0 };
+  if (entry->handle != NULL)
+    {
+      const FscHandle *handle = entry->handle;
+
+      job->mount_id = handle->mount_id;
+      job->item.validator.data = g_memdup2 (handle->validator, handle->validator_length);
+      job->item.validator.length = handle->validator_length;
+      if (entry->coherence == FSC_COHERENCE_TTL)
+        job->item.options |= FSC_OPTION_REVALIDATE;
+      cache->counters.checks++;
+    }
+  else
+    cache->counters.opens++;
+  cache->provider.start (job, cache->provider_data);
+}
+
+/* Deliveries */
+
+/* Whether the entry's handle will do without a check. */
+static gboolean
+is_fresh (const FscEntry *entry, guint32 max_age_ms, gboolean revalidate, gint64 time)
+{
+  gint64 allowed = max_age_ms;
+
+  if (entry->coherence == FSC_COHERENCE_TTL)
+    allowed = MAX (allowed, entry->ttl_ms);
+  return entry->handle != NULL && !revalidate && allowed > 0
+         && time - entry->checked_at <= allowed * 1000;
+}
+
+static guint32
+age_in_ms (gint64 at, gint64 time)
+{
+  return (guint32) CLAMP ((time - at) / 1000, 0, G_MAXUINT32);
+}
+
+/* Answers one request with the entry's handle, if its sharing mode allows it. `source` says
+ * how it was come by. */
+static void
+deliver (FscCache *cache, FscEntry *entry, FscSharing sharing, FscSource source, gpointer lessee,
+         gboolean keep, FscAnswerFunc func, gpointer data, guint index)
+{
+  FscHandle *handle = entry->handle;
+  FscBytes name = { entry->uri, entry->key.uri_length };
+  gint64 time = now (cache);
+  FscAnswer answer = {
+    .handle = handle,
+    .uri = name,
+    .sharing = sharing,
+    .source = keep ? source : FSC_SOURCE_PASSED,
+    .coherence = entry->coherence,
+    .age_ms = age_in_ms (entry->checked_at, time),
+  };
+
+  if (sharing == FSC_SHARING_INDEPENDENT && handle->most_sharing != FSC_SHARING_INDEPENDENT)
+    {
+      fail (func, data, index, FSC_CODE_NOT_REOPENABLE, EOPNOTSUPP, name,
+            "cannot be reopened: ask for it exclusive");
+      return;
+    }
+  if (sharing == FSC_SHARING_SHARED && handle->kind == FSC_KIND_DIRECTORY
+      && (entry->key.flags & O_PATH) == 0)
+    {
+      fail (func, data, index, FSC_CODE_BAD_REQUEST, EISDIR, name,
+            "is a directory, which cannot be shared: readers would share its position");
+      return;
+    }
+
+  /* The client reopens what it is sent; until then it is a duplicate, and the answer says so. */
+  if (sharing == FSC_SHARING_INDEPENDENT)
+    answer.sharing = FSC_SHARING_SHARED;
+  if (sharing == FSC_SHARING_EXCLUSIVE && keep)
+    {
+      entry->lease = ++cache->last_lease;
+      entry->lessee = lessee;
+      g_hash_table_add (cache->leases, &entry->lease);
+      answer.lease = entry->lease;
+    }
+  entry->used_at = time;
+  if (source == FSC_SOURCE_CACHE)
+    {
+      entry->is_visited = TRUE;
+      entry->hits++;
+      cache->counters.hits++;
+    }
+  else
+    cache->counters.misses++;
+  func (&answer, data, index);
+}
+
+static void
+answer_waiters (FscCache *cache, FscJob *job, FscEntry *entry, FscSource source, gboolean keep)
+{
+  g_autoptr (FscHandle) handle = fsc_handle_ref (entry->handle);
+  GList *link;
+
+  while ((link = g_queue_pop_head_link (&job->waiters)) != NULL)
+    {
+      g_autofree FscWaiter *waiter = link->data;
+
+      deliver (cache, entry, waiter->sharing, source, waiter->lessee, keep, waiter->func,
+               waiter->data, waiter->index);
+    }
+}
+
+/* Those who came after the job began are served by what it brought, if that is fresh enough for
+ * them; else they wait for the next one. */
+static void
+answer_late (FscCache *cache, FscJob *job, FscEntry *entry)
+{
+  GQueue late = job->late;
+  GList *link;
+
+  g_queue_init (&job->late);
+  while ((link = g_queue_pop_head_link (&late)) != NULL)
+    {
+      FscWaiter *waiter = link->data;
+
+      if (is_fresh (entry, waiter->max_age_ms, waiter->revalidate, now (cache)))
+        {
+          deliver (cache, entry, waiter->sharing, FSC_SOURCE_CACHE, waiter->lessee, TRUE,
+                   waiter->func, waiter->data, waiter->index);
+          g_free (waiter);
+          continue;
+        }
+      waiter->queue = &job->waiters;
+      g_queue_push_tail_link (&job->waiters, &waiter->link);
+    }
+}
+
+static void
+fail_waiters (GQueue *waiters, const FscOutcome *outcome)
+{
+  GList *link;
+
+  while ((link = g_queue_pop_head_link (waiters)) != NULL)
+    {
+      g_autofree FscWaiter *waiter = link->data;
+      FscAnswer answer = { .code = outcome->code, .error = outcome->error, .text = outcome->text };
+
+      waiter->func (&answer, waiter->data, waiter->index);
+    }
+}
+
+/* Passed: one request, no entry. */
+static void
+finish_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
+{
+  g_autoptr (FscHandle) handle = g_steal_pointer (&outcome->handle);
+  GList *link = g_queue_pop_head_link (&job->waiters);
+
+  cache->counters.open_errors += outcome->code != FSC_CODE_OK;
+  if (link != NULL)
+    {
+      g_autofree FscWaiter *waiter = link->data;
+      FscAnswer answer = {
+        .code = outcome->code,
+        .error = outcome->error,
+        .text = outcome->text,
+        .handle = handle,
+        .uri = job->item.uri,
+        .sharing = waiter->sharing == FSC_SHARING_EXCLUSIVE ? FSC_SHARING_EXCLUSIVE
+                                                            : FSC_SHARING_INDEPENDENT,
+        .source = handle != NULL ? FSC_SOURCE_PASSED : FSC_SOURCE_NONE,
+        .coherence = FSC_COHERENCE_UNCACHED,
+      };
+
+      waiter->func (&answer, waiter->data, waiter->index);
+    }
+  job_free (job);
+}
+
+/* Whether an outcome says something about the resource, not only about who should have looked. */
+static gboolean
+is_verdict (const FscOutcome *outcome)
+{
+  return outcome->code != FSC_CODE_TIMED_OUT && outcome->code != FSC_CODE_OPENER_FAILED
+         && outcome->code != FSC_CODE_LIMIT;
+}
+
+/* Puts a new handle into the entry and gives it to who waits. An exclusive one can serve only one;
+ * nobody else ever waits for its job. */
+static void
+finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
+{
+  FscEntry *entry = job->entry;
+  gboolean keep = outcome->coherence != FSC_COHERENCE_UNCACHED;
+
+  if (entry->handle != NULL)
+    {
+      cache->counters.invalidations++;
+      entry_set_handle (cache, entry, NULL);
+    }
+  if (keep && !make_room (cache))
+    keep = FALSE;
+
+  entry->coherence = outcome->coherence;
+  entry->ttl_ms = outcome->ttl_ms;
+  entry->opened_at = now (cache);
+  entry->checked_at = job->begun;
+  entry->cost_us = (guint32) CLAMP (entry->opened_at - job->begun, 0, G_MAXUINT32);
+  entry->hits = 0;
+  entry->is_visited = FALSE;
+  entry_set_handle (cache, entry, g_steal_pointer (&outcome->handle));
+  answer_waiters (cache, job, entry, FSC_SOURCE_OPENED, keep);
+  if (!keep)
+    entry_set_handle (cache, entry, NULL);
+}
+
+void
+fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
+{
+  FscEntry *entry = job->entry;
+
+  if (entry == NULL)
+    {
+      finish_passed (cache, job, outcome);
+      return;
+    }
+
+  if (outcome->code == FSC_CODE_OK)
+    finish_opened (cache, job, outcome);
+  else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
+    {
+      entry->checked_at = job->begun;
+      answer_waiters (cache, job, entry, FSC_SOURCE_CACHE, TRUE);
+    }
+  else if (outcome->code != FSC_CODE_UNCHANGED)
+    {
+      cache->counters.open_errors++;
+      if (entry->handle != NULL && is_verdict (outcome))
+        {
+          cache->counters.invalidations++;
+          entry_set_handle (cache, entry, NULL);
+        }
+      fail_waiters (&job->waiters, outcome);
+    }
+  /* else it was dropped while it was checked: who still waits needs it opened. */
+
+  answer_late (cache, job, entry);
+  if (job->waiters.length > 0)
+    {
+      job->since = ((FscWaiter *) job->waiters.head->data)->since;
+      entry_fly (cache, entry, job);
+      return;
+    }
+
+  entry->flight = NULL;
+  job_free (job);
+  if (entry->handle == NULL)
+    fsc_cache_drop (cache, entry);
+}
+
+/* Requests */
+
+/* Why an item cannot be asked for, or NULL. */
+static const char *
+find_fault (const FscItem *item)
+{
+  guint32 others
+      = item->flags & ~(VARIANT_FLAGS | NEUTRAL_FLAGS | (guint32) (O_APPEND | WRITING_FLAGS));
+
+  if (item->sharing == FSC_SHARING_SHARED && (item->flags & WRITING_FLAGS) == 0 && others != 0)
+    return "cannot be shared with these flags: a shared handle has no status flags of its own";
+  return NULL;
+}
+
+static gboolean
+has_to_be_passed (const FscItem *item)
+{
+  return (item->flags & WRITING_FLAGS) != 0
+         || (item->sharing == FSC_SHARING_INDEPENDENT && (item->options & FSC_OPTION_REOPENS) == 0)
+         || (item->sharing == FSC_SHARING_EXCLUSIVE
+             && (item->flags & ~(VARIANT_FLAGS | (NEUTRAL_FLAGS & ~(guint32) O_NONBLOCK))) != 0);
+}
+
+/* Finds the entry of a key; of exclusive ones, one that is free. */
+static FscEntry *
+find_entry (FscCache *cache, const Key *key)
+{
+  FscEntry *entry = g_hash_table_lookup (cache->table, key);
+
+  while (entry != NULL && key->is_exclusive && (entry->lease != 0 || entry->flight != NULL))
+    entry = entry->twin;
+  return entry;
+}
+
+/* Whether a request may be served by a job that is under way. */
+static gboolean
+may_join (const FscJob *job, const FscItem *item, gint64 time)
+{
+  return job->begun == 0
+         || (item->max_age_ms > 0 && time - job->begun <= (gint64) item->max_age_ms * 1000);
+}
+
+static FscWaiter *
+open_entry (FscCache *cache, const Key *key, const FscItem *item, FscEntry *entry, gpointer lessee,
+            FscAnswerFunc func, gpointer data, guint index)
+{
+  gint64 time = now (cache);
+  FscWaiter *waiter;
+
+  if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
+    entry_set_handle (cache, entry, NULL);
+
+  if (entry != NULL
+      && is_fresh (entry, item->max_age_ms, (item->options & FSC_OPTION_REVALIDATE) != 0, time))
+    {
+      deliver (cache, entry, item->sharing, FSC_SOURCE_CACHE, lessee, TRUE, func, data, index);
+      return NULL;
+    }
+
+  if (entry != NULL && entry->flight != NULL)
+    {
+      FscJob *job = entry->flight;
+
+      cache->counters.coalesced++;
+      return waiter_new (job, may_join (job, item, time) ? &job->waiters : &job->late, item, lessee,
+                         func, data, index, time);
+    }
+
+  if (entry == NULL)
+    entry = entry_new (cache, key);
+  {
+    FscJob *job = job_new (item, (FscBytes){ entry->uri, key->uri_length }, key->credential, time);
+
+    job->item.flags &= VARIANT_FLAGS;
+    job->item.options &= FSC_OPTION_REVALIDATE;
+    waiter = waiter_new (job, &job->waiters, item, lessee, func, data, index, time);
+    entry_fly (cache, entry, job);
+  }
+  return waiter;
+}
+
+static FscWaiter *
+open_passed (FscCache *cache, guint32 credential, const FscItem *item, FscBytes uri,
+             FscAnswerFunc func, gpointer data, guint index)
+{
+  gint64 time = now (cache);
+  FscJob *job = job_new (item, uri, credential, time);
+  FscWaiter *waiter = waiter_new (job, &job->waiters, item, NULL, func, data, index, time);
+
+  cache->counters.passed++;
+  cache->counters.opens++;
+  cache->counters.misses++;
+  cache->provider.start (job, cache->provider_data);
+  return waiter;
+}
+
+FscWaiter *
+fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpointer lessee,
+                FscAnswerFunc func, gpointer data, guint index)
+{
+  gboolean is_exclusive = item->sharing == FSC_SHARING_EXCLUSIVE;
+  guint32 flags = item->flags & VARIANT_FLAGS;
+  const char *fault = find_fault (item);
+  char canonical[FSC_URI_MAX + 1];
+  FscBytes uri = item->uri;
+  FscEntry *entry;
+  Key key;
+  int length;
+
+  if (fault != NULL)
+    {
+      fail (func, data, index, FSC_CODE_BAD_REQUEST, EINVAL, uri, fault);
+      return NULL;
+    }
+
+  /* Most requests come with a canonical URI of something that is cached: then it is found as it is.
+   */
+  key = make_key (cache, uri, credential, flags, is_exclusive);
+  entry = has_to_be_passed (item) ? NULL : find_entry (cache, &key);
+  if (entry != NULL)
+    return open_entry (cache, &key, item, entry, lessee, func, data, index);
+
+  length = fsc_uri_canonicalize (uri, canonical, sizeof canonical, &fault);
+  if (length < 0)
+    {
+      fail (func, data, index, FSC_CODE_BAD_URI, -length, uri, fault);
+      return NULL;
+    }
+  uri = (FscBytes){ canonical, (size_t) length };
+  if (has_to_be_passed (item))
+    return open_passed (cache, credential, item, uri, func, data, index);
+
+  key = make_key (cache, uri, credential, flags, is_exclusive);
+  return open_entry (cache, &key, item, find_entry (cache, &key), lessee, func, data, index);
+}
+
+void
+fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard)
+{
+  guint64 *found = g_hash_table_lookup (cache->leases, &lease);
+  FscEntry *entry
+      = found != NULL ? (FscEntry *) ((char *) found - offsetof (FscEntry, lease)) : NULL;
+
+  if (entry == NULL || entry->lessee != lessee)
+    return;
+  entry_end_lease (cache, entry);
+  if (discard || !fsc_handle_reset (entry->handle))
+    fsc_cache_drop (cache, entry);
+}
+
+/* All entries, and some of them */
+
+typedef struct
+{
+  guint32 credential;
+  GPatternSpec *pattern;
+  char *uri; /* canonical, or NULL */
+} Match;
+
+static void
+match_clear (Match *match)
+{
+  g_clear_pointer (&match->pattern, g_pattern_spec_free);
+  g_clear_pointer (&match->uri, g_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Match, match_clear)
+
+static void
+match_init (Match *match, guint32 credential, const FscTarget *target)
+{
+  char canonical[FSC_URI_MAX + 1];
+  const char *reason;
+
+  *match = (Match){ .credential = credential };
+  if (target == NULL || target->uri.length == 0)
+    return;
+  if (target->is_pattern)
+    {
+      g_autofree char *pattern = g_strndup (target->uri.data, target->uri.length);
+
+      match->pattern = g_pattern_spec_new (pattern);
+    }
+  else if (fsc_uri_canonicalize (target->uri, canonical, sizeof canonical, &reason) > 0)
+    match->uri = g_strdup (canonical);
+  else
+    match->uri = g_strndup (target->uri.data, target->uri.length);
+}
+
+static gboolean
+matches (const Match *match, const FscEntry *entry)
+{
+  if (entry->handle == NULL || entry->key.credential != match->credential)
+    return FALSE;
+  if (match->pattern != NULL)
+    return g_pattern_spec_match (match->pattern, entry->key.uri_length, entry->uri, NULL);
+  return match->uri == NULL || strcmp (match->uri, entry->uri) == 0;
+}
+
+/* The kinds of open of one URI: each set of flags, shared and exclusive. */
+static guint64
+foreach_kind (FscCache *cache, const Match *match, FscEntryFunc func, gpointer data)
+{
+  static const guint32 flags[] = {
+    0,      O_DIRECTORY,          O_NOFOLLOW,          O_DIRECTORY | O_NOFOLLOW,
+    O_PATH, O_PATH | O_DIRECTORY, O_PATH | O_NOFOLLOW, O_PATH | O_DIRECTORY | O_NOFOLLOW,
+  };
+  FscBytes uri = { match->uri, strlen (match->uri) };
+  guint64 n = 0;
+
+  for (guint i = 0; i < 2 * G_N_ELEMENTS (flags); i++)
+    {
+      Key key = make_key (cache, uri, match->credential, flags[i / 2], i % 2 != 0);
+      FscEntry *next;
+
+      for (FscEntry *entry = g_hash_table_lookup (cache->table, &key); entry != NULL; entry = next)
+        {
+          next = entry->twin;
+          if (entry->handle == NULL)
+            continue;
+          func (cache, entry, data);
+          n++;
+        }
+    }
+  return n;
+}
+
+guint64
+fsc_cache_foreach (FscCache *cache, guint32 credential, const FscTarget *target, FscEntryFunc func,
+                   gpointer data)
+{
+  g_auto (Match) match;
+  guint64 n = 0;
+
+  match_init (&match, credential, target);
+  if (match.uri != NULL)
+    return foreach_kind (cache, &match, func, data);
+  for (guint i = 0; i < cache->slots->len; i++)
+    {
+      FscEntry *entry = cache->slots->pdata[i];
+
+      if (entry != NULL && matches (&match, entry))
+        {
+          func (cache, entry, data);
+          n++;
+        }
+    }
+  return n;
+}
+
+guint64
+fsc_cache_list (FscCache *cache, guint32 credential, const FscTarget *target, guint64 cursor,
+                FscPageFunc func, gpointer data)
+{
+  g_auto (Match) match;
+
+  match_init (&match, credential, target);
+  for (guint64 i = cursor; i < cache->slots->len; i++)
+    {
+      FscEntry *entry = cache->slots->pdata[i];
+
+      if (entry != NULL && matches (&match, entry) && !func (cache, entry, data))
+        return i;
+    }
+  return 0;
+}
+
+void
+fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
+{
+  gint64 time = now (cache);
+
+  *info = (FscEntryInfo){
+    .uri = { entry->uri, entry->key.uri_length },
+    .hits = entry->hits,
+    .age_ms = age_in_ms (entry->opened_at, time),
+    .idle_ms = age_in_ms (entry->used_at, time),
+    .checked_ms = age_in_ms (entry->checked_at, time),
+    .ttl_ms = entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0,
+    .cost_us = entry->cost_us,
+    .flags = entry->key.flags,
+    .state = (entry->is_pinned ? FSC_ENTRY_PINNED : 0)
+             | (entry->handle->holder != NULL ? FSC_ENTRY_HELD : 0)
+             | (entry->lease != 0 ? FSC_ENTRY_LENT : 0),
+    .mount_id = entry->handle->mount_id,
+    .kind = entry->handle->kind,
+    .coherence = entry->coherence,
+    .sharing = entry->key.is_exclusive ? FSC_SHARING_EXCLUSIVE : FSC_SHARING_SHARED,
+  };
+}
+
+static void
+drop_if_dead (FscCache *cache, FscEntry *entry, gpointer data)
+{
+  if (!fsc_handle_is_alive (entry->handle))
+    fsc_cache_drop (cache, entry);
+}
+
+void
+fsc_cache_drop_dead (FscCache *cache)
+{
+  for (guint i = 0; i < cache->slots->len; i++)
+    {
+      FscEntry *entry = cache->slots->pdata[i];
+
+      if (entry != NULL && entry->handle != NULL)
+        drop_if_dead (cache, entry, NULL);
+    }
+}
+
+void
+fsc_cache_sweep (FscCache *cache, guint n)
+{
+  gint64 time = now (cache);
+
+  if (cache->limits.idle_time == 0)
+    return;
+  for (n = MIN (n, cache->slots->len); n > 0; n--)
+    {
+      FscEntry *entry;
+
+      cache->sweep_slot = (cache->sweep_slot + 1) % cache->slots->len;
+      entry = cache->slots->pdata[cache->sweep_slot];
+      if (entry != NULL && entry->handle != NULL && entry_is_evictable (entry)
+          && time - entry->used_at > cache->limits.idle_time)
+        fsc_cache_drop (cache, entry);
+    }
+}
+
+/* Life */
+
+FscCache *
+fsc_cache_new (const FscProvider *provider, gpointer provider_data, const FscLimits *limits)
+{
+  FscCache *cache = g_new0 (FscCache, 1);
+
+  cache->provider = *provider;
+  cache->provider_data = provider_data;
+  cache->limits = *limits;
+  cache->table = g_hash_table_new (key_hash, key_equal);
+  cache->leases = g_hash_table_new (g_int64_hash, g_int64_equal);
+  cache->slots = g_ptr_array_new ();
+  cache->free_slots = g_array_new (FALSE, FALSE, sizeof (guint32));
+  cache->seed = g_random_int ();
+  return cache;
+}
+
+void
+fsc_cache_free (FscCache *cache)
+{
+  for (guint i = 0; i < cache->slots->len; i++)
+    {
+      FscEntry *entry = cache->slots->pdata[i];
+
+      if (entry != NULL)
+        {
+          g_assert (entry->flight == NULL);
+          fsc_cache_drop (cache, entry);
+        }
+    }
+  g_hash_table_unref (cache->table);
+  g_hash_table_unref (cache->leases);
+  g_ptr_array_unref (cache->slots);
+  g_array_unref (cache->free_slots);
+  g_free (cache);
+}
+
+const FscCounters *
+fsc_cache_get_counters (const FscCache *cache)
+{
+  return &cache->counters;
+}
+
+const FscLimits *
+fsc_cache_get_limits (const FscCache *cache)
+{
+  return &cache->limits;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The cache: which resource is open, under which handle, and who waits for it. It knows no sockets,
+ * no processes and no file systems: opening and checking is the provider's, to whom it gives jobs,
+ * and whoever asks is a function to call with the answer.
+ *
+ * What it promises:
+ *
+ *  - Single flight: of one entry at most one job is under way. Who asks meanwhile waits for it, if
+ * the job has not begun; else for the next one, because what a job saw before a request was made
+ * may not answer it: a rename may have returned in between. So a thousand requests for a cold
+ * resource cost one open and, for those who came after it began, one check.
+ *  - Exactness: a handle is given only if it was checked after the request was made, or is younger
+ * than the age that the request or the file system's time-to-live allows.
+ *  - A failure reaches all who wait for that job.
+ *  - Entries in O(1), in and out; eviction by SIEVE; pinned and lent entries stay.
+ *
+ * Only handles for reading, or path-only, are kept. Everything else is passed: opened for one
+ * request and forgotten.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "fscache/handle.h"
+#include "protocol/codec.h"
+
+typedef struct FscCache FscCache;
+typedef struct FscEntry FscEntry;
+typedef struct FscWaiter FscWaiter;
+
+/* Work for the provider: open `item`, or, if it has a validator, check that the resource still has
+ * it, and open it if not. The provider sets `begun` once somebody may have looked at the source,
+ * and calls fsc_cache_finish() some time later, never from within start(). */
+typedef struct
+{
+  FscItem item; /* strings are owned by the job */
+  guint32 credential;
+  guint32 mount_id; /* on which it was when last seen, or 0 */
+  gint64 since;     /* when the first who waits asked: deadlines count from here */
+  gint64 begun;     /* or 0 */
+  gpointer provider_data;
+  gboolean alone; /* the provider's: to be tried in no company */
+
+  /* The cache's. */
+  FscEntry *entry; /* NULL: passed */
+  GQueue waiters;  /* of FscWaiter: served by this job */
+  GQueue late;     /* of FscWaiter: served by the next one */
+} FscJob;
+
+typedef struct
+{
+  FscCode code; /* OK: `handle`; UNCHANGED; or why not */
+  int error;
+  const char *text;
+  FscHandle *handle; /* taken */
+  FscCoherence coherence;
+  guint32 ttl_ms;
+} FscOutcome;
+
+typedef struct
+{
+  void (*start) (FscJob *job, gpointer data);
+  gint64 (*now) (gpointer data); /* monotonic, in microseconds */
+} FscProvider;
+
+/* The answer to a request. Everything is borrowed. */
+typedef struct
+{
+  FscCode code;
+  int error;
+  const char *text;
+  FscHandle *handle; /* NULL if it failed */
+  FscBytes uri;      /* of the handle */
+  guint64 lease;
+  guint32 age_ms;
+  FscSharing sharing;
+  FscSource source;
+  FscCoherence coherence;
+} FscAnswer;
+
+typedef void (*FscAnswerFunc) (const FscAnswer *answer, gpointer data, guint index);
+
+typedef struct
+{
+  guint64 hits, misses, opens, open_errors, checks, coalesced, evictions, invalidations, passed;
+  guint64 handles, bytes, pinned, held, entries;
+} FscCounters;
+
+typedef struct
+{
+  guint64 max_handles;
+  gint64 idle_time; /* microseconds; 0: never */
+} FscLimits;
+
+FscCache *fsc_cache_new (const FscProvider *provider, gpointer provider_data,
+                         const FscLimits *limits);
+void fsc_cache_free (FscCache *cache);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscCache, fsc_cache_free)
+
+/* Asks for a resource. Either calls `func` from within and returns NULL, or returns a waiter that
+ * calls it later. `lessee` is who gets the lease of an exclusive handle. */
+FscWaiter *fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item,
+                           gpointer lessee, FscAnswerFunc func, gpointer data, guint index);
+
+/* The answer is not wanted any more: `func` is not called. */
+void fsc_cache_cancel (FscCache *cache, FscWaiter *waiter);
+
+/* A job is done. Takes the job and the outcome's handle. */
+void fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome);
+
+/* A lease ends: the handle can be lent again, or, with `discard`, is closed. Ignores leases that
+ * are not this lessee's. */
+void fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard);
+
+/* Calls `func` for each entry that matches: all kinds of open of one URI (written in any way), or
+ * all URIs that match a glob, or all if `target` is NULL. Returns their number. `func` may drop the
+ * entry it is called for, no other. */
+typedef void (*FscEntryFunc) (FscCache *cache, FscEntry *entry, gpointer data);
+guint64 fsc_cache_foreach (FscCache *cache, guint32 credential, const FscTarget *target,
+                           FscEntryFunc func, gpointer data);
+
+/* Lists entries that match from slot `cursor` on; `func` returns FALSE when it has enough, and that
+ * entry is then where the next page starts. Returns the next cursor, or 0 at the end. */
+typedef gboolean (*FscPageFunc) (FscCache *cache, FscEntry *entry, gpointer data);
+guint64 fsc_cache_list (FscCache *cache, guint32 credential, const FscTarget *target,
+                        guint64 cursor, FscPageFunc func, gpointer data);
+
+void fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info);
+
+/* Forgets the handle, and the entry if no job of it is under way. */
+void fsc_cache_drop (FscCache *cache, FscEntry *entry);
+
+/* Returns FALSE if too many are pinned. */
+gboolean fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned);
+
+/* Forgets the entries whose handles died with their holder. */
+void fsc_cache_drop_dead (FscCache *cache);
+
+/* Looks at up to `n` entries, in turn, and forgets those that have been idle for too long. */
+void fsc_cache_sweep (FscCache *cache, guint n);
+
+const FscCounters *fsc_cache_get_counters (const FscCache *cache);
+const FscLimits *fsc_cache_get_limits (const FscCache *cache);

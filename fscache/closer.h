@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Closing what may take long to close. The last close of a large memfd or of a large file without a
+ * name frees all its pages, which takes about 0.1 s a GiB; a thread does those, so that nobody
+ * waits.
+ */
+#pragma once
+
+/* Closes a descriptor of a local file system, a memfd, a socket. Takes it. */
+void fsc_closer_close (int fd);
+
+/* Closes a descriptor that a peer sent and that may be anything, on any file system: always in a
+ * thread of its own, which may hang. */
+void fsc_closer_close_foreign (int fd);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The configuration: a GKeyFile, with a default for everything. Unknown groups, unknown keys and
+ * values out of range are errors that name file, group and key: a misspelt limit must not be no
+ * limit.
+ */
+#pragma once
+
+#include <glib.h>
+
+typedef struct
+{
+  char *socket;          /* NULL: the default place */
+  guint64 max_handles;   /* 0: from RLIMIT_NOFILE */
+  guint64 max_clients;   /* 0: what max_handles leaves */
+  gint64 idle_time;      /* microseconds; 0: handles are kept however long they are not used */
+  guint lane_openers;    /* processes a lane */
+  guint lane_queue;      /* requests that may wait in a lane */
+  gint64 lane_deadline;  /* microseconds */
+  gint64 lane_idle_time; /* microseconds, after which an opener without work ends */
+  guint32 ttl_ms;        /* of what may change behind the kernel's back */
+} FscConfig;
+
+/* `path` NULL takes the first that exists of $XDG_CONFIG_HOME/fscache/fscached.conf and
+ * /etc/fscache/fscached.conf; if there is none, all is default. */
+FscConfig *fsc_config_load (const char *path, GError **error);
+void fsc_config_free (FscConfig *config);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscConfig, fsc_config_free)

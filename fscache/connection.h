@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One client: its handshake, its requests, and the replies that wait to be sent.
+ *
+ * A peer at fault (a malformed packet, descriptors nobody asked for) is disconnected; a request
+ * that is refused is answered, and the connection goes on. A client that does not read is not read
+ * from either, and is disconnected after a minute.
+ *
+ * The kernel charges descriptors in flight to their sender's user, and refuses to send when they
+ * are too many. So the service counts what it has sent, and stops before that: no more than one
+ * packet's fill of unread descriptors to one client, and a limit over all. That a client has read
+ * is known when its socket's output queue is empty.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "fscache/server.h"
+
+typedef struct FscConnection FscConnection;
+
+/* Takes the socket. */
+void fsc_connection_new (FscServer *server, int socket);
+
+/* Ends it: all requests are cancelled, all leases end. */
+void fsc_connection_close (FscConnection *connection);
+
+/* Sends what waits, as far as the client reads. If it was found not to, nothing is tried until the
+ * loop says that it has (or with `force`). */
+void fsc_connection_flush (FscConnection *connection, gboolean force);
+
+/* Disconnects clients that have not read for too long. Called about once a second. */
+void fsc_connection_check (FscConnection *connection, gint64 time);

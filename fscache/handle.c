@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One open file description that the cache keeps; see handle.h.
+ */
+#include "fscache/handle.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "fscache/closer.h"
+
+FscHolder *
+fsc_holder_ref (FscHolder *holder)
+{
+  holder->n_refs++;
+  return holder;
+}
+
+void
+fsc_holder_unref (FscHolder *holder)
+{
+  g_assert (holder->n_refs > 0);
+  if (--holder->n_refs == 0)
+    holder->free (holder);
+}
+
+static FscHandle *
+handle_new (FscBytes validator)
+{
+  FscHandle *handle = g_malloc0 (sizeof *handle + validator.length);
+
+  handle->n_refs = 1;
+  handle->fd = -1;
+  handle->validator_length = (guint8) validator.length;
+  if (validator.length > 0)
+    memcpy (handle->validator, validator.data, validator.length);
+  return handle;
+}
+
+FscHandle *
+fsc_handle_new_local (int fd, FscBytes validator)
+{
+  FscHandle *handle = handle_new (validator);
+
+  handle->fd = fd;
+  return handle;
+}
+
+FscHandle *
+fsc_handle_new_held (FscHolder *holder, guint64 id, FscBytes validator)
+{
+  FscHandle *handle = handle_new (validator);
+
+  handle->holder = fsc_holder_ref (holder);
+  handle->id = id;
+  return handle;
+}
+
+FscHandle *
+fsc_handle_ref (FscHandle *handle)
+{
+  handle->n_refs++;
+  return handle;
+}
+
+void
+fsc_handle_unref (FscHandle *handle)
+{
+  g_assert (handle->n_refs > 0);
+  if (--handle->n_refs > 0)
+    return;
+  if (handle->fd >= 0)
+    fsc_closer_close (handle->fd);
+  if (handle->holder != NULL)
+    {
+      if (handle->holder->is_alive)
+        handle->holder->release (handle->holder, handle->id);
+      fsc_holder_unref (handle->holder);
+    }
+  g_free (handle);
+}
+
+gboolean
+fsc_handle_is_alive (const FscHandle *handle)
+{
+  return handle->holder == NULL || handle->holder->is_alive;
+}
+
+gboolean
+fsc_handle_reset (FscHandle *handle)
+{
+  struct flock everything = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+  if (handle->kind == FSC_KIND_CHARACTER || handle->kind == FSC_KIND_BLOCK
+      || handle->kind == FSC_KIND_SOCKET)
+    return TRUE; /* their state is what they are borrowed for */
+  if (handle->fd < 0 || (fcntl (handle->fd, F_GETFL) & O_PATH) != 0)
+    return FALSE;
+  return lseek (handle->fd, 0, SEEK_SET) == 0 && fcntl (handle->fd, F_SETFL, 0) == 0
+         && flock (handle->fd, LOCK_UN) == 0
+         && (handle->kind != FSC_KIND_REGULAR || fcntl (handle->fd, F_OFD_SETLK, &everything) == 0);
+}

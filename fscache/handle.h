@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A handle: one open file description that the cache keeps, wherever it is.
+ *
+ * Where it is, is a question of trust. Whoever closes, stats or duplicates over a descriptor on a
+ * FUSE or network file system may hang, even while exiting. So the service has in its own table
+ * only what lies on local file systems that it names; everything else stays with the process that
+ * opened it, its holder, under an id. The service never has a descriptor of it: to give it to a
+ * client, it sends the holder the packet and the client's socket.
+ *
+ * Handles are counted: an entry has one reference, each reply that is waiting to be sent has one.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "protocol/codec.h"
+
+typedef struct FscHolder FscHolder;
+
+/* Called once when a holder has sent what it was told to, with 0, or with the errno of why not:
+ * EAGAIN (the client's socket is full), ENOENT (it has no such handle), EIO (it is gone) ... */
+typedef void (*FscHandFunc) (int error, gpointer data);
+
+/* A process that keeps handles. */
+struct FscHolder
+{
+  guint n_refs;
+  gboolean is_alive;
+
+  /* Sends `packet` with the handles `ids` to `socket` (borrowed), and calls `func`, never from
+   * within. */
+  void (*hand) (FscHolder *holder, const guint64 *ids, guint n_ids, FscBytes packet, int socket,
+                FscHandFunc func, gpointer data);
+  void (*release) (FscHolder *holder, guint64 id);
+  void (*free) (FscHolder *holder);
+};
+
+FscHolder *fsc_holder_ref (FscHolder *holder);
+void fsc_holder_unref (FscHolder *holder);
+
+typedef struct
+{
+  guint n_refs;
+  int fd; /* or -1: held */
+  FscHolder *holder;
+  guint64 id;
+  guint64 bytes; /* of memory that it keeps */
+  guint32 mount_id;
+  guint8 kind;         /* FscKind */
+  guint8 most_sharing; /* INDEPENDENT: may be reopened; EXCLUSIVE: may only be lent */
+  guint8 validator_length;
+  guint8 validator[];
+} FscHandle;
+
+/* Takes the descriptor. */
+FscHandle *fsc_handle_new_local (int fd, FscBytes validator);
+
+/* Takes the handle that `holder` has under `id`, and a reference of the holder's. */
+FscHandle *fsc_handle_new_held (FscHolder *holder, guint64 id, FscBytes validator);
+
+FscHandle *fsc_handle_ref (FscHandle *handle);
+
+/* The last reference closes it: a local one here, or in the closer's thread if that may take long;
+ * a held one at its holder. */
+void fsc_handle_unref (FscHandle *handle);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscHandle, fsc_handle_unref)
+
+/* Whether it can still be given: the holder of a held one lives. */
+gboolean fsc_handle_is_alive (const FscHandle *handle);
+
+/* Makes a handle that was lent fit to be lent again: offset, status flags and locks are those of a
+ * new one. Returns FALSE if that cannot be done here. */
+gboolean fsc_handle_reset (FscHandle *handle);

@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Queues, openers and deadlines; see lane.h.
+ */
+#include "fscache/lane.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "fscache/opener.h"
+#include "protocol/uri.h"
+
+#define CHECKS_AT_ONCE 64
+#define OPENS_AT_ONCE 16
+#define START_FAILURES_MAX 3
+#define HOUSEKEEPING_SECONDS 5
+
+/* What opens which scheme. */
+typedef struct
+{
+  const char *scheme;
+  const char *program;
+} Provider;
+
+static const Provider providers[] = {
+  { "file", "open-file" },
+};
+
+typedef struct
+{
+  const Provider *provider;
+  guint32 credential;
+  guint32 mount_id;
+} LaneKey;
+
+typedef struct
+{
+  LaneKey key; /* first: it is found by it */
+  FscLanes *lanes;
+  gboolean is_local;
+  gboolean is_dirty;
+  GQueue queue;       /* of FscJob */
+  GPtrArray *openers; /* of FscOpener */
+  guint n_stuck;      /* openers that were killed and are not gone */
+  guint n_start_failures;
+} Lane;
+
+struct FscLanes
+{
+  FscLoop *loop;
+  FscSpawner *spawner;
+  FscMounts *mounts;
+  const FscConfig *config;
+  const char *opener_dir;
+  FscLanesDone done;
+  FscLanesLost lost;
+  gpointer data;
+  GHashTable *lanes; /* LaneKey -> Lane */
+  GPtrArray *dirty;  /* lanes to flush */
+  GQueue unknown;    /* jobs that no provider takes */
+  GHashTable *stuck; /* id of a killed opener -> its lane's key, copied */
+  GSource *deadlines;
+  GSource *housekeeping;
+  FscLaneCounters counters;
+  gboolean is_stopping;
+};
+
+static guint
+lane_key_hash (gconstpointer data)
+{
+  const LaneKey *key = data;
+
+  return g_direct_hash (key->provider) ^ key->credential * 2654435761u ^ key->mount_id * 40503u;
+}
+
+static gboolean
+lane_key_equal (gconstpointer a, gconstpointer b)
+{
+  const LaneKey *x = a, *y = b;
+
+  return x->provider == y->provider && x->credential == y->credential && x->mount_id == y->mount_id;
+}
+
+static void
+lane_free (gpointer data)
+{
+  Lane *lane = data;
+
+  g_assert (lane->queue.length == 0 && lane->openers->len == 0);
+  g_ptr_array_unref (lane->openers);
+  g_free (lane);
+}
+
+static void
+mark_dirty (Lane *lane)
+{
+  if (lane->is_dirty)
+    return;
+  lane->is_dirty = TRUE;
+  g_ptr_array_add (lane->lanes->dirty, lane);
+}
+
+/* All lanes, in a copy: what is done to one may change the table. */
+static GPtrArray *
+list_lanes (FscLanes *lanes)
+{
+  GPtrArray *all = g_ptr_array_new ();
+  GHashTableIter iter;
+  gpointer lane;
+
+  g_hash_table_iter_init (&iter, lanes->lanes);
+  while (g_hash_table_iter_next (&iter, &lane, NULL))
+    g_ptr_array_add (all, lane);
+  return all;
+}
+
+/* Finding the lane of a job */
+
+static const Provider *
+find_provider (FscBytes uri)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (providers); i++)
+    if (fsc_uri_has_scheme (uri, providers[i].scheme))
+      return &providers[i];
+  return NULL;
+}
+
+static guint32
+find_mount (FscLanes *lanes, FscBytes uri)
+{
+  char path[FSC_URI_MAX + 1];
+
+  return fsc_uri_to_path (uri, path, sizeof path) > 0 ? fsc_mounts_find (lanes->mounts, path) : 0;
+}
+
+static Lane *
+get_lane (FscLanes *lanes, FscJob *job)
+{
+  LaneKey key = { .provider = find_provider (job->item.uri), .credential = job->credential };
+  Lane *lane;
+
+  if (key.provider == NULL)
+    return NULL;
+  key.mount_id = job->mount_id != 0 ? job->mount_id : find_mount (lanes, job->item.uri);
+  lane = g_hash_table_lookup (lanes->lanes, &key);
+  if (lane == NULL)
+    {
+      lane = g_new0 (Lane, 1);
+      lane->key = key;
+      lane->lanes = lanes;
+      lane->is_local = fsc_mounts_is_local (lanes->mounts, key.mount_id);
+      lane->openers = g_ptr_array_new ();
+      g_queue_init (&lane->queue);
+      g_hash_table_add (lanes->lanes, lane);
+      lanes->counters.lanes++;
+    }
+  return lane;
+}
+
+/* Answers */
+
+static void fail_job (FscLanes *lanes, FscJob *job, FscCode code, int error, const char *format,
+                      ...) G_GNUC_PRINTF (5, 6);
+
+static void
+fail_job (FscLanes *lanes, FscJob *job, FscCode code, int error, const char *format, ...)
+{
+  char name[FSC_NAME_IN_TEXT_MAX];
+  g_autofree char *why = NULL;
+  g_autofree char *text = NULL;
+  FscOutcome outcome = { .code = code, .error = error };
+  va_list arguments;
+
+  va_start (arguments, format);
+  why = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  text = g_strdup_printf ("cannot open %s: %s", fsc_uri_abbreviate (job->item.uri, name), why);
+  outcome.text = text;
+  lanes->done (job, &outcome, lanes->data);
+}
+
+static const char *
+lane_name (Lane *lane)
+{
+  return fsc_mounts_get_path (lane->lanes->mounts, lane->key.mount_id);
+}
+
+static void
+time_out_job (Lane *lane, FscJob *job)
+{
+  FscLanes *lanes = lane->lanes;
+
+  lanes->counters.timeouts++;
+  fail_job (lanes, job, FSC_CODE_TIMED_OUT, ETIMEDOUT,
+            "no answer within the deadline of %g s (on the mount %s)",
+            (double) lanes->config->lane_deadline / G_USEC_PER_SEC, lane_name (lane));
+}
+
+/* Deadlines: one timer, set to the earliest. All jobs have the same time, so one that starts later
+ * than another never moves the timer, and most requests do not touch it. */
+
+static void
+arm (FscLanes *lanes, gint64 since)
+{
+  gint64 due = since + lanes->config->lane_deadline;
+  gint64 set = g_source_get_ready_time (lanes->deadlines);
+
+  if (set < 0 || due < set)
+    g_source_set_ready_time (lanes->deadlines, due);
+}
+
+/* Returns when the earliest job still waiting began to, or 0. */
+static gint64
+expire_lane (Lane *lane, gint64 time)
+{
+  gint64 deadline = lane->lanes->config->lane_deadline;
+  g_autoptr (GPtrArray) overdue = g_ptr_array_new ();
+  gint64 earliest = 0;
+  GList *next;
+
+  for (GList *l = lane->queue.head; l != NULL; l = next)
+    {
+      FscJob *job = l->data;
+
+      next = l->next;
+      if (job->since + deadline <= time)
+        {
+          g_queue_delete_link (&lane->queue, l);
+          g_ptr_array_add (overdue, job);
+        }
+      else if (earliest == 0 || job->since < earliest)
+        earliest = job->since;
+    }
+
+  for (guint i = lane->openers->len; i > 0; i--)
+    {
+      g_autoptr (FscOpener) opener = (FscOpener *) fsc_holder_ref (lane->openers->pdata[i - 1]);
+      GPtrArray *jobs = fsc_opener_get_jobs (opener);
+      gint64 handing = fsc_opener_get_handing_since (opener);
+      gboolean is_late = handing != 0 && handing + deadline <= time;
+
+      if (!is_late && handing != 0 && (earliest == 0 || handing < earliest))
+        earliest = handing;
+      for (guint j = 0; j < jobs->len; j++)
+        {
+          FscJob *job = jobs->pdata[j];
+
+          if (job->since + deadline <= time)
+            {
+              is_late = TRUE;
+              fsc_opener_forget (opener, job);
+              g_ptr_array_add (overdue, job);
+            }
+          else if (earliest == 0 || job->since < earliest)
+            earliest = job->since;
+        }
+      if (is_late)
+        fsc_opener_end (opener, TRUE, "did not answer within the deadline");
+    }
+
+  for (guint i = 0; i < overdue->len; i++)
+    time_out_job (lane, overdue->pdata[i]);
+  return earliest;
+}
+
+static gboolean
+deadlines_due (gpointer data)
+{
+  FscLanes *lanes = data;
+  g_autoptr (GPtrArray) all = list_lanes (lanes);
+  gint64 time = g_get_monotonic_time ();
+
+  g_source_set_ready_time (lanes->deadlines, -1);
+  for (guint i = 0; i < all->len; i++)
+    {
+      gint64 earliest = expire_lane (all->pdata[i], time);
+
+      if (earliest != 0)
+        arm (lanes, earliest);
+    }
+  return G_SOURCE_CONTINUE;
+}
+
+/* Openers */
+
+static void
+opener_idle (FscOpener *opener, gpointer data)
+{
+  Lane *lane = data;
+
+  lane->n_start_failures = 0;
+  mark_dirty (lane);
+}
+
+static void
+opener_done (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data)
+{
+  Lane *lane = data;
+
+  outcome->ttl_ms = lane->lanes->config->ttl_ms;
+  lane->lanes->done (job, outcome, lane->lanes->data);
+}
+
+static void
+fail_queue (Lane *lane, const char *why)
+{
+  FscJob *job;
+
+  while ((job = g_queue_pop_head (&lane->queue)) != NULL)
+    fail_job (lane->lanes, job, FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",
+              lane->key.provider->program, why);
+}
+
+static void
+opener_failed (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer data)
+{
+  Lane *lane = data;
+  FscLanes *lanes = lane->lanes;
+  gboolean was_starting = fsc_opener_get_idle_since (opener) == 0;
+  gboolean is_culprit = jobs->len == 1;
+
+  if (why != NULL && !lanes->is_stopping)
+    {
+      lanes->counters.openers_failed++;
+      g_warning ("The opener %s of %s %s", lane->key.provider->program, lane_name (lane), why);
+      if (was_starting && ++lane->n_start_failures >= START_FAILURES_MAX)
+        fail_queue (lane, "does not start");
+      if (fsc_spawner_is_running (lanes->spawner, fsc_opener_get_id (opener)))
+        {
+          lane->n_stuck++;
+          lanes->counters.stuck++;
+          g_hash_table_insert (lanes->stuck, GUINT_TO_POINTER (fsc_opener_get_id (opener)),
+                               g_memdup2 (&lane->key, sizeof lane->key));
+        }
+    }
+  for (guint i = jobs->len; i > 0; i--)
+    {
+      FscJob *job = jobs->pdata[i - 1];
+
+      if (is_culprit || lanes->is_stopping)
+        {
+          fail_job (lanes, job, FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",
+                    lane->key.provider->program, why != NULL ? why : "has ended");
+          continue;
+        }
+      job->alone = TRUE;
+      g_queue_push_head (&lane->queue, job);
+    }
+  g_ptr_array_remove (lane->openers, opener);
+  lanes->counters.openers--;
+  if (lane->queue.length > 0)
+    mark_dirty (lane);
+  lanes->lost (lanes->data);
+  fsc_opener_unref (opener);
+}
+
+void
+fsc_lanes_opener_exited (guint32 id, int status, gpointer data)
+{
+  FscLanes *lanes = data;
+  const LaneKey *key = g_hash_table_lookup (lanes->stuck, GUINT_TO_POINTER (id));
+  Lane *lane;
+
+  if (WIFSIGNALED (status) && WTERMSIG (status) != SIGKILL)
+    g_warning ("Opener %u was ended by signal %d (%s)", id, WTERMSIG (status),
+               g_strsignal (WTERMSIG (status)));
+  else if (WIFEXITED (status) && WEXITSTATUS (status) == 127)
+    g_warning ("Opener %u could not be executed", id);
+  if (key == NULL)
+    return;
+  lanes->counters.stuck--;
+  lane = g_hash_table_lookup (lanes->lanes, key);
+  if (lane != NULL)
+    {
+      lane->n_stuck--;
+      mark_dirty (lane);
+    }
+  g_hash_table_remove (lanes->stuck, GUINT_TO_POINTER (id));
+}
+
+static void
+start_opener (Lane *lane)
+{
+  static const FscOpenerEvents events
+      = { .idle = opener_idle, .done = opener_done, .failed = opener_failed };
+  FscLanes *lanes = lane->lanes;
+  g_autofree char *program
+      = g_build_filename (lanes->opener_dir, lane->key.provider->program, NULL);
+  g_autoptr (GError) error = NULL;
+  FscOpener *opener = fsc_opener_new (lanes->loop, lanes->spawner, program, &events, lane, &error);
+
+  if (opener == NULL)
+    {
+      g_warning ("%s", error->message);
+      if (lane->openers->len == 0)
+        fail_queue (lane, "cannot be started");
+      return;
+    }
+  g_debug ("Opener %u: %s for %s", fsc_opener_get_id (opener), program, lane_name (lane));
+  g_ptr_array_add (lane->openers, opener);
+  lanes->counters.openers++;
+  lanes->counters.openers_started++;
+}
+
+/* Giving work */
+
+static FscOpener *
+find_idle_opener (Lane *lane)
+{
+  for (guint i = 0; i < lane->openers->len; i++)
+    if (fsc_opener_is_idle (lane->openers->pdata[i]))
+      return lane->openers->pdata[i];
+  return NULL;
+}
+
+/* Takes as many jobs off the queue as should go in one message. Checks on a local file system are
+ * quick: many go together. Opens on one are shared out among the openers. What may hang goes alone.
+ */
+static void
+take_batch (Lane *lane, GPtrArray *batch)
+{
+  guint opens = CLAMP (lane->queue.length / lane->lanes->config->lane_openers, 1, OPENS_AT_ONCE);
+  FscJob *job;
+
+  while ((job = g_queue_peek_head (&lane->queue)) != NULL)
+    {
+      gboolean is_check = job->item.validator.length > 0;
+
+      if (batch->len > 0
+          && (job->alone || !lane->is_local || batch->len >= (is_check ? CHECKS_AT_ONCE : opens)))
+        return;
+      g_ptr_array_add (batch, g_queue_pop_head (&lane->queue));
+      if (job->alone)
+        return;
+    }
+}
+
+static void
+flush_lane (Lane *lane)
+{
+  g_autoptr (GPtrArray) batch = g_ptr_array_new ();
+  FscOpener *opener;
+  guint n_starting = 0;
+
+  while (lane->queue.length > 0 && (opener = find_idle_opener (lane)) != NULL)
+    {
+      guint given;
+
+      take_batch (lane, batch);
+      given = fsc_opener_give (opener, (FscJob *const *) batch->pdata, batch->len);
+      while (batch->len > given)
+        g_queue_push_head (&lane->queue, g_ptr_array_steal_index (batch, batch->len - 1));
+      g_ptr_array_set_size (batch, 0);
+    }
+
+  for (guint i = 0; i < lane->openers->len; i++)
+    n_starting += fsc_opener_is_starting (lane->openers->pdata[i]);
+  while (lane->queue.length > n_starting
+         && lane->openers->len + lane->n_stuck < lane->lanes->config->lane_openers)
+    {
+      guint before = lane->openers->len;
+
+      start_opener (lane);
+      if (lane->openers->len == before)
+        break;
+      n_starting++;
+    }
+}
+
+gboolean
+fsc_lanes_flush (FscLanes *lanes)
+{
+  FscJob *job;
+
+  if (lanes->unknown.length == 0 && lanes->dirty->len == 0)
+    return FALSE;
+  while ((job = g_queue_pop_head (&lanes->unknown)) != NULL)
+    fail_job (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT,
+              "no provider for the scheme \"%.*s\"",
+              (int) fsc_uri_get_scheme_length (job->item.uri), job->item.uri.data);
+
+  for (guint i = 0; i < lanes->dirty->len; i++) /* flushing may mark more */
+    {
+      Lane *lane = lanes->dirty->pdata[i];
+
+      lane->is_dirty = FALSE;
+      if (lane->n_stuck >= lanes->config->lane_openers && lane->openers->len == 0)
+        while ((job = g_queue_pop_head (&lane->queue)) != NULL)
+          fail_job (lanes, job, FSC_CODE_TIMED_OUT, ETIMEDOUT,
+                    "the mount %s does not answer: %u openers are stuck in it", lane_name (lane),
+                    lane->n_stuck);
+      flush_lane (lane);
+    }
+  g_ptr_array_set_size (lanes->dirty, 0);
+  return TRUE;
+}
+
+void
+fsc_lanes_start (FscLanes *lanes, FscJob *job)
+{
+  Lane *lane = get_lane (lanes, job);
+
+  if (lane == NULL)
+    {
+      g_queue_push_tail (&lanes->unknown, job);
+      return;
+    }
+  g_queue_push_tail (&lane->queue, job);
+  arm (lanes, job->since);
+  mark_dirty (lane);
+}
+
+/* Life */
+
+/* Ends openers that have had nothing to do, and lanes that have no openers. */
+static gboolean
+housekeep (gpointer data)
+{
+  FscLanes *lanes = data;
+  g_autoptr (GPtrArray) all = list_lanes (lanes);
+  gint64 time = g_get_monotonic_time ();
+
+  for (guint i = 0; i < all->len; i++)
+    {
+      Lane *lane = all->pdata[i];
+
+      for (guint j = lane->openers->len; j > 0; j--)
+        {
+          FscOpener *opener = lane->openers->pdata[j - 1];
+
+          if (fsc_opener_is_idle (opener) && fsc_opener_get_n_held (opener) == 0
+              && fsc_opener_get_handing_since (opener) == 0
+              && time - fsc_opener_get_idle_since (opener) > lanes->config->lane_idle_time)
+            fsc_opener_end (opener, FALSE, NULL);
+        }
+      if (lane->openers->len == 0 && lane->queue.length == 0 && lane->n_stuck == 0
+          && !lane->is_dirty)
+        {
+          g_hash_table_remove (lanes->lanes, lane);
+          lanes->counters.lanes--;
+        }
+    }
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+dispatch_deadlines (GSource *source, GSourceFunc callback, gpointer data)
+{
+  return callback (data);
+}
+
+FscLanes *
+fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscConfig *config,
+               const char *opener_dir, FscLanesDone done, FscLanesLost lost, gpointer data)
+{
+  static GSourceFuncs deadline_funcs = { .dispatch = dispatch_deadlines };
+  FscLanes *lanes = g_new0 (FscLanes, 1);
+
+  lanes->loop = loop;
+  lanes->spawner = spawner;
+  lanes->mounts = mounts;
+  lanes->config = config;
+  lanes->opener_dir = opener_dir;
+  lanes->done = done;
+  lanes->lost = lost;
+  lanes->data = data;
+  lanes->lanes = g_hash_table_new_full (lane_key_hash, lane_key_equal, lane_free, NULL);
+  lanes->dirty = g_ptr_array_new ();
+  lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  g_queue_init (&lanes->unknown);
+
+  lanes->deadlines = g_source_new (&deadline_funcs, sizeof (GSource));
+  g_source_set_callback (lanes->deadlines, deadlines_due, lanes, NULL);
+  g_source_attach (lanes->deadlines, NULL);
+  lanes->housekeeping = g_timeout_source_new_seconds (HOUSEKEEPING_SECONDS);
+  g_source_set_callback (lanes->housekeeping, housekeep, lanes, NULL);
+  g_source_attach (lanes->housekeeping, NULL);
+  return lanes;
+}
+
+void
+fsc_lanes_free (FscLanes *lanes)
+{
+  g_autoptr (GPtrArray) all = list_lanes (lanes);
+
+  lanes->is_stopping = TRUE;
+  fsc_lanes_flush (lanes);
+  for (guint i = 0; i < all->len; i++)
+    {
+      Lane *lane = all->pdata[i];
+
+      while (lane->openers->len > 0)
+        fsc_opener_end (lane->openers->pdata[0], TRUE, "was ended with the service");
+      fail_queue (lane, "was ended with the service");
+    }
+  g_source_destroy (lanes->deadlines);
+  g_source_unref (lanes->deadlines);
+  g_source_destroy (lanes->housekeeping);
+  g_source_unref (lanes->housekeeping);
+  g_hash_table_unref (lanes->lanes);
+  g_hash_table_unref (lanes->stuck);
+  g_ptr_array_unref (lanes->dirty);
+  g_free (lanes);
+}
+
+const FscLaneCounters *
+fsc_lanes_get_counters (const FscLanes *lanes)
+{
+  return &lanes->counters;
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The socket and the lock; see listener.h.
+ */
+#include "fscache/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 4096
+#define ACCEPTS_AT_ONCE 64
+#define RETRY_MS 100
+#define POLITE_SECONDS 5
+#define KILLED_SECONDS 2
+
+struct FscListener
+{
+  FscLoop *loop;
+  FscPoll poll;
+  FscAcceptFunc func;
+  gpointer data;
+  char *path;
+  int lock_fd;
+  guint retry; /* source id while accepting is suspended */
+};
+
+static gboolean fail (GError **error, int code, const char *format, ...) G_GNUC_PRINTF (3, 4);
+
+static gboolean
+fail (GError **error, int code, const char *format, ...)
+{
+  g_autofree char *message = NULL;
+  va_list arguments;
+
+  va_start (arguments, format);
+  message = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  g_set_error_literal (error, G_IO_ERROR, g_io_error_from_errno (code), message);
+  return FALSE;
+}
+
+char *
+fsc_listener_get_default_path (void)
+{
+  const char *path = g_getenv ("FSCACHE_SOCKET");
+  const char *runtime_dir = g_getenv ("XDG_RUNTIME_DIR");
+
+  if (path != NULL && path[0] != '\0')
+    return g_strdup (path);
+  if (runtime_dir != NULL && runtime_dir[0] == '/')
+    return g_build_filename (runtime_dir, "fscache", "socket", NULL);
+  return g_strdup ("/run/fscache/socket");
+}
+
+static gboolean
+fill_address (const char *path, struct sockaddr_un *address, GError **error)
+{
+  *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+  if (g_strlcpy (address->sun_path, path, sizeof address->sun_path) >= sizeof address->sun_path)
+    return fail (error, ENAMETOOLONG, "the socket's path %s is longer than %zu bytes", path,
+                 sizeof address->sun_path - 1);
+  return TRUE;
+}
+
+/* A connection to whoever listens at the path, or -1 with errno set. */
+static int
+try_connect (const struct sockaddr_un *address)
+{
+  int fd = socket (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+  if (fd >= 0 && connect (fd, (const struct sockaddr *) address, sizeof *address) < 0
+      && errno != EAGAIN) /* its backlog is full: alive */
+    {
+      int code = errno;
+
+      close (fd);
+      errno = code;
+      return -1;
+    }
+  return fd;
+}
+
+/* The lock */
+
+static gboolean
+wait_for_lock (int fd, int seconds)
+{
+  for (int i = 0; i < seconds * 100; i++)
+    {
+      if (flock (fd, LOCK_EX | LOCK_NB) == 0)
+        return TRUE;
+      g_usleep (10000);
+    }
+  return FALSE;
+}
+
+/* Ends the instance that listens at the address. SO_PEERCRED is that of the process that called
+ * listen(); the pidfd is checked by asking again, so that no other process with its number is hit.
+ */
+static gboolean
+displace (const struct sockaddr_un *address, int lock_fd, GError **error)
+{
+  struct ucred before = { 0 }, after = { 0 };
+  socklen_t length = sizeof before;
+  int fd = try_connect (address);
+  int pidfd = -1;
+  gboolean is_gone = FALSE;
+
+  if (fd >= 0 && getsockopt (fd, SOL_SOCKET, SO_PEERCRED, &before, &length) == 0 && before.pid > 0)
+    pidfd = (int) syscall (SYS_pidfd_open, before.pid, 0);
+  if (fd >= 0)
+    close (fd);
+  fd = pidfd >= 0 ? try_connect (address) : -1;
+  if (fd >= 0)
+    {
+      length = sizeof after;
+      getsockopt (fd, SOL_SOCKET, SO_PEERCRED, &after, &length);
+      close (fd);
+    }
+
+  if (pidfd >= 0 && before.pid == after.pid)
+    {
+      g_message ("Asking process %d, which serves %s, to go", before.pid, address->sun_path);
+      syscall (SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0);
+      is_gone = wait_for_lock (lock_fd, POLITE_SECONDS);
+      if (!is_gone)
+        {
+          g_warning ("Process %d does not go: killing it", before.pid);
+          syscall (SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+        }
+    }
+  if (pidfd >= 0)
+    close (pidfd);
+  if (is_gone || wait_for_lock (lock_fd, KILLED_SECONDS))
+    return TRUE;
+  return fail (error, EBUSY, "the instance that serves %s could not be displaced",
+               address->sun_path);
+}
+
+static gboolean
+take_lock (FscListener *listener, const struct sockaddr_un *address, gboolean replace,
+           GError **error)
+{
+  g_autofree char *path = g_strconcat (listener->path, ".lock", NULL);
+
+  listener->lock_fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (listener->lock_fd < 0)
+    return fail (error, errno, "cannot open the lock file %s: %s", path, g_strerror (errno));
+  if (flock (listener->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    return TRUE;
+  if (errno != EWOULDBLOCK)
+    return fail (error, errno, "cannot lock %s: %s", path, g_strerror (errno));
+  if (replace)
+    return displace (address, listener->lock_fd, error);
+  return fail (error, EADDRINUSE, "another fscached already serves %s (--replace takes its place)",
+               listener->path);
+}
+
+/* The socket */
+
+static gboolean
+remove_stale (const char *path, const struct sockaddr_un *address, GError **error)
+{
+  struct stat st;
+  int fd;
+
+  if (lstat (path, &st) < 0)
+    return errno == ENOENT
+           || fail (error, errno, "cannot look at %s: %s", path, g_strerror (errno));
+  if (!S_ISSOCK (st.st_mode))
+    return fail (error, EEXIST, "%s is there, and is not a socket", path);
+  fd = try_connect (address);
+  if (fd >= 0 || errno != ECONNREFUSED)
+    {
+      if (fd >= 0)
+        close (fd);
+      return fail (error, EADDRINUSE, "another program listens at %s", path);
+    }
+  g_debug ("Removing the stale socket %s", path);
+  if (unlink (path) < 0)
+    return fail (error, errno, "cannot remove the stale socket %s: %s", path, g_strerror (errno));
+  return TRUE;
+}
+
+static gboolean
+make_directory (const char *path, GError **error)
+{
+  g_autofree char *directory = g_path_get_dirname (path);
+
+  if (mkdir (directory, 0700) < 0 && errno != EEXIST)
+    return fail (error, errno, "cannot make the directory %s: %s", directory, g_strerror (errno));
+  return TRUE;
+}
+
+static gboolean
+listen_at (FscListener *listener, const struct sockaddr_un *address, GError **error)
+{
+  mode_t mask;
+  int r;
+
+  listener->poll.fd = socket (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (listener->poll.fd < 0)
+    return fail (error, errno, "cannot make a socket: %s", g_strerror (errno));
+  mask = umask (0177); /* 0600 from birth */
+  r = bind (listener->poll.fd, (const struct sockaddr *) address, sizeof *address);
+  umask (mask);
+  if (r < 0 || listen (listener->poll.fd, BACKLOG) < 0)
+    return fail (error, errno, "cannot listen at %s: %s", listener->path, g_strerror (errno));
+  return TRUE;
+}
+
+FscListener *
+fsc_listener_new (const char *path, gboolean replace, GError **error)
+{
+  FscListener *listener = g_new0 (FscListener, 1);
+  struct sockaddr_un address;
+
+  listener->path = g_strdup (path);
+  listener->lock_fd = -1;
+  listener->poll.fd = -1;
+  if (!fill_address (path, &address, error) || !make_directory (path, error)
+      || !take_lock (listener, &address, replace, error) || !remove_stale (path, &address, error)
+      || !listen_at (listener, &address, error))
+    {
+      if (listener->poll.fd >= 0)
+        close (listener->poll.fd);
+      listener->poll.fd = -1; /* what is there is not ours to remove */
+      g_clear_pointer (&listener, fsc_listener_free);
+    }
+  return listener;
+}
+
+void
+fsc_listener_free (FscListener *listener)
+{
+  g_clear_handle_id (&listener->retry, g_source_remove);
+  if (listener->poll.fd >= 0)
+    {
+      if (listener->loop != NULL)
+        fsc_loop_remove (listener->loop, &listener->poll);
+      unlink (listener->path);
+      close (listener->poll.fd);
+    }
+  /* The lock file stays: removing it would let two instances lock two files of one name. */
+  if (listener->lock_fd >= 0)
+    close (listener->lock_fd);
+  g_free (listener->path);
+  g_free (listener);
+}
+
+/* Accepting */
+
+static gboolean
+retry (gpointer data)
+{
+  FscListener *listener = data;
+
+  listener->retry = 0;
+  fsc_loop_modify (listener->loop, &listener->poll, EPOLLIN);
+  return G_SOURCE_REMOVE;
+}
+
+void
+fsc_listener_resume (FscListener *listener)
+{
+  if (listener->retry == 0)
+    return;
+  g_source_remove (listener->retry);
+  retry (listener);
+}
+
+/* Without a free descriptor the socket stays readable, and accepting would spin: who wants to
+ * connect waits in the backlog until one is free. */
+static void
+suspend (FscListener *listener, int code)
+{
+  if (listener->retry != 0)
+    return;
+  g_warning ("Cannot accept clients for now: %s", g_strerror (code));
+  fsc_loop_modify (listener->loop, &listener->poll, 0);
+  listener->retry = g_timeout_add (RETRY_MS, retry, listener);
+}
+
+static void
+listener_ready (FscPoll *poll, guint32 events)
+{
+  FscListener *listener = poll->data;
+
+  for (int i = 0; i < ACCEPTS_AT_ONCE && listener->retry == 0; i++)
+    {
+      int fd = accept4 (poll->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+      if (fd >= 0)
+        listener->func (fd, listener->data);
+      else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        suspend (listener, errno);
+      else if (errno != EINTR && errno != ECONNABORTED)
+        return;
+    }
+}
+
+gboolean
+fsc_listener_attach (FscListener *listener, FscLoop *loop, FscAcceptFunc func, gpointer data,
+                     GError **error)
+{
+  listener->poll.ready = listener_ready;
+  listener->poll.data = listener;
+  listener->func = func;
+  listener->data = data;
+  if (!fsc_loop_add (loop, &listener->poll, EPOLLIN))
+    return fail (error, errno, "epoll: %s", g_strerror (errno));
+  listener->loop = loop;
+  return TRUE;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The service's place: the socket where clients find it, and the lock beside it that keeps a second
+ * instance out.
+ *
+ * Who has the lock owns the place; the lock goes with its holder, however that ends. So a socket
+ * that is there while the lock is free is stale, and is removed, unless somebody answers on it, who
+ * must be another program.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "fscache/loop.h"
+
+typedef struct FscListener FscListener;
+
+/* Called with a new connection, which it takes: non-blocking and close-on-exec. */
+typedef void (*FscAcceptFunc) (int socket, gpointer data);
+
+/* Where the service is unless it is told otherwise. */
+char *fsc_listener_get_default_path (void);
+
+/* Takes the place at `path`. With `replace`, a live instance is asked to go, and killed if it does
+ * not within some seconds. */
+FscListener *fsc_listener_new (const char *path, gboolean replace, GError **error);
+
+/* Removes the socket and lets go of the lock. */
+void fsc_listener_free (FscListener *listener);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscListener, fsc_listener_free)
+
+gboolean fsc_listener_attach (FscListener *listener, FscLoop *loop, FscAcceptFunc func,
+                              gpointer data, GError **error);
+
+/* A descriptor has become free: goes on accepting if that was suspended for want of one. */
+void fsc_listener_resume (FscListener *listener);

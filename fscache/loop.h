@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The service's main loop: one epoll descriptor as one GSource, so that an iteration costs the same
+ * with ten descriptors and with ten thousand.
+ */
+#pragma once
+
+#include <glib.h>
+#include <sys/epoll.h>
+
+typedef struct FscLoop FscLoop;
+typedef struct FscPoll FscPoll;
+
+/* A watched descriptor; lives inside its owner. The descriptor is borrowed. */
+struct FscPoll
+{
+  int fd;
+  void (*ready) (FscPoll *poll, guint32 events);
+  gpointer data;
+};
+
+/* `before_wait` is called before each wait for events: what was collected while events were handled
+ * is sent there, so that one message can carry what several events asked for. */
+FscLoop *fsc_loop_new (void (*before_wait) (gpointer data), gpointer data, GError **error);
+void fsc_loop_free (FscLoop *loop);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscLoop, fsc_loop_free)
+
+/* `events` as of epoll_ctl(2): level-triggered unless EPOLLET is in it. Returns FALSE if the kernel
+ * refuses, with errno set. */
+gboolean fsc_loop_add (FscLoop *loop, FscPoll *poll, guint32 events);
+void fsc_loop_modify (FscLoop *loop, FscPoll *poll, guint32 events);
+
+/* After this `ready` is not called any more, not even for an event that was fetched already. */
+void fsc_loop_remove (FscLoop *loop, FscPoll *poll);

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * fscached: options, and the order in which the service is put together. The spawner is forked
+ * before anything else is there; the place is taken before anything is promised.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <glib-unix.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "fscache/config.h"
+#include "fscache/server.h"
+
+#define SUMMARY                                                                                    \
+  "Keeps handles to expensive-to-open resources open, and hands duplicates of them to other\n"     \
+  "programs over a Unix socket. Run by a user, it serves that user (and root).\n"
+
+#define DESCRIPTION                                                                                \
+  "The socket is --socket, else [service] socket= of the configuration, else $FSCACHE_SOCKET, "    \
+  "else\n"                                                                                         \
+  "$XDG_RUNTIME_DIR/fscache/socket, else /run/fscache/socket. The configuration is --config, "     \
+  "else\n"                                                                                         \
+  "$XDG_CONFIG_HOME/fscache/fscached.conf, else /etc/fscache/fscached.conf.\n"                     \
+  "\n"                                                                                             \
+  "Examples:\n"                                                                                    \
+  "  fscached                              serve this user\n"                                      \
+  "  fscached --socket /tmp/x/socket       serve at another place\n"                               \
+  "  fscached --check-config               say what is wrong with the configuration\n"             \
+  "  fscached --replace                    take the place of a running instance\n"                 \
+  "\n"                                                                                             \
+  "Exit status: 0 after SIGTERM or SIGINT, 1 if it could not start, 2 for wrong usage."
+
+typedef struct
+{
+  char *socket;
+  char *config;
+  gint64 max_handles;
+  gboolean replace;
+  gboolean check_config;
+  gboolean version;
+  gboolean verbose;
+} Options;
+
+static gboolean
+parse_options (int *argc, char ***argv, Options *options, GError **error)
+{
+  const GOptionEntry entries[]
+      = { { "socket", 's', 0, G_OPTION_ARG_FILENAME, &options->socket, "Listen at PATH", "PATH" },
+          { "config", 'c', 0, G_OPTION_ARG_FILENAME, &options->config,
+            "Read the configuration FILE", "FILE" },
+          { "max-handles", 0, 0, G_OPTION_ARG_INT64, &options->max_handles,
+            "Keep at most N handles (default: three quarters of RLIMIT_NOFILE)", "N" },
+          { "replace", 0, 0, G_OPTION_ARG_NONE, &options->replace,
+            "End the instance that serves this socket, and take its place", NULL },
+          { "check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
+            "Check the configuration, and do nothing else", NULL },
+          { "version", 'V', 0, G_OPTION_ARG_NONE, &options->version, "Print the version", NULL },
+          { "verbose", 'v', 0, G_OPTION_ARG_NONE, &options->verbose, "Log what is done", NULL },
+          { 0 } };
+  g_autoptr (GOptionContext) context = g_option_context_new (NULL);
+
+  options->max_handles = -1;
+  g_option_context_set_summary (context, SUMMARY);
+  g_option_context_set_description (context, DESCRIPTION);
+  g_option_context_add_main_entries (context, entries, NULL);
+  if (!g_option_context_parse (context, argc, argv, error))
+    return FALSE;
+  if (*argc > 1)
+    {
+      g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "unexpected argument \"%s\"",
+                   (*argv)[1]);
+      return FALSE;
+    }
+  if (options->max_handles == 0 || options->max_handles < -1)
+    {
+      g_set_error_literal (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                           "--max-handles takes a number from 1 on");
+      return FALSE;
+    }
+  return TRUE;
+}
+
+/* A closed 0, 1 or 2 would become a handle or a socket, and be written to by whoever logs. */
+static void
+occupy_standard_descriptors (void)
+{
+  int fd;
+
+  do
+    fd = open ("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= 2);
+  if (fd > 2)
+    close (fd);
+}
+
+static void
+raise_descriptor_limit (void)
+{
+  struct rlimit limit;
+
+  if (getrlimit (RLIMIT_NOFILE, &limit) < 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit (RLIMIT_NOFILE, &limit) < 0)
+    g_warning ("Cannot raise RLIMIT_NOFILE: %s", g_strerror (errno));
+}
+
+static gboolean
+stop (gpointer loop)
+{
+  g_main_loop_quit (loop);
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+serve (const FscConfig *config, const Options *options, GError **error)
+{
+  const char *opener_dir = g_getenv ("FSCACHE_OPENER_DIR");
+  g_autofree char *path = options->socket != NULL  ? g_canonicalize_filename (options->socket, NULL)
+                          : config->socket != NULL ? g_strdup (config->socket)
+                                                   : fsc_listener_get_default_path ();
+  g_autoptr (GMainLoop) loop = NULL;
+  g_autoptr (FscSpawner) spawner = NULL;
+  g_autoptr (FscListener) listener = NULL;
+  g_autoptr (FscServer) server = NULL;
+
+  raise_descriptor_limit ();
+  spawner = fsc_spawner_new (error);
+  if (spawner == NULL)
+    return FALSE;
+  listener = fsc_listener_new (path, options->replace, error);
+  if (listener == NULL)
+    return FALSE;
+  server = fsc_server_new (config, g_steal_pointer (&spawner), g_steal_pointer (&listener),
+                           opener_dir != NULL ? opener_dir : FSC_OPENER_DIR, error);
+  if (server == NULL)
+    return FALSE;
+
+  loop = g_main_loop_new (NULL, FALSE);
+  g_unix_signal_add (SIGTERM, stop, loop);
+  g_unix_signal_add (SIGINT, stop, loop);
+  g_info ("Serving %s, up to %" G_GUINT64_FORMAT " handles and %" G_GUINT64_FORMAT " clients", path,
+          fsc_cache_get_limits (server->cache)->max_handles, server->max_clients);
+  g_main_loop_run (loop);
+  g_info ("Stopping");
+  return TRUE;
+}
+
+int
+main (int argc, char **argv)
+{
+  g_autoptr (FscConfig) config = NULL;
+  g_autoptr (GError) error = NULL;
+  Options options = { 0 };
+
+  setlocale (LC_ALL, "");
+  occupy_standard_descriptors ();
+  signal (SIGPIPE, SIG_IGN);
+  g_log_writer_default_set_use_stderr (TRUE);
+  if (!parse_options (&argc, &argv, &options, &error))
+    {
+      fprintf (stderr, "fscached: %s\nTry 'fscached --help'.\n", error->message);
+      return 2;
+    }
+  if (options.version)
+    {
+      printf ("fscached %s\n", FSC_VERSION);
+      return 0;
+    }
+  if (options.verbose)
+    g_log_set_debug_enabled (TRUE);
+
+  config = fsc_config_load (options.config, &error);
+  if (config != NULL && options.check_config)
+    {
+      printf ("The configuration is good.\n");
+      return 0;
+    }
+  if (config != NULL && options.max_handles > 0)
+    config->max_handles = (guint64) options.max_handles;
+  if (config == NULL || !serve (config, &options, &error))
+    {
+      fprintf (stderr, "fscached: %s\n", error->message);
+      return 1;
+    }
+  return 0;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The mounts of the service's namespace; see mounts.h.
+ */
+#include "fscache/mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct
+{
+  guint32 id;
+  char *path;
+  size_t length;
+  gboolean is_local;
+} Mount;
+
+struct FscMounts
+{
+  FscLoop *loop;
+  FscPoll poll;
+  GArray *mounts; /* of Mount, in the kernel's order: later ones lie on top */
+  gboolean is_stale;
+};
+
+static void
+mount_clear (gpointer data)
+{
+  g_free (((Mount *) data)->path);
+}
+
+/* "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw" */
+static gboolean
+parse_line (char *line, Mount *mount)
+{
+  static const char *const local[] = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs" };
+  char *rest = strstr (line, " - ");
+  g_auto (GStrv) fields = NULL;
+  g_auto (GStrv) tail = NULL;
+
+  if (rest == NULL)
+    return FALSE;
+  *rest = '\0';
+  fields = g_strsplit (line, " ", 6);
+  tail = g_strsplit (rest + 3, " ", 2);
+  if (g_strv_length (fields) < 6 || tail[0] == NULL)
+    return FALSE;
+
+  mount->id = (guint32) g_ascii_strtoull (fields[0], NULL, 10);
+  mount->path = g_strcompress (fields[4]); /* \040 is a space */
+  mount->length = strlen (mount->path);
+  mount->is_local = FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS (local); i++)
+    mount->is_local |= g_str_equal (tail[0], local[i]);
+  return TRUE;
+}
+
+static void
+read_mounts (FscMounts *mounts)
+{
+  g_autofree char *content = NULL;
+  char *line, *next;
+
+  mounts->is_stale = FALSE;
+  g_array_set_size (mounts->mounts, 0);
+  if (!g_file_get_contents ("/proc/self/mountinfo", &content, NULL, NULL))
+    return;
+  for (line = content; line != NULL && *line != '\0'; line = next)
+    {
+      Mount mount;
+
+      next = strchr (line, '\n');
+      if (next != NULL)
+        *next++ = '\0';
+      if (parse_line (line, &mount))
+        g_array_append_val (mounts->mounts, mount);
+    }
+}
+
+static void
+mounts_ready (FscPoll *poll, guint32 events)
+{
+  ((FscMounts *) poll->data)->is_stale = TRUE;
+}
+
+FscMounts *
+fsc_mounts_new (FscLoop *loop, GError **error)
+{
+  FscMounts *mounts = g_new0 (FscMounts, 1);
+
+  mounts->loop = loop;
+  mounts->mounts = g_array_new (FALSE, FALSE, sizeof (Mount));
+  g_array_set_clear_func (mounts->mounts, mount_clear);
+  mounts->is_stale = TRUE;
+  mounts->poll = (FscPoll){ .fd = open ("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC),
+                            .ready = mounts_ready,
+                            .data = mounts };
+  /* The kernel signals a change once, as POLLPRI and POLLERR. */
+  if (mounts->poll.fd < 0 || !fsc_loop_add (loop, &mounts->poll, EPOLLPRI | EPOLLET))
+    {
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno),
+                   "cannot watch /proc/self/mountinfo: %s", g_strerror (errno));
+      fsc_mounts_free (mounts);
+      return NULL;
+    }
+  return mounts;
+}
+
+void
+fsc_mounts_free (FscMounts *mounts)
+{
+  if (mounts->poll.fd >= 0)
+    {
+      fsc_loop_remove (mounts->loop, &mounts->poll);
+      close (mounts->poll.fd);
+    }
+  g_array_unref (mounts->mounts);
+  g_free (mounts);
+}
+
+static gboolean
+lies_on (const char *path, const Mount *mount)
+{
+  return mount->length == 1
+         || (strncmp (path, mount->path, mount->length) == 0
+             && (path[mount->length] == '/' || path[mount->length] == '\0'));
+}
+
+guint32
+fsc_mounts_find (FscMounts *mounts, const char *path)
+{
+  const Mount *best = NULL;
+
+  if (mounts->is_stale)
+    read_mounts (mounts);
+  for (guint i = 0; i < mounts->mounts->len; i++)
+    {
+      const Mount *mount = &g_array_index (mounts->mounts, Mount, i);
+
+      if ((best == NULL || mount->length >= best->length) && lies_on (path, mount))
+        best = mount;
+    }
+  return best != NULL ? best->id : 0;
+}
+
+static const Mount *
+find_by_id (FscMounts *mounts, guint32 mount_id)
+{
+  if (mounts->is_stale)
+    read_mounts (mounts);
+  for (guint i = 0; i < mounts->mounts->len; i++)
+    {
+      const Mount *mount = &g_array_index (mounts->mounts, Mount, i);
+
+      if (mount->id == mount_id)
+        return mount;
+    }
+  return NULL;
+}
+
+const char *
+fsc_mounts_get_path (FscMounts *mounts, guint32 mount_id)
+{
+  const Mount *mount = find_by_id (mounts, mount_id);
+
+  return mount != NULL ? mount->path : "(unmounted)";
+}
+
+gboolean
+fsc_mounts_is_local (FscMounts *mounts, guint32 mount_id)
+{
+  const Mount *mount = find_by_id (mounts, mount_id);
+
+  return mount != NULL && mount->is_local;
+}

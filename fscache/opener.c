@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One opener process as the service sees it; see opener.h.
+ */
+#include "fscache/opener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "protocol/channel.h"
+#include "protocol/codec.h"
+
+struct FscOpener
+{
+  FscHolder holder; /* first: a holder is an opener that keeps handles */
+  FscLoop *loop;
+  FscSpawner *spawner;
+  FscPoll poll;
+  guint32 id;
+  enum
+  {
+    STARTING,
+    WORKING,
+    GONE
+  } state;
+  const FscOpenerEvents *events;
+  gpointer data;
+
+  guint32 last_serial;
+  guint32 open_serial; /* of the OPEN under way, or 0 */
+  guint n_unanswered;
+  GPtrArray *jobs;    /* of that OPEN, by index; NULL where answered or forgotten */
+  GPtrArray *pending; /* for fsc_opener_get_jobs() */
+  GHashTable *hands;  /* serial -> Hand */
+  GQueue out;         /* of Packet: what the socket had no room for */
+  guint n_held;
+  gint64 idle_since;
+};
+
+typedef struct
+{
+  FscHandFunc func;
+  gpointer data;
+  gint64 since;
+} Hand;
+
+typedef struct
+{
+  int fd; /* owned, or -1 */
+  size_t length;
+  guint8 bytes[];
+} Packet;
+
+static void
+packet_free (Packet *packet)
+{
+  if (packet->fd >= 0)
+    close (packet->fd);
+  g_free (packet);
+}
+
+/* Sending */
+
+static void
+flush (FscOpener *opener)
+{
+  Packet *packet;
+
+  while ((packet = g_queue_peek_head (&opener->out)) != NULL)
+    {
+      int r = fsc_channel_send (opener->poll.fd, packet->bytes, packet->length, &packet->fd,
+                                packet->fd >= 0, MSG_DONTWAIT);
+
+      if (r == -EAGAIN || r == -ETOOMANYREFS)
+        return;
+      /* Any other error also ends the socket's input, where it is noticed. */
+      packet_free (g_queue_pop_head (&opener->out));
+    }
+  fsc_loop_modify (opener->loop, &opener->poll, EPOLLIN);
+}
+
+/* Sends now or later. `fd` is borrowed, or -1. */
+static void
+send_packet (FscOpener *opener, const void *packet, size_t length, int fd)
+{
+  Packet *later;
+  int r = -EAGAIN;
+
+  if (opener->out.length == 0)
+    r = fsc_channel_send (opener->poll.fd, packet, length, &fd, fd >= 0, MSG_DONTWAIT);
+  if (r != -EAGAIN && r != -ETOOMANYREFS)
+    return;
+  later = g_malloc (sizeof *later + length);
+  later->fd = fd >= 0 ? fcntl (fd, F_DUPFD_CLOEXEC, 3) : -1;
+  later->length = length;
+  memcpy (later->bytes, packet, length);
+  g_queue_push_tail (&opener->out, later);
+  fsc_loop_modify (opener->loop, &opener->poll, EPOLLIN | EPOLLOUT);
+}
+
+static guint32
+next_serial (FscOpener *opener)
+{
+  if (++opener->last_serial == 0)
+    ++opener->last_serial;
+  return opener->last_serial;
+}
+
+static void
+send_hello (FscOpener *opener)
+{
+  guint8 buffer[128];
+  FscWriter writer;
+  int length;
+
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_hello (&writer, &(FscHello){ .magic = FSC_PROTOCOL_MAGIC,
+                                             .lowest = FSC_PROTOCOL_LOWEST,
+                                             .highest = FSC_PROTOCOL_HIGHEST,
+                                             .name = { "fscached", strlen ("fscached") } });
+  length = fsc_writer_finish (&writer, FSC_OP_HELLO, 0, 0);
+  send_packet (opener, buffer, (size_t) length, -1);
+}
+
+guint
+fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs)
+{
+  guint8 buffer[FSC_PACKET_MAX];
+  size_t size = sizeof (FscWireHeader) + sizeof (FscWireOpen);
+  gint64 time = g_get_monotonic_time ();
+  FscWriter writer;
+  guint n = 0;
+
+  g_assert (fsc_opener_is_idle (opener));
+  while (n < n_jobs && n < FSC_ITEMS_MAX
+         && size + fsc_codec_item_size (&jobs[n]->item) <= sizeof buffer)
+    size += fsc_codec_item_size (&jobs[n++]->item);
+
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_open (&writer, n);
+  for (guint i = 0; i < n; i++)
+    {
+      fsc_codec_put_item (&writer, &jobs[i]->item);
+      jobs[i]->begun = time;
+      g_ptr_array_add (opener->jobs, jobs[i]);
+    }
+  opener->open_serial = next_serial (opener);
+  opener->n_unanswered = n;
+  fsc_writer_finish (&writer, FSC_OP_OPEN, opener->open_serial, 0);
+  send_packet (opener, buffer, size, -1);
+  return n;
+}
+
+/* As a holder */
+
+static void
+holder_hand (FscHolder *holder, const guint64 *ids, guint n_ids, FscBytes packet, int socket,
+             FscHandFunc func, gpointer data)
+{
+  FscOpener *opener = (FscOpener *) holder;
+  guint8 buffer[FSC_PACKET_MAX];
+  guint32 serial = next_serial (opener);
+  FscWriter writer;
+  Hand *hand;
+  int length;
+
+  g_assert (opener->state != GONE);
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_hand (&writer, FALSE, ids, n_ids, packet);
+  length = fsc_writer_finish (&writer, FSC_OP_HAND, serial, 1);
+  g_assert (length > 0); /* whoever made the packet left room */
+
+  hand = g_new (Hand, 1);
+  *hand = (Hand){ func, data, g_get_monotonic_time () };
+  g_hash_table_insert (opener->hands, GUINT_TO_POINTER (serial), hand);
+  send_packet (opener, buffer, (size_t) length, socket);
+}
+
+static void
+holder_release (FscHolder *holder, guint64 id)
+{
+  FscOpener *opener = (FscOpener *) holder;
+  guint8 buffer[64];
+  FscWriter writer;
+  int length;
+
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_give_back (&writer, &id, 1);
+  length = fsc_writer_finish (&writer, FSC_OP_GIVE_BACK, 0, 0);
+  send_packet (opener, buffer, (size_t) length, -1);
+  opener->n_held -= opener->n_held > 0;
+}
+
+static void
+holder_free (FscHolder *holder)
+{
+  FscOpener *opener = (FscOpener *) holder;
+
+  g_assert (opener->state == GONE);
+  g_ptr_array_unref (opener->jobs);
+  g_ptr_array_unref (opener->pending);
+  g_hash_table_unref (opener->hands);
+  g_free (opener);
+}
+
+/* Receiving. Each returns what is wrong, or NULL. */
+
+static const char *
+take_welcome (FscOpener *opener, FscReader *reader)
+{
+  FscWelcome welcome;
+
+  if (!fsc_codec_get_welcome (reader, &welcome) || fsc_reader_finish (reader) < 0)
+    return "greeted with nonsense";
+  if (welcome.version < FSC_PROTOCOL_LOWEST || welcome.version > FSC_PROTOCOL_HIGHEST)
+    return "speaks another version of the protocol";
+  opener->state = WORKING;
+  opener->idle_since = g_get_monotonic_time ();
+  opener->events->idle (opener, opener->data);
+  return NULL;
+}
+
+/* The handle that a result brings, or NULL if the result makes no sense. */
+static FscHandle *
+take_handle (FscOpener *opener, const FscResult *result, FscFds *fds, guint *next_fd)
+{
+  FscHandle *handle;
+
+  if (result->has_fd == (result->id != 0) || (result->has_fd && *next_fd >= fds->n))
+    return NULL;
+  if (result->has_fd)
+    handle = fsc_handle_new_local (fsc_fds_steal (fds, (*next_fd)++), result->validator);
+  else
+    {
+      handle = fsc_handle_new_held (&opener->holder, result->id, result->validator);
+      opener->n_held++;
+    }
+  handle->kind = (guint8) result->kind;
+  handle->mount_id = result->mount_id;
+  handle->most_sharing = (guint8) result->sharing;
+  return handle;
+}
+
+static const char *
+take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *next_fd)
+{
+  FscOutcome outcome
+      = { .code = result->code, .error = result->error, .coherence = result->coherence };
+  g_autofree char *text = g_strndup (result->text.data, result->text.length);
+  FscJob *job;
+
+  if (result->index >= opener->jobs->len)
+    return "answered what it was not asked";
+  job = opener->jobs->pdata[result->index];
+  if (result->code == FSC_CODE_OK)
+    {
+      outcome.handle = take_handle (opener, result, fds, next_fd);
+      if (outcome.handle == NULL)
+        return "answered without a handle";
+    }
+  else if (result->has_fd || (result->code == FSC_CODE_UNCHANGED) == (result->error != 0)
+           || (result->code == FSC_CODE_UNCHANGED && job != NULL
+               && job->item.validator.length == 0))
+    return "answered nonsense";
+
+  if (job == NULL) /* forgotten: its deadline has passed */
+    {
+      g_clear_pointer (&outcome.handle, fsc_handle_unref);
+      return NULL;
+    }
+  opener->jobs->pdata[result->index] = NULL;
+  outcome.text = text;
+  opener->events->done (opener, job, &outcome, opener->data);
+  return NULL;
+}
+
+static const char *
+take_opened (FscOpener *opener, const FscHeader *header, FscReader *reader, FscFds *fds)
+{
+  const char *fault = NULL;
+  guint32 n;
+  guint next_fd = 0;
+
+  if (header->serial != opener->open_serial || !fsc_codec_get_opened (reader, &n)
+      || n > opener->n_unanswered)
+    return "answered what it was not asked";
+  for (guint32 i = 0; i < n && fault == NULL; i++)
+    {
+      FscResult result;
+
+      if (!fsc_codec_get_result (reader, &result))
+        return "answered nonsense";
+      fault = take_result (opener, &result, fds, &next_fd);
+      opener->n_unanswered--;
+    }
+  if (fault == NULL && (fsc_reader_finish (reader) < 0 || next_fd != fds->n))
+    fault = "answered nonsense";
+  if (fault == NULL && opener->n_unanswered == 0)
+    {
+      g_ptr_array_set_size (opener->jobs, 0);
+      opener->open_serial = 0;
+      opener->idle_since = g_get_monotonic_time ();
+      opener->events->idle (opener, opener->data);
+    }
+  return fault;
+}
+
+static const char *
+take_done (FscOpener *opener, const FscHeader *header, FscReader *reader)
+{
+  gpointer key = GUINT_TO_POINTER (header->serial);
+  g_autofree Hand *hand = NULL;
+  guint64 error;
+
+  if (!fsc_codec_get_done (reader, &error) || fsc_reader_finish (reader) < 0 || error > 4096)
+    return "answered nonsense";
+  if (!g_hash_table_steal_extended (opener->hands, key, NULL, (gpointer *) &hand))
+    return "answered what it was not asked";
+  hand->func ((int) error, hand->data);
+  return NULL;
+}
+
+static void
+opener_ready (FscPoll *poll, guint32 events)
+{
+  FscOpener *opener = poll->data;
+  guint8 buffer[FSC_PACKET_MAX];
+  const char *fault = NULL;
+  FscFds fds = { 0 };
+  FscHeader header;
+  FscReader reader;
+  bool lost = false;
+  ssize_t length;
+
+  if ((events & EPOLLOUT) != 0)
+    flush (opener);
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
+    return;
+
+  length = fsc_channel_receive (poll->fd, buffer, sizeof buffer, &fds,
+                                opener->open_serial != 0 ? FSC_FDS_MAX : 0, &lost, MSG_DONTWAIT);
+  if (length == -EAGAIN)
+    return;
+
+  fsc_holder_ref (&opener->holder);
+  if (length < 0)
+    fault = length == -ECONNRESET ? "has ended" : "sent nonsense";
+  else if (lost)
+    fault = "could not hand over a handle: the service has no free descriptor";
+  else if (fsc_reader_begin (&reader, &header, buffer, (size_t) length, fds.n) < 0)
+    fault = "sent nonsense";
+  else if (header.opcode == FSC_OP_WELCOME && opener->state == STARTING)
+    fault = take_welcome (opener, &reader);
+  else if (header.opcode == FSC_OP_OPENED && opener->open_serial != 0)
+    fault = take_opened (opener, &header, &reader, &fds);
+  else if (header.opcode == FSC_OP_DONE)
+    fault = take_done (opener, &header, &reader);
+  else
+    fault = "sent what it was not asked for";
+  fsc_fds_clear (&fds);
+
+  if (fault != NULL)
+    fsc_opener_end (opener, TRUE, fault);
+  fsc_holder_unref (&opener->holder);
+}
+
+/* Life */
+
+FscOpener *
+fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program,
+                const FscOpenerEvents *events, gpointer data, GError **error)
+{
+  g_autofree FscOpener *opener = g_new0 (FscOpener, 1);
+  int sockets[2];
+
+  if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+    {
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "cannot make a socket: %s",
+                   g_strerror (errno));
+      return NULL;
+    }
+  opener->poll = (FscPoll){ .fd = sockets[0], .ready = opener_ready, .data = opener };
+  opener->id = fsc_spawner_start (spawner, program, sockets[1], error);
+  close (sockets[1]);
+  if (opener->id == 0 || !fsc_loop_add (loop, &opener->poll, EPOLLIN))
+    {
+      if (opener->id != 0)
+        g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "epoll: %s",
+                     g_strerror (errno));
+      close (sockets[0]);
+      return NULL;
+    }
+
+  opener->holder = (FscHolder){ .n_refs = 1,
+                                .is_alive = TRUE,
+                                .hand = holder_hand,
+                                .release = holder_release,
+                                .free = holder_free };
+  opener->loop = loop;
+  opener->spawner = spawner;
+  opener->events = events;
+  opener->data = data;
+  opener->jobs = g_ptr_array_new ();
+  opener->pending = g_ptr_array_new ();
+  opener->hands = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  g_queue_init (&opener->out);
+  send_hello (opener);
+  return g_steal_pointer (&opener);
+}
+
+void
+fsc_opener_unref (FscOpener *opener)
+{
+  fsc_holder_unref (&opener->holder);
+}
+
+guint32
+fsc_opener_get_id (const FscOpener *opener)
+{
+  return opener->id;
+}
+
+gboolean
+fsc_opener_is_idle (const FscOpener *opener)
+{
+  return opener->state == WORKING && opener->open_serial == 0;
+}
+
+gboolean
+fsc_opener_is_starting (const FscOpener *opener)
+{
+  return opener->state == STARTING;
+}
+
+guint
+fsc_opener_get_n_held (const FscOpener *opener)
+{
+  return opener->n_held;
+}
+
+gint64
+fsc_opener_get_idle_since (const FscOpener *opener)
+{
+  return opener->idle_since;
+}
+
+GPtrArray *
+fsc_opener_get_jobs (FscOpener *opener)
+{
+  g_ptr_array_set_size (opener->pending, 0);
+  for (guint i = 0; i < opener->jobs->len; i++)
+    if (opener->jobs->pdata[i] != NULL)
+      g_ptr_array_add (opener->pending, opener->jobs->pdata[i]);
+  return opener->pending;
+}
+
+void
+fsc_opener_forget (FscOpener *opener, FscJob *job)
+{
+  for (guint i = 0; i < opener->jobs->len; i++)
+    if (opener->jobs->pdata[i] == job)
+      opener->jobs->pdata[i] = NULL;
+}
+
+gint64
+fsc_opener_get_handing_since (const FscOpener *opener)
+{
+  GHashTableIter iter;
+  gint64 oldest = 0;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, opener->hands);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    if (oldest == 0 || ((Hand *) value)->since < oldest)
+      oldest = ((Hand *) value)->since;
+  return oldest;
+}
+
+void
+fsc_opener_end (FscOpener *opener, gboolean kill, const char *why)
+{
+  g_autoptr (GHashTable) hands = NULL;
+  GHashTableIter iter;
+  gpointer value;
+  Packet *packet;
+
+  if (opener->state == GONE)
+    return;
+  fsc_holder_ref (&opener->holder);
+  opener->state = GONE;
+  opener->holder.is_alive = FALSE;
+  fsc_loop_remove (opener->loop, &opener->poll);
+  close (opener->poll.fd);
+  if (kill)
+    fsc_spawner_kill (opener->spawner, opener->id);
+  while ((packet = g_queue_pop_head (&opener->out)) != NULL)
+    packet_free (packet);
+
+  hands = g_steal_pointer (&opener->hands);
+  opener->hands = g_hash_table_new (NULL, NULL);
+  g_hash_table_iter_init (&iter, hands);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    ((Hand *) value)->func (EIO, ((Hand *) value)->data);
+
+  opener->events->failed (opener, fsc_opener_get_jobs (opener), why, opener->data);
+  fsc_holder_unref (&opener->holder);
+}

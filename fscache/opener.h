@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One opener process as the service sees it: its socket, the jobs it has been given, the handles it
+ * holds. What it sends is checked like what a client sends; one that answers nonsense is ended.
+ *
+ * An opener ends in one way: fsc_opener_end(), by whoever notices. The process is killed, `failed`
+ * is called with the jobs it has not answered, and everything it held is dead.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "fscache/cache.h"
+#include "fscache/handle.h"
+#include "fscache/loop.h"
+#include "fscache/spawner.h"
+
+typedef struct FscOpener FscOpener;
+
+typedef struct
+{
+  /* It has started, or has answered all it was given: it may be given more. */
+  void (*idle) (FscOpener *opener, gpointer data);
+  void (*done) (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data);
+  /* It is gone. `jobs` (borrowed) are those it has not answered; `why` continues "the opener ...".
+   */
+  void (*failed) (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer data);
+} FscOpenerEvents;
+
+/* Starts the program; the caller has a reference. */
+FscOpener *fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program,
+                           const FscOpenerEvents *events, gpointer data, GError **error);
+void fsc_opener_unref (FscOpener *opener);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscOpener, fsc_opener_unref)
+
+guint32 fsc_opener_get_id (const FscOpener *opener); /* the spawner's number for it */
+gboolean fsc_opener_is_idle (const FscOpener *opener);
+gboolean fsc_opener_is_starting (const FscOpener *opener);
+guint fsc_opener_get_n_held (const FscOpener *opener);
+gint64 fsc_opener_get_idle_since (const FscOpener *opener);
+
+/* Gives as many of the jobs as fit into one packet to an idle opener. Returns how many; borrowed
+ * until done. */
+guint fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs);
+
+/* A job is not to be answered any more: it is forgotten, and its answer will be. */
+void fsc_opener_forget (FscOpener *opener, FscJob *job);
+
+/* The jobs that it has not answered. Borrowed; valid until anything happens. */
+GPtrArray *fsc_opener_get_jobs (FscOpener *opener);
+
+/* When the oldest of what it was told to hand out was told; 0 if nothing waits. */
+gint64 fsc_opener_get_handing_since (const FscOpener *opener);
+
+/* Ends it. With kill it was at fault or is stuck; else it is idle, and ends by itself. */
+void fsc_opener_end (FscOpener *opener, gboolean kill, const char *why);

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The provider of file: URIs. Its word is the answer of open(): the kernel's answer to this
+ * process, which is the user without capabilities, in the service's mount namespace.
+ *
+ * A resource is first looked up as a path only (O_PATH), which neither waits for nor disturbs
+ * what is there: a FIFO's other end, a device, a terminal. When it is known what it is, and it is
+ * something that may be opened, it is opened through that same descriptor, so that it cannot be
+ * exchanged in between. Nothing here resolves a path; the kernel does.
+ *
+ * What identifies a resource (its validator) is mount, device and inode: as long as a handle of it
+ * is open, neither inode number nor mount ID is used again. On file systems that change behind the
+ * kernel's back, where one inode number may stand for what has been replaced at the server, size
+ * and times are added.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "fscache/openers/serve.h"
+#include "protocol/uri.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+#define KNOWN_FLAGS                                                                                \
+  (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT    \
+   | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_PATH | O_TMPFILE | O_NOCTTY | O_CLOEXEC              \
+   | O_LARGEFILE)
+
+/* What the kernel looks at with O_PATH, and what it must not be told twice. */
+#define PATH_FLAGS (O_DIRECTORY | O_NOFOLLOW)
+
+typedef struct
+{
+  const char *path;
+  int flags;
+  const FscItem *item;
+  int path_fd; /* O_PATH */
+  struct statx st;
+} Lookup;
+
+/* Validators */
+
+typedef struct
+{
+  uint64_t inode;
+  uint32_t mount_id;
+  uint32_t dev_major, dev_minor;
+  uint32_t zero;
+} Identity;
+
+typedef struct
+{
+  Identity identity;
+  uint64_t size;
+  int64_t mtime, ctime;
+  uint32_t mtime_nsec, ctime_nsec;
+} Version;
+
+static_assert (sizeof (Version) <= FSC_VALIDATOR_MAX, "it must fit into a validator");
+
+static Version
+get_version (const struct statx *st)
+{
+  return (Version){
+    .identity = { .inode = st->stx_ino,
+                  .mount_id = (uint32_t) st->stx_mnt_id,
+                  .dev_major = st->stx_dev_major,
+                  .dev_minor = st->stx_dev_minor },
+    .size = st->stx_size,
+    .mtime = st->stx_mtime.tv_sec,
+    .ctime = st->stx_ctime.tv_sec,
+    .mtime_nsec = st->stx_mtime.tv_nsec,
+    .ctime_nsec = st->stx_ctime.tv_nsec,
+  };
+}
+
+static bool
+has_validator (const struct statx *st, FscBytes validator)
+{
+  Version version = get_version (st);
+
+  return (validator.length == sizeof version.identity || validator.length == sizeof version)
+         && memcmp (&version, validator.data, validator.length) == 0;
+}
+
+/* File systems */
+
+static FscCoherence
+get_coherence (const struct statfs *fs, bool *is_served, bool *is_local)
+{
+  *is_served = true;
+  *is_local = false;
+  switch ((uint32_t) fs->f_type)
+    {
+    case EXT4_SUPER_MAGIC: /* ext2 and ext3 too */
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+      *is_local = true;
+      return FSC_COHERENCE_CHECKED;
+
+    case OVERLAYFS_SUPER_MAGIC: /* a copy-up changes the content under the same inode number */
+      return FSC_COHERENCE_UNCACHED;
+
+    case PROC_SUPER_MAGIC:
+    case SYSFS_MAGIC:
+    case CGROUP_SUPER_MAGIC:
+    case CGROUP2_SUPER_MAGIC:
+    case DEBUGFS_MAGIC:
+    case TRACEFS_MAGIC:
+    case SECURITYFS_MAGIC:
+    case SELINUX_MAGIC:
+    case SMACK_MAGIC:
+    case BPF_FS_MAGIC:
+    case EFIVARFS_MAGIC:
+    case NSFS_MAGIC:
+    case DEVPTS_SUPER_MAGIC:
+    case PIPEFS_MAGIC:
+    case SOCKFS_MAGIC:
+    case BINFMTFS_MAGIC:
+      *is_served = false;
+      return FSC_COHERENCE_UNCACHED;
+
+    default: /* network file systems, FUSE, and what is not known */
+      return FSC_COHERENCE_TTL;
+    }
+}
+
+/* Kinds */
+
+static FscKind
+get_kind (mode_t mode)
+{
+  switch (mode & S_IFMT)
+    {
+    case S_IFREG:
+      return FSC_KIND_REGULAR;
+    case S_IFDIR:
+      return FSC_KIND_DIRECTORY;
+    case S_IFLNK:
+      return FSC_KIND_SYMLINK;
+    case S_IFIFO:
+      return FSC_KIND_FIFO;
+    case S_IFSOCK:
+      return FSC_KIND_SOCKET;
+    case S_IFCHR:
+      return FSC_KIND_CHARACTER;
+    case S_IFBLK:
+      return FSC_KIND_BLOCK;
+    default:
+      return FSC_KIND_UNKNOWN;
+    }
+}
+
+/* Terminals mean something else to each process: the controlling one, consoles, pseudo-terminals.
+ */
+static bool
+is_terminal (const struct statx *st)
+{
+  unsigned number = st->stx_rdev_major;
+
+  return number == 4 || number == 5 || (number >= 136 && number <= 143);
+}
+
+/* Memory devices (null, zero, urandom ...) have no state that a second open would touch. */
+static bool
+may_be_reopened (FscKind kind, const struct statx *st)
+{
+  return kind == FSC_KIND_REGULAR || kind == FSC_KIND_DIRECTORY || kind == FSC_KIND_BLOCK
+         || (kind == FSC_KIND_CHARACTER && st->stx_rdev_major == 1);
+}
+
+/* Looking up */
+
+static int
+open_path (const char *path, int flags, mode_t mode, uint64_t resolve)
+{
+  struct open_how how
+      = { .flags = (uint64_t) (flags | O_CLOEXEC), .mode = mode, .resolve = resolve };
+
+  return (int) syscall (SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
+/* Opens the O_PATH descriptor. Magic links (/proc/self/fd/1, /dev/stdin) lead to what belongs to
+ * the process that follows them: the kernel refuses them here with ELOOP, which it also says of
+ * symlinks that go round in circles; a second look tells the two apart. */
+static bool
+look_up (Lookup *lookup, FscFound *found)
+{
+  int flags = O_PATH | (lookup->flags & PATH_FLAGS);
+
+  lookup->path_fd = open_path (lookup->path, flags, 0, RESOLVE_NO_MAGICLINKS);
+  if (lookup->path_fd < 0 && errno == ELOOP)
+    {
+      int fd = open_path (lookup->path, flags, 0, 0);
+
+      if (fd >= 0)
+        {
+          close (fd);
+          fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
+                          "it means something else to each process (a magic link of procfs)");
+          return false;
+        }
+      errno = ELOOP;
+    }
+  if (lookup->path_fd < 0)
+    {
+      fsc_found_system_error (found, lookup->path, errno);
+      return false;
+    }
+
+  /* Within a time-to-live nobody asks; who asks wants to know what the server says. */
+  if (statx (lookup->path_fd, "",
+             AT_EMPTY_PATH
+                 | ((lookup->item->options & FSC_OPTION_REVALIDATE) != 0 ? AT_STATX_FORCE_SYNC : 0),
+             STATX_BASIC_STATS | STATX_MNT_ID, &lookup->st)
+      < 0)
+    {
+      fsc_found_system_error (found, lookup->path, errno);
+      return false;
+    }
+  return true;
+}
+
+/* Whether a handle that is kept still is the answer. Reading is asked of the kernel with the same
+ * credentials as open() would use; the walk has asked for the rest. */
+static bool
+is_unchanged (const Lookup *lookup)
+{
+  return lookup->item->validator.length > 0 && has_validator (&lookup->st, lookup->item->validator)
+         && ((lookup->flags & O_PATH) != 0
+             || faccessat (lookup->path_fd, "", R_OK, AT_EACCESS | AT_EMPTY_PATH) == 0);
+}
+
+/* Refuses what must not be opened, before it is. */
+static bool
+is_allowed (const Lookup *lookup, FscKind kind, FscFound *found)
+{
+  if ((lookup->flags & O_PATH) != 0)
+    return true;
+  if (kind == FSC_KIND_FIFO)
+    fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
+                    "it is a FIFO, and opening it would wait for its other end");
+  else if (kind == FSC_KIND_SYMLINK)
+    fsc_found_system_error (found, lookup->path, ELOOP);
+  else if (kind == FSC_KIND_CHARACTER && is_terminal (&lookup->st))
+    fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
+                    "it is a terminal, which means something else to each process");
+  else if (lookup->item->sharing != FSC_SHARING_EXCLUSIVE && kind == FSC_KIND_CHARACTER
+           && !may_be_reopened (kind, &lookup->st))
+    fsc_found_fail (found, FSC_CODE_NOT_REOPENABLE, EOPNOTSUPP, lookup->path,
+                    "it is a device, which can only be lent: ask for it exclusive");
+  else
+    return true;
+  return false;
+}
+
+/* Opening */
+
+/* Devices are opened without waiting, whatever was asked; what was asked is set after. */
+static int
+open_found (const Lookup *lookup, FscKind kind)
+{
+  bool is_device = kind == FSC_KIND_CHARACTER || kind == FSC_KIND_BLOCK;
+  int flags = (lookup->flags & ~(O_NOFOLLOW | O_CREAT | O_EXCL)) | O_NOCTTY
+              | (is_device ? O_NONBLOCK : 0);
+  char name[32];
+  int fd;
+
+  if ((lookup->flags & O_PATH) != 0)
+    return fcntl (lookup->path_fd, F_DUPFD_CLOEXEC, 0);
+  snprintf (name, sizeof name, "/proc/self/fd/%d", lookup->path_fd);
+  fd = open (name, flags | O_CLOEXEC);
+  if (fd >= 0 && is_device && (lookup->flags & O_NONBLOCK) == 0)
+    fcntl (fd, F_SETFL, fcntl (fd, F_GETFL) & ~O_NONBLOCK);
+  return fd;
+}
+
+/* A file that may have to be made, or has no name: by its path, in one step, as the kernel does it.
+ * What is there already has been looked at, so that no FIFO or terminal is opened here but in a
+ * race, and then without waiting. */
+static int
+open_created (const Lookup *lookup)
+{
+  mode_t mask = umask (lookup->item->umask & 0777);
+  int fd = open_path (lookup->path, lookup->flags | O_NOCTTY | O_NONBLOCK,
+                      lookup->item->mode & 07777, RESOLVE_NO_MAGICLINKS);
+  int error = errno;
+
+  umask (mask);
+  if (fd >= 0 && (lookup->flags & O_NONBLOCK) == 0)
+    fcntl (fd, F_SETFL, fcntl (fd, F_GETFL) & ~O_NONBLOCK);
+  errno = error;
+  return fd;
+}
+
+/* Describes the handle that was opened. */
+static void
+describe (const Lookup *lookup, FscKind kind, int fd, FscFound *found)
+{
+  struct statfs fs;
+  Version version = get_version (&lookup->st);
+  bool is_served, is_local;
+
+  found->kind = kind;
+  found->mount_id = version.identity.mount_id;
+  found->most_sharing = (lookup->flags & O_PATH) != 0 || may_be_reopened (kind, &lookup->st)
+                            ? FSC_SHARING_INDEPENDENT
+                            : FSC_SHARING_EXCLUSIVE;
+  found->hold = true;
+  found->coherence = FSC_COHERENCE_TTL;
+  if (fstatfs (fd, &fs) == 0)
+    found->coherence = get_coherence (&fs, &is_served, &is_local);
+  else
+    is_local = false;
+  /* What a device does when it is closed, its driver decides. */
+  found->hold = !is_local
+                || ((kind == FSC_KIND_CHARACTER || kind == FSC_KIND_BLOCK)
+                    && (lookup->flags & O_PATH) == 0);
+  found->validator_length
+      = found->coherence == FSC_COHERENCE_TTL ? sizeof version : sizeof version.identity;
+  memcpy (found->validator, &version, found->validator_length);
+  found->fd = fd;
+}
+
+static bool
+is_served (const Lookup *lookup, FscFound *found)
+{
+  struct statfs fs;
+  bool served = true, is_local;
+
+  if (fstatfs (lookup->path_fd, &fs) == 0)
+    get_coherence (&fs, &served, &is_local);
+  if (!served)
+    fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
+                    "it is on a file system that means something else to each process");
+  return served;
+}
+
+static void
+open_existing (Lookup *lookup, FscFound *found)
+{
+  FscKind kind = get_kind (lookup->st.stx_mode);
+  int fd;
+
+  if (is_unchanged (lookup))
+    {
+      found->code = FSC_CODE_UNCHANGED;
+      return;
+    }
+  if (!is_served (lookup, found) || !is_allowed (lookup, kind, found))
+    return;
+  fd = open_found (lookup, kind);
+  if (fd < 0)
+    fsc_found_system_error (found, lookup->path, errno);
+  else
+    describe (lookup, kind, fd, found);
+}
+
+static void
+open_making (Lookup *lookup, FscFound *found)
+{
+  FscFound ignored;
+  int fd;
+
+  /* Look before making: there may be a FIFO, a terminal, or a file of procfs. */
+  memset (&ignored, 0, sizeof ignored);
+  if (look_up (lookup, &ignored))
+    {
+      if (!is_served (lookup, found) || !is_allowed (lookup, get_kind (lookup->st.stx_mode), found))
+        {
+          if (found->error != ELOOP) /* O_CREAT has answers of its own to a symlink */
+            return;
+          found->code = FSC_CODE_OK;
+          found->error = 0;
+          found->text[0] = '\0';
+        }
+    }
+  else if (ignored.code == FSC_CODE_NOT_SERVED)
+    {
+      *found = ignored;
+      return;
+    }
+
+  fd = open_created (lookup);
+  if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &lookup->st) < 0)
+    {
+      fsc_found_system_error (found, lookup->path, errno);
+      if (fd >= 0)
+        close (fd);
+      return;
+    }
+  describe (lookup, get_kind (lookup->st.stx_mode), fd, found);
+}
+
+static void
+open_file (const FscItem *item, const char *uri, FscFound *found)
+{
+  char path[FSC_URI_MAX + 1];
+  Lookup lookup = { .path = path, .flags = (int) item->flags, .item = item, .path_fd = -1 };
+
+  if (fsc_uri_to_path (item->uri, path, sizeof path) < 0)
+    {
+      fsc_found_fail (found, FSC_CODE_BAD_URI, EINVAL, uri, "it is no canonical file: URI");
+      return;
+    }
+  if ((lookup.flags & ~KNOWN_FLAGS) != 0)
+    {
+      fsc_found_fail (found, FSC_CODE_BAD_REQUEST, EINVAL, path,
+                      "it was asked for with unknown flags");
+      return;
+    }
+
+  if ((lookup.flags & O_PATH) == 0
+      && ((lookup.flags & O_CREAT) != 0 || (lookup.flags & O_TMPFILE) == O_TMPFILE))
+    open_making (&lookup, found);
+  else if (look_up (&lookup, found))
+    open_existing (&lookup, found);
+  if (lookup.path_fd >= 0)
+    close (lookup.path_fd);
+}
+
+int
+main (void)
+{
+  return fsc_serve ("open-file", open_file);
+}

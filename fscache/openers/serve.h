@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The loop that all openers share. A provider is one function that opens one resource; the loop
+ * speaks the protocol with the service on descriptor 3, keeps the handles that must not leave the
+ * process, and hands them out to clients' sockets when it is told.
+ *
+ * Plain C on libc alone, one thread. It may block wherever its provider blocks: that is what it is
+ * for.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "protocol/codec.h"
+
+/* What a provider found. It is zeroed before, with fd -1. */
+typedef struct
+{
+  FscCode code; /* OK, UNCHANGED, or why not */
+  int error;
+  int fd;    /* taken by the loop */
+  bool hold; /* the descriptor must not leave this process: it may hang whoever closes it */
+  FscKind kind;
+  FscSharing most_sharing; /* INDEPENDENT: it may be reopened; EXCLUSIVE: it may only be lent */
+  FscCoherence coherence;
+  uint32_t mount_id;
+  uint8_t validator[FSC_VALIDATOR_MAX];
+  unsigned validator_length;
+  char text[FSC_TEXT_MAX];
+} FscFound;
+
+/* Opens, or, if the item has a validator, says UNCHANGED if the resource still has it. `uri` is the
+ * item's URI, canonical, with a zero byte at its end. */
+typedef void (*FscOpenFunc) (const FscItem *item, const char *uri, FscFound *found);
+
+/* Serves until the service goes. Returns the status to exit with. */
+int fsc_serve (const char *name, FscOpenFunc open);
+
+/* Fills in a failure: "cannot open NAME: " and the system's words for the errno. */
+void fsc_found_system_error (FscFound *found, const char *name, int error);
+
+/* Fills in a failure of another kind: "cannot open NAME: PHRASE". */
+void fsc_found_fail (FscFound *found, FscCode code, int error, const char *name,
+                     const char *phrase);

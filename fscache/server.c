@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The service as a whole; see server.h.
+ */
+#include "fscache/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fscache/connection.h"
+
+/* A user's other programs share the kernel's account of descriptors in flight. */
+#define MAX_IN_FLIGHT 512
+
+/* Descriptors for all but clients and handles: sockets of openers, the loop, logs, room to move. */
+#define RESERVE 64
+
+/* Entries looked at each second: all of them within half a minute, and few at once. */
+#define SWEEP_MIN 256
+#define SWEEP_SECONDS 30
+
+/* Between the parts */
+
+static void
+start_job (FscJob *job, gpointer data)
+{
+  fsc_lanes_start (((FscServer *) data)->lanes, job);
+}
+
+static gint64
+get_time (gpointer data)
+{
+  return g_get_monotonic_time ();
+}
+
+static void
+job_done (FscJob *job, FscOutcome *outcome, gpointer data)
+{
+  fsc_cache_finish (((FscServer *) data)->cache, job, outcome);
+}
+
+static void
+opener_lost (gpointer data)
+{
+  FscServer *server = data;
+
+  if (fsc_cache_get_counters (server->cache)->held > 0)
+    fsc_cache_drop_dead (server->cache);
+}
+
+static void
+client_came (int socket, gpointer data)
+{
+  fsc_connection_new (data, socket);
+}
+
+/* What was collected while events were handled goes out, until nothing is left. */
+static void
+before_wait (gpointer data)
+{
+  FscServer *server = data;
+  gboolean again;
+
+  if (server->lanes == NULL)
+    return;
+  do
+    {
+      again = fsc_lanes_flush (server->lanes);
+      while (server->dirty.head != NULL)
+        {
+          fsc_connection_flush (server->dirty.head->data, FALSE);
+          again = TRUE;
+        }
+    }
+  while (again);
+}
+
+static gboolean
+housekeep (gpointer data)
+{
+  FscServer *server = data;
+  gint64 time = g_get_monotonic_time ();
+  guint64 n = fsc_cache_get_counters (server->cache)->entries;
+
+  if (n > 0)
+    fsc_cache_sweep (server->cache, (guint) MAX (SWEEP_MIN, n / SWEEP_SECONDS));
+  for (GList *l = server->connections.head, *next; l != NULL; l = next)
+    {
+      next = l->next;
+      fsc_connection_check (l->data, time);
+    }
+  return G_SOURCE_CONTINUE;
+}
+
+/* Limits */
+
+/* Divides the descriptors that the process may have between handles and clients. */
+static gboolean
+find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients, GError **error)
+{
+  struct rlimit rlimit;
+  guint64 total;
+
+  if (getrlimit (RLIMIT_NOFILE, &rlimit) < 0 || rlimit.rlim_cur <= 2 * RESERVE)
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                   "RLIMIT_NOFILE %" G_GUINT64_FORMAT " is too low for a service",
+                   (guint64) rlimit.rlim_cur);
+      return FALSE;
+    }
+  total = rlimit.rlim_cur - RESERVE;
+  limits->idle_time = config->idle_time;
+  limits->max_handles = config->max_handles;
+  *max_clients = config->max_clients;
+  if (limits->max_handles == 0)
+    limits->max_handles = *max_clients == 0 ? total / 4 * 3 : total - MIN (*max_clients, total - 1);
+  if (*max_clients == 0)
+    *max_clients = total - MIN (limits->max_handles, total - 1);
+  if (limits->max_handles + *max_clients > total)
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                   "max-handles %" G_GUINT64_FORMAT " and max-clients %" G_GUINT64_FORMAT
+                   " are more than RLIMIT_NOFILE allows: %" G_GUINT64_FORMAT " together",
+                   limits->max_handles, *max_clients, total);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+find_root (FscServer *server, GError **error)
+{
+  struct statx st;
+
+  if (statx (AT_FDCWD, "/", AT_STATX_DONT_SYNC, STATX_INO | STATX_MNT_ID, &st) < 0
+      || (st.stx_mask & STATX_MNT_ID) == 0)
+    {
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                           "cannot find the mount ID of /: this needs Linux 5.8");
+      return FALSE;
+    }
+  server->root_mount = st.stx_mnt_id;
+  server->root_inode = st.stx_ino;
+  return TRUE;
+}
+
+/* Life */
+
+static gboolean
+server_start (FscServer *server, const char *opener_dir, GError **error)
+{
+  const FscProvider provider = { .start = start_job, .now = get_time };
+  FscLimits limits;
+
+  if (!find_limits (server->config, &limits, &server->max_clients, error)
+      || !find_root (server, error))
+    return FALSE;
+  server->loop = fsc_loop_new (before_wait, server, error);
+  if (server->loop == NULL)
+    return FALSE;
+  server->mounts = fsc_mounts_new (server->loop, error);
+  if (server->mounts == NULL)
+    return FALSE;
+  server->cache = fsc_cache_new (&provider, server, &limits);
+  server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->config,
+                                 opener_dir, job_done, opener_lost, server);
+  if (!fsc_spawner_attach (server->spawner, server->loop, fsc_lanes_opener_exited, server->lanes,
+                           error))
+    return FALSE;
+  server->housekeeping = g_timeout_add_seconds (1, housekeep, server);
+  return fsc_listener_attach (server->listener, server->loop, client_came, server, error);
+}
+
+FscServer *
+fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscListener *listener,
+                const char *opener_dir, GError **error)
+{
+  FscServer *server = g_new0 (FscServer, 1);
+
+  server->config = config;
+  server->spawner = spawner;
+  server->listener = listener;
+  server->max_in_flight = MAX_IN_FLIGHT;
+  server->started = g_get_monotonic_time ();
+  g_queue_init (&server->connections);
+  g_queue_init (&server->unread);
+  g_queue_init (&server->dirty);
+  if (!server_start (server, opener_dir, error))
+    g_clear_pointer (&server, fsc_server_free);
+  return server;
+}
+
+void
+fsc_server_free (FscServer *server)
+{
+  g_clear_handle_id (&server->housekeeping, g_source_remove);
+  while (server->connections.head != NULL)
+    fsc_connection_close (server->connections.head->data);
+  g_clear_handle_id (&server->starved, g_source_remove);
+  g_clear_pointer (&server->lanes, fsc_lanes_free);
+  g_clear_pointer (&server->cache, fsc_cache_free);
+  g_clear_pointer (&server->mounts, fsc_mounts_free);
+  fsc_spawner_free (server->spawner);
+  fsc_listener_free (server->listener);
+  g_clear_pointer (&server->loop, fsc_loop_free);
+  g_free (server);
+}
+
+void
+fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpointer data)
+{
+  const FscCounters *cache = fsc_cache_get_counters (server->cache);
+  const FscLaneCounters *lanes = fsc_lanes_get_counters (server->lanes);
+  const struct
+  {
+    const char *name;
+    guint64 value;
+  } counters[] = {
+    { "handles", cache->handles },
+    { "bytes", cache->bytes },
+    { "clients", server->connections.length },
+    { "hits", cache->hits },
+    { "misses", cache->misses },
+    { "opens", cache->opens },
+    { "open_errors", cache->open_errors },
+    { "coalesced", cache->coalesced },
+    { "evictions", cache->evictions },
+    { "invalidations", cache->invalidations },
+    { "checks", cache->checks },
+    { "passed", cache->passed },
+    { "pinned", cache->pinned },
+    { "held", cache->held },
+    { "entries", cache->entries },
+    { "lanes", lanes->lanes },
+    { "openers", lanes->openers },
+    { "openers_started", lanes->openers_started },
+    { "openers_failed", lanes->openers_failed },
+    { "openers_stuck", lanes->stuck },
+    { "timeouts", lanes->timeouts },
+    { "in_flight", server->in_flight },
+    { "max_handles", fsc_cache_get_limits (server->cache)->max_handles },
+    { "max_clients", server->max_clients },
+    { "uptime_ms", (guint64) (g_get_monotonic_time () - server->started) / 1000 },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (counters); i++)
+    func (counters[i].name, counters[i].value, data);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The service: all its state hangs off one FscServer. It ties the parts together: what the cache
+ * wants opened goes to the lanes, what the lanes bring goes to the cache, what the cache answers
+ * goes out through the connections.
+ */
+#pragma once
+
+#include <glib.h>
+#include <sys/types.h>
+
+#include "fscache/cache.h"
+#include "fscache/config.h"
+#include "fscache/lane.h"
+#include "fscache/listener.h"
+#include "fscache/loop.h"
+#include "fscache/mounts.h"
+#include "fscache/spawner.h"
+
+typedef struct
+{
+  const FscConfig *config;
+  FscLoop *loop;
+  FscSpawner *spawner;
+  FscMounts *mounts;
+  FscLanes *lanes;
+  FscCache *cache;
+  FscListener *listener;
+
+  GQueue connections; /* of FscConnection */
+  GQueue unread;      /* of FscOutbox: descriptors were sent that may not have been read */
+  GQueue dirty;       /* of FscConnection: with something to send */
+  guint starved;      /* source id while too many descriptors are in flight */
+  guint64 in_flight;  /* descriptors sent and not known to be read */
+  guint64 max_in_flight;
+  guint64 max_clients;
+
+  guint64 root_mount, root_inode; /* of "/" as the service sees it */
+  guint housekeeping;             /* source id */
+  gint64 started;
+} FscServer;
+
+/* Makes the service. Takes the spawner and the listener. The configuration and opener_dir are
+ * borrowed. */
+FscServer *fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscListener *listener,
+                           const char *opener_dir, GError **error);
+
+/* Disconnects all clients, ends all openers, closes everything. */
+void fsc_server_free (FscServer *server);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscServer, fsc_server_free)
+
+/* Calls `func` for each counter. */
+typedef void (*FscServerCounterFunc) (const char *name, guint64 value, gpointer data);
+void fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpointer data);

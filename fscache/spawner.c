@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The spawner, both sides; see spawner.h. The two speak in structs over a packet socket: they are
+ * one program.
+ *
+ * The spawner's side allocates nothing and uses no GLib: it may be forked again, from a service
+ * that has threads, when it was killed.
+ */
+#include "fscache/spawner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "protocol/channel.h"
+
+#define CHILDREN_MAX 1024
+#define PROGRAM_MAX 1024
+
+typedef struct
+{
+  enum
+  {
+    START,
+    KILL,
+    EXITED
+  } what;
+  guint32 id;
+  int status;
+  char program[PROGRAM_MAX];
+} Message;
+
+#define SHORT_MESSAGE offsetof (Message, program)
+
+struct FscSpawner
+{
+  FscLoop *loop;
+  FscPoll poll; /* its descriptor is our end of the socket */
+  FscExitedFunc exited;
+  gpointer data;
+  guint32 last_id;
+  GHashTable *running; /* ids */
+};
+
+/* The spawner's side */
+
+typedef struct
+{
+  guint32 id;
+  pid_t pid;
+} Child;
+
+typedef struct
+{
+  int socket;
+  guint n;
+  Child children[CHILDREN_MAX];
+} Nursery;
+
+static void
+drop_privileges (void)
+{
+  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+  struct __user_cap_data_struct none[2] = { 0 };
+
+  prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  prctl (PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  for (int capability = 0; capability <= 63; capability++)
+    prctl (PR_CAPBSET_DROP, capability, 0, 0, 0);
+  if (syscall (SYS_capset, &header, none) < 0)
+    _exit (126);
+}
+
+static void
+run_child (const char *program, int socket, pid_t parent)
+{
+  static char *environment[] = { "PATH=/usr/bin:/bin", "LANG=C", NULL };
+  const char *name = strrchr (program, '/');
+  char *arguments[] = { (char *) (name != NULL ? name + 1 : program), NULL };
+  struct rlimit no_core = { 0 };
+  sigset_t none;
+  int null;
+
+  sigemptyset (&none);
+  sigprocmask (SIG_SETMASK, &none, NULL);
+  for (int number = 1; number < NSIG; number++)
+    signal (number, SIG_DFL);
+
+  prctl (PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (getppid () != parent)
+    _exit (126);
+  if (socket != 3 && (dup2 (socket, 3) < 0 || close (socket) < 0))
+    _exit (126);
+  if (fcntl (3, F_SETFD, 0) < 0)
+    _exit (126);
+  null = open ("/dev/null", O_RDWR);
+  if (null < 0 || dup2 (null, 0) < 0 || dup2 (null, 1) < 0)
+    _exit (126);
+  syscall (SYS_close_range, 4, ~0U, 0);
+  setrlimit (RLIMIT_CORE, &no_core);
+  umask (0);
+  if (chdir ("/") < 0)
+    _exit (126);
+  drop_privileges ();
+  execve (program, arguments, environment);
+  _exit (127);
+}
+
+static void
+report (Nursery *nursery, guint32 id, int status)
+{
+  Message message = { .what = EXITED, .id = id, .status = status };
+
+  fsc_channel_send (nursery->socket, &message, SHORT_MESSAGE, NULL, 0, 0);
+}
+
+static void
+start (Nursery *nursery, const Message *message, int socket)
+{
+  pid_t parent = getpid ();
+  pid_t pid = nursery->n < CHILDREN_MAX ? fork () : -1;
+
+  if (pid == 0)
+    run_child (message->program, socket, parent);
+  if (pid < 0)
+    report (nursery, message->id, 126 << 8);
+  else
+    nursery->children[nursery->n++] = (Child){ message->id, pid };
+}
+
+static void
+reap (Nursery *nursery)
+{
+  int status;
+  pid_t pid;
+
+  while ((pid = waitpid (-1, &status, WNOHANG)) > 0)
+    for (guint i = 0; i < nursery->n; i++)
+      if (nursery->children[i].pid == pid)
+        {
+          report (nursery, nursery->children[i].id, status);
+          nursery->children[i] = nursery->children[--nursery->n];
+          break;
+        }
+}
+
+/* Returns FALSE when the service is gone. */
+static gboolean
+take_message (Nursery *nursery)
+{
+  Message message;
+  FscFds fds;
+  ssize_t length = fsc_channel_receive (nursery->socket, &message, sizeof message, &fds, 1, NULL,
+                                        MSG_DONTWAIT);
+
+  if (length == -EAGAIN)
+    return TRUE;
+  if (length < (ssize_t) SHORT_MESSAGE)
+    return FALSE;
+  if (message.what == START && fds.n == 1 && length > (ssize_t) SHORT_MESSAGE)
+    start (nursery, &message, fds.fds[0]);
+  else if (message.what == KILL)
+    for (guint i = 0; i < nursery->n; i++)
+      if (nursery->children[i].id == message.id)
+        kill (nursery->children[i].pid, SIGKILL);
+  fsc_fds_clear (&fds);
+  return TRUE;
+}
+
+static void
+run_spawner (int socket)
+{
+  Nursery nursery = { .socket = socket };
+  sigset_t chld;
+  int signals;
+
+  setsid (); /* Ctrl-C is for the service */
+  prctl (PR_SET_NAME, "fscached-spawn", 0, 0, 0);
+  for (int number = 1; number < NSIG; number++)
+    signal (number, SIG_DFL);
+  sigemptyset (&chld);
+  sigaddset (&chld, SIGCHLD);
+  sigprocmask (SIG_SETMASK, &chld, NULL);
+  signals = signalfd (-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+
+  for (;;)
+    {
+      struct pollfd fds[]
+          = { { .fd = socket, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
+      struct signalfd_siginfo info;
+
+      if (poll (fds, G_N_ELEMENTS (fds), -1) < 0 && errno != EINTR)
+        break;
+      if (fds[0].revents != 0 && !take_message (&nursery))
+        break;
+      while (read (signals, &info, sizeof info) > 0)
+        ;
+      reap (&nursery);
+    }
+  for (guint i = 0; i < nursery.n; i++)
+    kill (nursery.children[i].pid, SIGKILL);
+  _exit (0);
+}
+
+/* The service's side */
+
+/* Forks a spawner. Our end of the socket is in spawner->poll.fd. */
+static gboolean
+fork_spawner (FscSpawner *spawner, GError **error)
+{
+  int sockets[2];
+  pid_t pid;
+
+  if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+    {
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "cannot make a socket: %s",
+                   g_strerror (errno));
+      return FALSE;
+    }
+  pid = fork ();
+  if (pid == 0)
+    {
+      /* Nothing else of the service's: a second lock, listener or client would outlive it. */
+      if (dup2 (sockets[1], 3) < 0)
+        _exit (126);
+      syscall (SYS_close_range, 4, ~0U, 0);
+      run_spawner (3);
+    }
+  close (sockets[1]);
+  if (pid < 0)
+    {
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "cannot start the spawner: %s",
+                   g_strerror (errno));
+      close (sockets[0]);
+      return FALSE;
+    }
+  spawner->poll.fd = sockets[0];
+  return TRUE;
+}
+
+/* It was killed, and its openers with it: tell of them, and make another. */
+static void
+replace_spawner (FscSpawner *spawner)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree gpointer *ids = NULL;
+  guint n;
+
+  fsc_loop_remove (spawner->loop, &spawner->poll);
+  close (spawner->poll.fd);
+  spawner->poll.fd = -1;
+  while (waitpid (-1, NULL, WNOHANG) > 0)
+    ;
+  if (fork_spawner (spawner, &error) && fsc_loop_add (spawner->loop, &spawner->poll, EPOLLIN))
+    g_warning ("The spawner has ended; another was started");
+  else
+    g_critical ("The spawner has ended, and no other can be started: %s",
+                error != NULL ? error->message : g_strerror (errno));
+
+  ids = g_hash_table_get_keys_as_array (spawner->running, &n);
+  g_hash_table_steal_all (spawner->running);
+  for (guint i = 0; i < n; i++)
+    spawner->exited (GPOINTER_TO_UINT (ids[i]), SIGKILL, spawner->data);
+}
+
+static void
+spawner_ready (FscPoll *poll, guint32 events)
+{
+  FscSpawner *spawner = poll->data;
+  Message message;
+  ssize_t length
+      = fsc_channel_receive (poll->fd, &message, sizeof message, NULL, 0, NULL, MSG_DONTWAIT);
+
+  if (length == (ssize_t) SHORT_MESSAGE && message.what == EXITED)
+    {
+      g_hash_table_remove (spawner->running, GUINT_TO_POINTER (message.id));
+      spawner->exited (message.id, message.status, spawner->data);
+    }
+  else if (length != -EAGAIN)
+    replace_spawner (spawner);
+}
+
+FscSpawner *
+fsc_spawner_new (GError **error)
+{
+  FscSpawner *spawner = g_new0 (FscSpawner, 1);
+
+  spawner->poll = (FscPoll){ .fd = -1, .ready = spawner_ready, .data = spawner };
+  spawner->running = g_hash_table_new (NULL, NULL);
+  if (!fork_spawner (spawner, error))
+    g_clear_pointer (&spawner, fsc_spawner_free);
+  return spawner;
+}
+
+void
+fsc_spawner_free (FscSpawner *spawner)
+{
+  if (spawner->loop != NULL && spawner->poll.fd >= 0)
+    fsc_loop_remove (spawner->loop, &spawner->poll);
+  if (spawner->poll.fd >= 0)
+    close (spawner->poll.fd);
+  g_hash_table_unref (spawner->running);
+  g_free (spawner);
+}
+
+gboolean
+fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc exited, gpointer data,
+                    GError **error)
+{
+  if (!fsc_loop_add (loop, &spawner->poll, EPOLLIN))
+    {
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "epoll: %s",
+                   g_strerror (errno));
+      return FALSE;
+    }
+  spawner->loop = loop;
+  spawner->exited = exited;
+  spawner->data = data;
+  return TRUE;
+}
+
+guint32
+fsc_spawner_start (FscSpawner *spawner, const char *program, int socket, GError **error)
+{
+  Message message = { .what = START, .id = ++spawner->last_id };
+  int r;
+
+  if (g_strlcpy (message.program, program, sizeof message.program) >= sizeof message.program)
+    r = -ENAMETOOLONG;
+  else
+    r = fsc_channel_send (spawner->poll.fd, &message, SHORT_MESSAGE + strlen (program) + 1, &socket,
+                          1, MSG_DONTWAIT);
+  if (r < 0)
+    {
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (-r), "cannot start %s: %s", program,
+                   g_strerror (-r));
+      return 0;
+    }
+  g_hash_table_add (spawner->running, GUINT_TO_POINTER (message.id));
+  return message.id;
+}
+
+void
+fsc_spawner_kill (FscSpawner *spawner, guint32 id)
+{
+  Message message = { .what = KILL, .id = id };
+
+  if (fsc_spawner_is_running (spawner, id))
+    fsc_channel_send (spawner->poll.fd, &message, SHORT_MESSAGE, NULL, 0, MSG_DONTWAIT);
+}
+
+gboolean
+fsc_spawner_is_running (const FscSpawner *spawner, guint32 id)
+{
+  return g_hash_table_contains (spawner->running, GUINT_TO_POINTER (id));
+}
