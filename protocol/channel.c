@@ -5,14 +5,19 @@
  *
  *  - The control buffer is a union with a cmsghdr, so it is aligned; its size is CMSG_SPACE of what
  *    may come.
+ *
  *  - CMSG_SPACE pads: room for one descriptor may admit two. So the count is checked against what
- * the caller allows, not against what fitted.
+ *    the caller allows, not against what fitted.
+ *
  *  - CMSG_DATA need not be aligned for int on every system: descriptors are copied with memcpy().
+ *
  *  - A packet may hold several control messages, and of other types: all are walked, every
- * descriptor found is taken into account, and what is not SCM_RIGHTS is refused.
+ *    descriptor found is taken into account, and what is not SCM_RIGHTS is refused.
+ *
  *  - MSG_CTRUNC has two causes: the peer sent more than there was room for, or this process ran out
  *    of descriptors while the kernel installed them. In either case some may have been installed:
- * they are closed.
+ *    they are closed.
+ *
  *  - MSG_CMSG_CLOEXEC, so that no other thread's fork() and exec() inherits one by accident.
  */
 #include "protocol/channel.h"
@@ -51,10 +56,12 @@ fsc_channel_send (int socket, const void *packet, size_t length, const int *fds,
                   int flags)
 {
   Control control;
-  struct iovec iov = { .iov_base = (void *)packet, .iov_len = length };
+  struct iovec iov = { .iov_base = (void *) packet, .iov_len = length };
   struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
   ssize_t sent;
 
+  if (n_fds > FSC_FDS_MAX)
+    return -EINVAL;
   if (n_fds > 0)
     {
       struct cmsghdr *header;
@@ -125,6 +132,8 @@ fsc_channel_receive (int socket, void *buffer, size_t size, FscFds *fds, unsigne
     fds->n = 0;
   if (lost != NULL)
     *lost = false;
+  if (max_fds > FSC_FDS_MAX)
+    return -EINVAL;
 
   do
     {

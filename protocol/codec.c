@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define PADDED(length) (((size_t)(length) + 3) & ~(size_t)3)
+#define PADDED(length) (((size_t) (length) + 3) & ~(size_t) 3)
 
 static const struct
 {
@@ -67,12 +67,16 @@ put (FscWriter *writer, const void *bytes, size_t length)
   writer->position += length;
 }
 
+/* Writes one or two strings and their padding. What is longer than the reader at the other end
+ * takes fails here, rather than to cost the connection there. */
 static void
-put_padded (FscWriter *writer, FscBytes first, FscBytes second)
+put_padded (FscWriter *writer, FscBytes first, size_t first_max, FscBytes second)
 {
   static const uint8_t zeros[4] = { 0 };
   size_t length = first.length + second.length;
 
+  if (first.length > first_max || second.length > FSC_VALIDATOR_MAX)
+    writer->failed = true;
   put (writer, first.data, first.length);
   put (writer, second.data, second.length);
   put (writer, zeros, PADDED (length) - length);
@@ -87,17 +91,17 @@ fsc_writer_finish (FscWriter *writer, FscOpcode opcode, uint32_t serial, unsigne
     return -EMSGSIZE;
   wire.opcode = htole16 (opcode);
   wire.serial = htole32 (serial);
-  wire.length = htole32 ((uint32_t)(writer->position - sizeof wire));
-  wire.n_fds = htole16 ((uint16_t)n_fds);
+  wire.length = htole32 ((uint32_t) (writer->position - sizeof wire));
+  wire.n_fds = htole16 ((uint16_t) n_fds);
   memcpy (writer->data, &wire, sizeof wire);
-  return (int)writer->position;
+  return (int) writer->position;
 }
 
 void
 fsc_codec_set_serial (void *packet, uint32_t serial)
 {
   serial = htole32 (serial);
-  memcpy ((uint8_t *)packet + offsetof (FscWireHeader, serial), &serial, sizeof serial);
+  memcpy ((uint8_t *) packet + offsetof (FscWireHeader, serial), &serial, sizeof serial);
 }
 
 void
@@ -106,12 +110,12 @@ fsc_codec_put_hello (FscWriter *writer, const FscHello *hello)
   FscWireHello wire = { 0 };
 
   wire.magic = htole32 (hello->magic);
-  wire.lowest = htole16 ((uint16_t)hello->lowest);
-  wire.highest = htole16 ((uint16_t)hello->highest);
+  wire.lowest = htole16 ((uint16_t) hello->lowest);
+  wire.highest = htole16 ((uint16_t) hello->highest);
   wire.features = htole32 (hello->features);
-  wire.name_length = htole16 ((uint16_t)hello->name.length);
+  wire.name_length = htole16 ((uint16_t) hello->name.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, hello->name, (FscBytes){ 0 });
+  put_padded (writer, hello->name, FSC_NAME_MAX, (FscBytes){ 0 });
 }
 
 void
@@ -119,14 +123,14 @@ fsc_codec_put_welcome (FscWriter *writer, const FscWelcome *welcome)
 {
   FscWireWelcome wire = { 0 };
 
-  wire.version = htole16 ((uint16_t)welcome->version);
+  wire.version = htole16 ((uint16_t) welcome->version);
   wire.features = htole32 (welcome->features);
   wire.serves = htole32 (welcome->serves);
   wire.packet_max = htole32 (welcome->packet_max);
-  wire.items_max = htole16 ((uint16_t)welcome->items_max);
-  wire.name_length = htole16 ((uint16_t)welcome->name.length);
+  wire.items_max = htole16 ((uint16_t) welcome->items_max);
+  wire.name_length = htole16 ((uint16_t) welcome->name.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, welcome->name, (FscBytes){ 0 });
+  put_padded (writer, welcome->name, FSC_NAME_MAX, (FscBytes){ 0 });
 }
 
 void
@@ -135,10 +139,10 @@ fsc_codec_put_error (FscWriter *writer, const FscError *error)
   FscWireError wire = { 0 };
 
   wire.code = htole16 (error->code);
-  wire.text_length = htole16 ((uint16_t)error->text.length);
-  wire.error = htole32 ((uint32_t)error->error);
+  wire.text_length = htole16 ((uint16_t) error->text.length);
+  wire.error = htole32 ((uint32_t) error->error);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, error->text, (FscBytes){ 0 });
+  put_padded (writer, error->text, FSC_TEXT_MAX, (FscBytes){ 0 });
 }
 
 void
@@ -167,11 +171,11 @@ fsc_codec_put_item (FscWriter *writer, const FscItem *item)
   wire.umask = htole32 (item->umask);
   wire.options = htole32 (item->options);
   wire.max_age_ms = htole32 (item->max_age_ms);
-  wire.uri_length = htole16 ((uint16_t)item->uri.length);
-  wire.sharing = (uint8_t)item->sharing;
-  wire.validator_length = (uint8_t)item->validator.length;
+  wire.uri_length = htole16 ((uint16_t) item->uri.length);
+  wire.sharing = (uint8_t) item->sharing;
+  wire.validator_length = (uint8_t) item->validator.length;
   put (writer, &wire, sizeof wire);
-  put_padded (writer, item->uri, item->validator);
+  put_padded (writer, item->uri, FSC_URI_MAX, item->validator);
 }
 
 void
@@ -187,21 +191,21 @@ fsc_codec_put_result (FscWriter *writer, const FscResult *result)
 {
   FscWireResult wire = { 0 };
 
-  wire.index = htole16 ((uint16_t)result->index);
+  wire.index = htole16 ((uint16_t) result->index);
   wire.code = htole16 (result->code);
-  wire.error = htole32 ((uint32_t)result->error);
+  wire.error = htole32 ((uint32_t) result->error);
   wire.id = htole64 (result->id);
   wire.age_ms = htole32 (result->age_ms);
   wire.mount_id = htole32 (result->mount_id);
   wire.has_fd = result->has_fd;
-  wire.sharing = (uint8_t)result->sharing;
-  wire.source = (uint8_t)result->source;
-  wire.coherence = (uint8_t)result->coherence;
-  wire.kind = (uint8_t)result->kind;
-  wire.validator_length = (uint8_t)result->validator.length;
-  wire.text_length = htole16 ((uint16_t)result->text.length);
+  wire.sharing = (uint8_t) result->sharing;
+  wire.source = (uint8_t) result->source;
+  wire.coherence = (uint8_t) result->coherence;
+  wire.kind = (uint8_t) result->kind;
+  wire.validator_length = (uint8_t) result->validator.length;
+  wire.text_length = htole16 ((uint16_t) result->text.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, result->text, result->validator);
+  put_padded (writer, result->text, FSC_TEXT_MAX, result->validator);
 }
 
 static void
@@ -239,9 +243,9 @@ fsc_codec_put_target (FscWriter *writer, const FscTarget *target)
 
   wire.match = target->is_pattern ? FSC_MATCH_PATTERN : FSC_MATCH_URI;
   wire.pinned = target->pinned;
-  wire.uri_length = htole16 ((uint16_t)target->uri.length);
+  wire.uri_length = htole16 ((uint16_t) target->uri.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, target->uri, (FscBytes){ 0 });
+  put_padded (writer, target->uri, FSC_URI_MAX, (FscBytes){ 0 });
 }
 
 void
@@ -251,9 +255,9 @@ fsc_codec_put_list (FscWriter *writer, const FscList *list)
 
   wire.cursor = htole64 (list->cursor);
   wire.match = list->is_pattern ? FSC_MATCH_PATTERN : FSC_MATCH_URI;
-  wire.uri_length = htole16 ((uint16_t)list->uri.length);
+  wire.uri_length = htole16 ((uint16_t) list->uri.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, list->uri, (FscBytes){ 0 });
+  put_padded (writer, list->uri, FSC_URI_MAX, (FscBytes){ 0 });
 }
 
 void
@@ -278,12 +282,12 @@ fsc_codec_put_entry (FscWriter *writer, const FscEntryInfo *entry)
   wire.flags = htole32 (entry->flags);
   wire.state = htole32 (entry->state);
   wire.mount_id = htole32 (entry->mount_id);
-  wire.kind = (uint8_t)entry->kind;
-  wire.coherence = (uint8_t)entry->coherence;
-  wire.sharing = (uint8_t)entry->sharing;
-  wire.uri_length = htole16 ((uint16_t)entry->uri.length);
+  wire.kind = (uint8_t) entry->kind;
+  wire.coherence = (uint8_t) entry->coherence;
+  wire.sharing = (uint8_t) entry->sharing;
+  wire.uri_length = htole16 ((uint16_t) entry->uri.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, entry->uri, (FscBytes){ 0 });
+  put_padded (writer, entry->uri, FSC_URI_MAX, (FscBytes){ 0 });
 }
 
 void
@@ -300,23 +304,21 @@ fsc_codec_put_counter (FscWriter *writer, const FscCounter *counter)
   FscWireCounter wire = { 0 };
 
   wire.value = htole64 (counter->value);
-  wire.name_length = htole16 ((uint16_t)counter->name.length);
+  wire.name_length = htole16 ((uint16_t) counter->name.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, counter->name, (FscBytes){ 0 });
+  put_padded (writer, counter->name, FSC_NAME_MAX, (FscBytes){ 0 });
 }
 
 void
-fsc_codec_put_hand (FscWriter *writer, bool forget, const uint64_t *ids, unsigned n_ids,
-                    FscBytes packet)
+fsc_codec_put_hand (FscWriter *writer, const uint64_t *ids, unsigned n_ids, FscBytes packet)
 {
   FscWireHand wire = { 0 };
 
-  wire.flags = htole32 (forget ? FSC_HAND_FORGET : 0);
-  wire.n_ids = htole16 ((uint16_t)n_ids);
-  wire.packet_length = htole32 ((uint32_t)packet.length);
+  wire.n_ids = htole16 ((uint16_t) n_ids);
+  wire.packet_length = htole32 ((uint32_t) packet.length);
   put (writer, &wire, sizeof wire);
   put_ids (writer, ids, n_ids);
-  put_padded (writer, packet, (FscBytes){ 0 });
+  put_padded (writer, packet, FSC_PACKET_MAX, (FscBytes){ 0 });
 }
 
 size_t
@@ -355,13 +357,14 @@ require (FscReader *reader, bool condition)
 static const uint8_t *
 take (FscReader *reader, size_t length)
 {
-  const uint8_t *bytes = reader->data + reader->position;
+  const uint8_t *bytes;
 
   if (reader->failed || length > reader->length - reader->position)
     {
       reader->failed = true;
       return NULL;
     }
+  bytes = reader->data + reader->position;
   reader->position += length;
   return bytes;
 }
@@ -383,7 +386,7 @@ get_bytes (FscReader *reader, FscBytes *bytes, size_t length, size_t max)
 {
   if (!require (reader, length <= max))
     return false;
-  bytes->data = (const char *)take (reader, length);
+  bytes->data = (const char *) take (reader, length);
   bytes->length = length;
   return bytes->data != NULL;
 }
@@ -415,7 +418,7 @@ fsc_reader_begin (FscReader *reader, FscHeader *header, const void *packet, size
   unsigned min_fds, max_fds;
 
   *reader = (FscReader){ .data = packet, .length = length };
-  if (length > FSC_PACKET_MAX || !get (reader, &wire, sizeof wire))
+  if (!require (reader, length <= FSC_PACKET_MAX) || !get (reader, &wire, sizeof wire))
     return -EPROTO;
 
   header->opcode = le16toh (wire.opcode);
@@ -426,14 +429,20 @@ fsc_reader_begin (FscReader *reader, FscHeader *header, const void *packet, size
       || wire.flags != 0 || wire.zero != 0
       || !fsc_codec_get_fd_range (header->opcode, &min_fds, &max_fds) || header->n_fds < min_fds
       || header->n_fds > max_fds)
-    return -EPROTO;
+    {
+      reader->failed = true;
+      return -EPROTO;
+    }
+  if (header->opcode == FSC_OP_OPENED)
+    reader->fds_left = header->n_fds;
   return 0;
 }
 
 int
 fsc_reader_finish (const FscReader *reader)
 {
-  return reader->failed || reader->position != reader->length ? -EPROTO : 0;
+  return reader->failed || reader->position != reader->length || reader->fds_left != 0 ? -EPROTO
+                                                                                       : 0;
 }
 
 bool
@@ -475,8 +484,9 @@ fsc_codec_get_error (FscReader *reader, FscError *error)
   if (!get (reader, &wire, sizeof wire))
     return false;
   error->code = le16toh (wire.code);
-  error->error = (int)le32toh (wire.error);
-  return require (reader, error->code <= FSC_CODE_LAST && error->error >= 0)
+  error->error = (int) le32toh (wire.error);
+  return require (reader,
+                  error->code != FSC_CODE_OK && error->code <= FSC_CODE_LAST && error->error >= 0)
          && get_padded (reader, &error->text, le16toh (wire.text_length), FSC_TEXT_MAX);
 }
 
@@ -516,7 +526,7 @@ fsc_codec_get_item (FscReader *reader, FscItem *item)
   item->max_age_ms = le32toh (wire.max_age_ms);
   item->sharing = wire.sharing;
   return require (reader, wire.sharing <= FSC_SHARING_LAST
-                              && (item->options & ~(uint32_t)FSC_OPTIONS_ALL) == 0)
+                              && (item->options & ~(uint32_t) FSC_OPTIONS_ALL) == 0)
          && get_bytes (reader, &item->uri, le16toh (wire.uri_length), FSC_URI_MAX)
          && get_bytes (reader, &item->validator, wire.validator_length, FSC_VALIDATOR_MAX)
          && get_padding (reader, item->uri.length + item->validator.length);
@@ -542,7 +552,7 @@ fsc_codec_get_result (FscReader *reader, FscResult *result)
     return false;
   result->index = le16toh (wire.index);
   result->code = le16toh (wire.code);
-  result->error = (int)le32toh (wire.error);
+  result->error = (int) le32toh (wire.error);
   result->id = le64toh (wire.id);
   result->age_ms = le32toh (wire.age_ms);
   result->mount_id = le32toh (wire.mount_id);
@@ -551,9 +561,12 @@ fsc_codec_get_result (FscReader *reader, FscResult *result)
   result->source = wire.source;
   result->coherence = wire.coherence;
   result->kind = wire.kind;
+  if (!require (reader, wire.has_fd <= (reader->fds_left > 0 && result->code == FSC_CODE_OK)))
+    return false;
+  reader->fds_left -= wire.has_fd;
   return require (reader, result->index < FSC_ITEMS_MAX && result->code <= FSC_CODE_LAST
-                              && result->error >= 0 && wire.has_fd <= 1
-                              && wire.sharing <= FSC_SHARING_LAST && wire.source <= FSC_SOURCE_LAST
+                              && result->error >= 0 && wire.sharing <= FSC_SHARING_LAST
+                              && wire.source <= FSC_SOURCE_LAST
                               && wire.coherence <= FSC_COHERENCE_LAST && wire.kind <= FSC_KIND_LAST)
          && get_bytes (reader, &result->text, le16toh (wire.text_length), FSC_TEXT_MAX)
          && get_bytes (reader, &result->validator, wire.validator_length, FSC_VALIDATOR_MAX)
@@ -613,7 +626,7 @@ fsc_codec_get_list (FscReader *reader, FscList *list)
     return false;
   list->cursor = le64toh (wire.cursor);
   list->is_pattern = wire.match == FSC_MATCH_PATTERN;
-  return require (reader, wire.match <= FSC_MATCH_PATTERN && wire.zero == 0)
+  return require (reader, wire.match <= FSC_MATCH_PATTERN && wire.zero == 0 && wire.zero2 == 0)
          && get_padded (reader, &list->uri, le16toh (wire.uri_length), FSC_URI_MAX);
 }
 
@@ -678,17 +691,16 @@ fsc_codec_get_counter (FscReader *reader, FscCounter *counter)
 }
 
 bool
-fsc_codec_get_hand (FscReader *reader, bool *forget, unsigned *n_ids, uint32_t *packet_length)
+fsc_codec_get_hand (FscReader *reader, unsigned *n_ids, uint32_t *packet_length)
 {
   FscWireHand wire;
 
   if (!get (reader, &wire, sizeof wire))
     return false;
-  *forget = le32toh (wire.flags) == FSC_HAND_FORGET;
   *n_ids = le16toh (wire.n_ids);
   *packet_length = le32toh (wire.packet_length);
-  return require (reader, le32toh (wire.flags) <= FSC_HAND_FORGET && wire.zero == 0
-                              && wire.zero2 == 0 && *n_ids > 0 && *n_ids <= FSC_FDS_MAX);
+  return require (reader, wire.flags == 0 && wire.zero == 0 && wire.zero2 == 0 && *n_ids > 0
+                              && *n_ids <= FSC_FDS_MAX && *packet_length >= sizeof (FscWireHeader));
 }
 
 bool

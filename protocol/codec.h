@@ -150,8 +150,7 @@ void fsc_codec_put_entries (FscWriter *writer, uint64_t next, uint32_t n_entries
 void fsc_codec_put_entry (FscWriter *writer, const FscEntryInfo *entry);
 void fsc_codec_put_counters (FscWriter *writer, uint32_t n_counters);
 void fsc_codec_put_counter (FscWriter *writer, const FscCounter *counter);
-void fsc_codec_put_hand (FscWriter *writer, bool forget, const uint64_t *ids, unsigned n_ids,
-                         FscBytes packet);
+void fsc_codec_put_hand (FscWriter *writer, const uint64_t *ids, unsigned n_ids, FscBytes packet);
 
 /* How long a record will be, to know when a packet is full. */
 size_t fsc_codec_item_size (const FscItem *item);
@@ -168,6 +167,7 @@ typedef struct
   const uint8_t *data;
   size_t length;
   size_t position;
+  unsigned fds_left; /* of an OPENED: descriptors that no result has claimed yet */
   bool failed;
 } FscReader;
 
@@ -180,7 +180,8 @@ typedef struct
 int fsc_reader_begin (FscReader *reader, FscHeader *header, const void *packet, size_t length,
                       unsigned n_fds);
 
-/* Returns 0 if all that was read was valid and nothing is left over; else -EPROTO. */
+/* Returns 0 if all that was read was valid and nothing is left over, neither bytes nor descriptors
+ * of an OPENED; else -EPROTO. */
 int fsc_reader_finish (const FscReader *reader);
 
 bool fsc_codec_get_hello (FscReader *reader, FscHello *hello);
@@ -190,7 +191,10 @@ bool fsc_codec_get_done (FscReader *reader, uint64_t *count);
 bool fsc_codec_get_open (FscReader *reader, uint32_t *n_items);
 bool fsc_codec_get_item (FscReader *reader, FscItem *item);
 bool fsc_codec_get_opened (FscReader *reader, uint32_t *n_results);
+
+/* If the result has_fd, the packet has a descriptor for it: the next one. */
 bool fsc_codec_get_result (FscReader *reader, FscResult *result);
+
 bool fsc_codec_get_give_back (FscReader *reader, uint32_t *n_ids);
 bool fsc_codec_get_id (FscReader *reader, uint64_t *id);
 bool fsc_codec_get_cancel (FscReader *reader, uint32_t *serial);
@@ -203,5 +207,5 @@ bool fsc_codec_get_counter (FscReader *reader, FscCounter *counter);
 
 /* Reads a HAND up to its ids; then fsc_codec_get_id() n_ids times, then
  * fsc_codec_get_packet(). */
-bool fsc_codec_get_hand (FscReader *reader, bool *forget, unsigned *n_ids, uint32_t *packet_length);
+bool fsc_codec_get_hand (FscReader *reader, unsigned *n_ids, uint32_t *packet_length);
 bool fsc_codec_get_packet (FscReader *reader, uint32_t packet_length, FscBytes *packet);

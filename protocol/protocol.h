@@ -240,6 +240,7 @@ typedef struct
   uint8_t match;
   uint8_t zero;
   uint16_t uri_length;
+  uint32_t zero2;
   /* pattern; empty for all */
 } FscWireList;
 
@@ -291,11 +292,9 @@ typedef struct
   /* name */
 } FscWireCounter;
 
-#define FSC_HAND_FORGET (1u << 0) /* close the handles once they are sent */
-
 typedef struct
 {
-  uint32_t flags;
+  uint32_t flags; /* none is defined: 0 */
   uint16_t n_ids;
   uint16_t zero;
   uint32_t packet_length;

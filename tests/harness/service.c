@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A private fscached for a test; see service.h.
+ */
+#include "tests/harness/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/magic.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/statfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/harness/descriptors.h"
+
+#define START_SECONDS 20 /* sanitizers and valgrind are slow */
+
+char *
+fsc_test_build_path (const char *name)
+{
+  const char *dir = g_getenv ("FSC_TEST_BUILD_DIR");
+
+  return g_build_filename (dir != NULL ? dir : FSC_BUILD_DIR, name, NULL);
+}
+
+/* Processes */
+
+static pid_t
+get_parent (pid_t pid)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/stat", pid);
+  g_autofree char *content = NULL;
+  const char *after;
+  char state;
+  int parent;
+
+  if (!g_file_get_contents (path, &content, NULL, NULL))
+    return 0;
+  after = strrchr (content, ')'); /* the name may hold anything */
+  if (after == NULL || sscanf (after + 1, " %c %d", &state, &parent) != 2 || state == 'Z')
+    return 0;
+  return parent;
+}
+
+static GArray *
+list_children (pid_t pid)
+{
+  GArray *children = g_array_new (FALSE, FALSE, sizeof (pid_t));
+  g_autoptr (GDir) dir = g_dir_open ("/proc", 0, NULL);
+  const char *name;
+
+  while (pid > 0 && (name = g_dir_read_name (dir)) != NULL)
+    {
+      pid_t child = atoi (name);
+
+      if (child > 0 && get_parent (child) == pid)
+        g_array_append_val (children, child);
+    }
+  return children;
+}
+
+GArray *
+fsc_test_service_list_openers (FscTestService *service)
+{
+  GArray *openers = g_array_new (FALSE, FALSE, sizeof (pid_t));
+  g_autoptr (GArray) spawners = list_children (service->pid);
+
+  for (guint i = 0; i < spawners->len; i++)
+    {
+      g_autoptr (GArray) children = list_children (g_array_index (spawners, pid_t, i));
+
+      g_array_append_vals (openers, children->data, children->len);
+    }
+  return openers;
+}
+
+static gboolean
+is_running (pid_t pid)
+{
+  return get_parent (pid) != 0;
+}
+
+static void
+assert_all_end (GArray *pids)
+{
+  for (guint i = 0; i < pids->len; i++)
+    {
+      pid_t pid = g_array_index (pids, pid_t, i);
+
+      for (int n = 0; is_running (pid) && n < 300; n++)
+        g_usleep (10000);
+      g_assert_false (is_running (pid));
+    }
+}
+
+/* Starting and stopping */
+
+static long count_others (FscTestService *service);
+
+static gboolean
+answers (FscTestService *service)
+{
+  FscacheClient *client;
+  gboolean good;
+
+  if (fscache_connect (service->socket, FSCACHE_NO_FALLBACK, &client) < 0)
+    {
+      fscache_disconnect (client);
+      return FALSE;
+    }
+  good = fscache_ping (client, NULL) == 0;
+  fscache_disconnect (client);
+  return good;
+}
+
+static void
+run (FscTestService *service)
+{
+  g_autoptr (GPtrArray) arguments = g_ptr_array_new ();
+  g_autofree char *program = fsc_test_build_path ("fscache/fscached");
+  int log = open (service->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+  g_ptr_array_add (arguments, program);
+  g_ptr_array_add (arguments, (char *) "--socket");
+  g_ptr_array_add (arguments, service->socket);
+  g_ptr_array_add (arguments, (char *) "--config");
+  g_ptr_array_add (arguments, service->config);
+  g_ptr_array_add (arguments, (char *) "--verbose");
+  for (guint i = 0; service->arguments != NULL && service->arguments[i] != NULL; i++)
+    g_ptr_array_add (arguments, service->arguments[i]);
+  g_ptr_array_add (arguments, NULL);
+  if (service->opener_dir == NULL)
+    service->opener_dir = fsc_test_build_path ("fscache/openers");
+
+  service->pid = fork ();
+  g_assert_cmpint (service->pid, >=, 0);
+  if (service->pid == 0)
+    {
+      struct rlimit limit = { service->max_descriptors, service->max_descriptors };
+
+      prctl (PR_SET_PDEATHSIG, SIGKILL);
+      if (service->max_descriptors > 0)
+        setrlimit (RLIMIT_NOFILE, &limit);
+      dup2 (log, 1);
+      dup2 (log, 2);
+      g_setenv ("FSCACHE_OPENER_DIR", service->opener_dir, TRUE);
+      execv (program, (char **) arguments->pdata);
+      _exit (127);
+    }
+  close (log);
+}
+
+void
+fsc_test_service_start (FscTestService *service)
+{
+  gboolean is_up = FALSE;
+
+  g_assert_cmpint (service->pid, ==, 0);
+  run (service);
+  for (int n = 0; !is_up && n < START_SECONDS * 1000; n++)
+    {
+      is_up = answers (service);
+      if (!is_up)
+        g_usleep (1000);
+    }
+  if (!is_up)
+    {
+      g_autofree char *log = NULL;
+
+      g_file_get_contents (service->log, &log, NULL, NULL);
+      g_test_message ("The service did not start: %s", log);
+    }
+  g_assert_true (is_up);
+  service->base = count_others (service);
+}
+
+static void
+end (FscTestService *service, int number, int expected_status)
+{
+  g_autoptr (GArray) openers = fsc_test_service_list_openers (service);
+  int status = 0;
+  pid_t ended = 0;
+
+  g_assert_cmpint (kill (service->pid, number), ==, 0);
+  for (int n = 0; ended == 0 && n < 1000; n++)
+    {
+      ended = waitpid (service->pid, &status, WNOHANG);
+      if (ended == 0)
+        g_usleep (n < 100 ? 1000 : 10000);
+    }
+  g_assert_cmpint (ended, ==, service->pid);
+  g_assert_cmpint (status, ==, expected_status);
+  service->pid = 0;
+  assert_all_end (openers);
+}
+
+void
+fsc_test_service_stop_with (FscTestService *service, int number)
+{
+  gint64 since = g_get_monotonic_time ();
+
+  end (service, number, 0);
+  if (g_getenv ("FSC_TEST_SLOW") == NULL)
+    g_assert_cmpint (g_get_monotonic_time () - since, <, G_USEC_PER_SEC);
+}
+
+void
+fsc_test_service_stop (FscTestService *service)
+{
+  fsc_test_service_stop_with (service, SIGTERM);
+}
+
+void
+fsc_test_service_kill (FscTestService *service)
+{
+  end (service, SIGKILL, SIGKILL);
+}
+
+/* Looking */
+
+FscacheClient *
+fsc_test_service_connect (FscTestService *service)
+{
+  FscacheClient *client;
+
+  g_assert_cmpint (fscache_connect (service->socket, FSCACHE_NO_FALLBACK, &client), ==, 0);
+  return client;
+}
+
+typedef struct
+{
+  const char *name;
+  guint64 value;
+  gboolean is_found;
+} Wanted;
+
+static void
+look_for (const char *name, uint64_t value, void *data)
+{
+  Wanted *wanted = data;
+
+  if (!g_str_equal (name, wanted->name))
+    return;
+  wanted->value = value;
+  wanted->is_found = TRUE;
+}
+
+static guint64
+get_counter (FscacheClient *client, const char *name)
+{
+  Wanted wanted = { .name = name };
+
+  g_assert_cmpint (fscache_status (client, look_for, &wanted, NULL), ==, 0);
+  g_assert_true (wanted.is_found);
+  return wanted.value;
+}
+
+guint64
+fsc_test_service_counter (FscTestService *service, const char *name)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  guint64 value = get_counter (client, name);
+
+  fscache_disconnect (client);
+  return value;
+}
+
+void
+fsc_test_service_wait_for (FscTestService *service, const char *name, guint64 value)
+{
+  guint64 found = fsc_test_service_counter (service, name);
+
+  for (int i = 0; found != value && i < 500; i++)
+    {
+      g_usleep (10000);
+      found = fsc_test_service_counter (service, name);
+    }
+  g_assert_cmpuint (found, ==, value);
+}
+
+static long
+count_descriptors (pid_t pid)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/fd", pid);
+  g_autoptr (GDir) dir = g_dir_open (path, 0, NULL);
+  long n = 0;
+
+  g_assert_nonnull (dir);
+  while (g_dir_read_name (dir) != NULL)
+    n++;
+  return n;
+}
+
+/* What the service has open beyond what can be accounted for. */
+static long
+count_others (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  long n = count_descriptors (service->pid) - (long) get_counter (client, "clients")
+           - (long) get_counter (client, "openers") - (long) get_counter (client, "handles")
+           + (long) get_counter (client, "held");
+
+  fscache_disconnect (client);
+  return n;
+}
+
+void
+fsc_test_service_check_descriptors (FscTestService *service)
+{
+  long others = count_others (service);
+
+  for (int i = 0; others != service->base && i < 500; i++)
+    {
+      g_usleep (10000);
+      others = count_others (service);
+    }
+  g_assert_cmpint (others, ==, service->base);
+}
+
+char *
+fsc_test_service_write (FscTestService *service, const char *name, const char *content)
+{
+  char *path = g_build_filename (service->dir, name, NULL);
+  g_autoptr (GError) error = NULL;
+
+  g_file_set_contents_full (path, content, -1, G_FILE_SET_CONTENTS_NONE, 0644, &error);
+  g_assert_no_error (error);
+  return path;
+}
+
+/* Life */
+
+/* Whether handles of files there are kept: on the file systems that DESIGN names. */
+static gboolean
+is_cacheable (const char *path)
+{
+  struct statfs fs;
+
+  if (statfs (path, &fs) < 0)
+    return FALSE;
+  switch ((guint32) fs.f_type)
+    {
+    case EXT4_SUPER_MAGIC:
+    case 0x58465342: /* xfs */
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+      return TRUE;
+    default:
+      return FALSE;
+    }
+}
+
+/* In a container /tmp is often an overlayfs. */
+static char *
+make_directory (void)
+{
+  const char *const places[] = { g_get_tmp_dir (), "/dev/shm", "/var/tmp", "/run" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (places); i++)
+    {
+      g_autofree char *dir = g_build_filename (places[i], "fscache-test-XXXXXX", NULL);
+
+      if (is_cacheable (places[i]) && g_mkdtemp (dir) != NULL)
+        return g_steal_pointer (&dir);
+    }
+  g_error ("There is no directory on a file system whose files are kept (ext4, xfs, tmpfs ...)");
+}
+
+FscTestService *
+fsc_test_service_prepare (const char *config, const char *const *arguments)
+{
+  FscTestService *service = g_new0 (FscTestService, 1);
+
+  service->descriptors = fsc_test_list_descriptors ();
+  service->dir = make_directory ();
+  service->socket = g_build_filename (service->dir, "run", "socket", NULL);
+  service->log = g_build_filename (service->dir, "log", NULL);
+  service->config = fsc_test_service_write (service, "fscached.conf", config != NULL ? config : "");
+  service->arguments = g_strdupv ((char **) arguments);
+  return service;
+}
+
+FscTestService *
+fsc_test_service_new (const char *config, const char *const *arguments)
+{
+  FscTestService *service = fsc_test_service_prepare (config, arguments);
+
+  fsc_test_service_start (service);
+  return service;
+}
+
+static void
+remove_tree (const char *path)
+{
+  const char *arguments[] = { "rm", "-rf", "--one-file-system", path, NULL };
+
+  g_spawn_sync (NULL, (char **) arguments, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL,
+                NULL);
+}
+
+void
+fsc_test_service_free (FscTestService *service)
+{
+  if (service->pid != 0)
+    {
+      FscacheClient *client = fsc_test_service_connect (service);
+
+      g_assert_cmpint (fscache_drop_matching (client, "*", NULL), >=, 0);
+      fscache_disconnect (client);
+      fsc_test_service_check_descriptors (service);
+      fsc_test_service_stop (service);
+    }
+  remove_tree (service->dir);
+  fsc_test_assert_descriptors (service->descriptors);
+  g_strfreev (service->arguments);
+  g_free (service->opener_dir);
+  g_free (service->dir);
+  g_free (service->socket);
+  g_free (service->config);
+  g_free (service->log);
+  g_free (service);
+}
+
+void
+fsc_test_service_run (gconstpointer func)
+{
+  FscTestService *service = fsc_test_service_new (NULL, NULL);
+
+  ((FscTestServiceFunc) func) (service);
+  fsc_test_service_free (service);
+}

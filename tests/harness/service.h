@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A private fscached for a test: in a directory of its own, with the openers of the build tree,
+ * waited for until it answers, and checked after the test: no more descriptors open than before, in
+ * the test and in the service, and no process left behind.
+ */
+#pragma once
+
+#include <glib.h>
+#include <sys/types.h>
+
+#include "libclient/fscache.h"
+
+typedef struct
+{
+  char *dir;             /* private, 0700; removed with all that is in it */
+  char *socket;          /* dir/run/socket */
+  char *config;          /* dir/fscached.conf */
+  char *log;             /* dir/log: its standard error */
+  char *opener_dir;      /* or NULL: the build tree's; may be set between stop and start */
+  guint max_descriptors; /* or 0: as this process; RLIMIT_NOFILE, also for the next start */
+  pid_t pid;             /* 0: not running */
+  char **arguments;      /* more of them, or NULL */
+  char *descriptors;     /* of the test, before */
+  long base;             /* of the service, when it had just started */
+} FscTestService;
+
+/* Makes the directory, writes the configuration (NULL: empty), starts the service with these
+ * options (NULL: none) and waits until it answers a ping. */
+FscTestService *fsc_test_service_new (const char *config, const char *const *arguments);
+
+/* The same without starting it, for what must be set before. */
+FscTestService *fsc_test_service_prepare (const char *config, const char *const *arguments);
+
+/* Starts it (again). */
+void fsc_test_service_start (FscTestService *service);
+
+/* SIGTERM; it must exit with 0 within a second, and no opener may be left. */
+void fsc_test_service_stop (FscTestService *service);
+
+/* The same with another signal. */
+void fsc_test_service_stop_with (FscTestService *service, int number);
+
+/* SIGKILL; no opener may be left after a second. */
+void fsc_test_service_kill (FscTestService *service);
+
+/* Drops all entries, checks that descriptors are back where they were, stops it, removes the
+ * directory. */
+void fsc_test_service_free (FscTestService *service);
+
+/* A client that never falls back, connected. Asserts. */
+FscacheClient *fsc_test_service_connect (FscTestService *service);
+
+/* A counter of the service, asked for on a connection of its own. */
+guint64 fsc_test_service_counter (FscTestService *service, const char *name);
+
+/* Waits until a counter has this value; fails if it has not within five seconds. */
+void fsc_test_service_wait_for (FscTestService *service, const char *name, guint64 value);
+
+/* Waits until the service has as many descriptors open as clients, openers, local handles and its
+ * own ones account for; fails if it does not within five seconds. */
+void fsc_test_service_check_descriptors (FscTestService *service);
+
+/* A file of the build tree: "fscache/fscached". */
+char *fsc_test_build_path (const char *name);
+
+/* The processes whose parents are the service or its spawner: openers. */
+GArray *fsc_test_service_list_openers (FscTestService *service);
+
+/* A file in the private directory, with this content. Returns its path. */
+char *fsc_test_service_write (FscTestService *service, const char *name, const char *content);
+
+/* The fixture: each test gets a running service. */
+#define FSC_TEST_ADD(path, func)                                                                   \
+  g_test_add_data_func (path, (gconstpointer) (func), fsc_test_service_run)
+typedef void (*FscTestServiceFunc) (FscTestService *service);
+void fsc_test_service_run (gconstpointer func);

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Counts the TAP results of all tests of a meson run, from its meson-logs/testlog.json, names those
+# that failed or were skipped and why, and ends with the line "N passed, N failed, N skipped". The
+# exit status is 0 if some have passed and none has failed.
+#
+# It is stricter than TAP's usual consumers: a program that crashed, ran out of time, bailed out, or
+# has not run as many tests as it planned counts as a failure, whatever it said before.
+#
+#   tests/tap-count.py TESTLOG.json
+#   tests/tap-count.py --self-test
+import json
+import re
+import sys
+
+LINE = re.compile(r"^(not )?ok\b\s*(\d+)?\s*(?:-\s*)?((?:\\#|[^#])*)(?:#\s*(\w+)\b\S*\s*(.*))?$")
+PLAN = re.compile(r"^1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$", re.I)
+
+
+class Count:
+    def __init__(self):
+        self.passed, self.failures, self.skips = 0, [], []
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failures += other.failures
+        self.skips += other.skips
+
+
+def count_result(count, name, match):
+    is_bad, _, title, directive, reason = match.groups()
+    title = "%s: %s" % (name, title.strip())
+    directive = (directive or "").upper()
+    if directive.startswith("SKIP") and not is_bad:
+        count.skips.append("%s (%s)" % (title, reason or "no reason given"))
+    elif bool(is_bad) != (directive == "TODO"):
+        # A test that is still to do and passes has been done: its mark is wrong.
+        count.failures.append(title if is_bad else title + ": passed, although marked TODO")
+    else:
+        count.passed += 1
+
+
+def count_tap(name, output):
+    count, planned, seen = Count(), None, 0
+    for line in output.splitlines():
+        plan, result = PLAN.match(line), LINE.match(line)
+        if plan and planned is None:
+            planned = int(plan.group(1))
+            if planned == 0 and plan.group(2) is not None:
+                count.skips.append("%s (%s)" % (name, plan.group(2) or "no reason given"))
+        elif plan:
+            count.failures.append(name + ": has two plans")
+        elif result:
+            seen += 1
+            count_result(count, name, result)
+        elif line.startswith("Bail out!"):
+            count.failures.append("%s: %s" % (name, line))
+    if planned is None:
+        count.failures.append(name + ": no plan")
+    elif seen != planned:
+        # Each that has not run has not passed; too many are one failure.
+        for _ in range(max(planned - seen, 1)):
+            count.failures.append("%s: planned %d, ran %d" % (name, planned, seen))
+    return count
+
+
+def count_test(test):
+    name, result, status = test["name"], test["result"], test.get("returncode", 0)
+    output = test.get("stdout") or ""
+    if "1.." not in output and result == "SKIP":
+        count = Count()
+        count.skips.append("%s (the whole program)" % name)
+        return count
+    count = count_tap(name, output)
+    if result in ("TIMEOUT", "INTERRUPT"):
+        count.failures.append("%s: %s" % (name, result.lower()))
+    elif status != 0 and not count.failures:
+        count.failures.append("%s: exit status %s" % (name, status))
+    elif result in ("FAIL", "ERROR", "UNEXPECTEDPASS") and not count.failures:
+        count.failures.append("%s: meson says %s" % (name, result))
+    return count
+
+
+def self_test():
+    cases = [
+        ("all pass", "1..2\nok 1 /a\nok 2 /b\n", "OK", 0, (2, 0, 0)),
+        ("a skip", "# random seed: x\n1..2\n# Start of a\nok 1 /a # SKIP no reason\nok 2 /b\n", "OK", 0, (1, 0, 1)),
+        ("plan at the end", "ok 1\nok 2\n1..2\n", "OK", 0, (2, 0, 0)),
+        ("a failure", "1..2\nok 1 /a\nnot ok 2 /b\n", "FAIL", 1, (1, 1, 0)),
+        ("a failure still to do", "1..2\nok 1 /a\nnot ok 2 /b # TODO\n", "OK", 0, (2, 0, 0)),
+        ("to do but done", "1..1\nok 1 /a # TODO\n", "UNEXPECTEDPASS", 0, (0, 1, 0)),
+        ("a program skipped", "1..0 # SKIP no sshfs\n", "SKIP", 0, (0, 0, 1)),
+        ("a program skipped by its status", "", "SKIP", 77, (0, 0, 1)),
+        ("nothing at all", "", "ERROR", 0, (0, 1, 0)),
+        ("a crash at once", "", "ERROR", -11, (0, 1, 0)),
+        ("no plan", "hello\n", "OK", 0, (0, 1, 0)),
+        ("a crash half way", "1..3\nok 1 /a\n", "ERROR", -6, (1, 2, 0)),
+        ("a bail-out", "1..3\nok 1 /a\nBail out! ERROR:x\n", "ERROR", -6, (1, 3, 0)),
+        ("more than planned", "1..1\nok 1 /a\nok 2 /b\n", "ERROR", 0, (2, 1, 0)),
+        ("out of time", "1..2\nok 1 /a\n", "TIMEOUT", -15, (1, 2, 0)),
+        ("an exit status", "1..1\nok 1 /a\n", "FAIL", 23, (1, 1, 0)),
+        ("what only meson saw", "1..1\nok 1 /a\n", "ERROR", 0, (1, 1, 0)),
+        ("inner results", "1..1\n    1..1\n    not ok 1 inner\nok 1 /a\n", "OK", 0, (1, 0, 0)),
+        ("a failure marked as skipped", "1..1\nnot ok 1 /a # SKIP it cannot be had both ways\n", "FAIL", 0, (0, 1, 0)),
+        ("words that look like results", "1..1\nokay, so it goes\nok 1 /a#b\n", "OK", 0, (1, 0, 0)),
+    ]
+    print("1..%d" % len(cases))
+    for i, (title, output, result, status, expected) in enumerate(cases):
+        count = count_test({"name": "t", "result": result, "returncode": status, "stdout": output})
+        got = (count.passed, len(count.failures), len(count.skips))
+        print("%s %d - %s" % ("ok" if got == expected else "not ok", i + 1, title))
+        if got != expected:
+            print("# counted %s, not %s" % (got, expected))
+
+
+def main():
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
+    total = Count()
+    with open(sys.argv[1]) as log:
+        for line in log:
+            total.add(count_test(json.loads(line)))
+    for skip in total.skips:
+        print("skipped: " + skip)
+    for failure in total.failures:
+        print("FAILED: " + failure)
+    print("%d passed, %d failed, %d skipped" % (total.passed, len(total.failures), len(total.skips)))
+    return 0 if total.passed > 0 and not total.failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

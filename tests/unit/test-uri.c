@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * uri.c: one resource has one canonical form, however it is written, and what is none is refused
+ * with a reason.
+ */
+#include "protocol/uri.h"
+#include "tests/harness/tap.h"
+
+#include <errno.h>
+#include <string.h>
+
+static FscBytes
+bytes (const char *text)
+{
+  return (FscBytes){ text, strlen (text) };
+}
+
+static void
+assert_canonical (const char *uri, const char *expected)
+{
+  char buffer[FSC_URI_MAX + 1];
+  const char *reason;
+  int length = fsc_uri_canonicalize (bytes (uri), buffer, sizeof buffer, &reason);
+
+  if (length < 0)
+    g_error ("<%s> was refused: this URI %s", uri, reason);
+  g_assert_cmpstr (buffer, ==, expected);
+  g_assert_cmpint (length, ==, strlen (expected));
+}
+
+static void
+assert_refused (const char *uri, size_t length, const char *expected)
+{
+  char buffer[FSC_URI_MAX + 1];
+  const char *reason = NULL;
+
+  g_assert_cmpint (fsc_uri_canonicalize ((FscBytes){ uri, length }, buffer, sizeof buffer, &reason),
+                   ==, -EINVAL);
+  if (strstr (reason, expected) == NULL)
+    g_error ("<%s> was refused because it %s, not because it %s", uri, reason, expected);
+}
+
+static void
+test_canonical (void)
+{
+  static const char *const cases[][2] = {
+    { "file:///srv/data/a.bin", "file:///srv/data/a.bin" },
+    { "FILE:/srv//data/./a.bin", "file:///srv/data/a.bin" },
+    { "File:///a", "file:///a" },
+    { "file:/a", "file:///a" },
+    { "file://localhost/srv/b b", "file:///srv/b%20b" },
+    { "file://LocalHost/a", "file:///a" },
+    { "file:////a", "file:///a" },
+    { "file://///a///b", "file:///a/b" },
+    { "file:///", "file:///" },
+    { "file:///.", "file:///" },
+    { "file:///./", "file:///" },
+    { "file:///./.", "file:///" },
+    { "file:///.//./", "file:///" },
+    { "file:///srv/x/", "file:///srv/x/" },
+    { "file:///srv/x//", "file:///srv/x/" },
+    { "file:///srv/x/.", "file:///srv/x/" },
+    { "file:///srv/x/./", "file:///srv/x/" },
+    { "file:///srv/../etc", "file:///srv/../etc" },
+    { "file:///..", "file:///.." },
+    { "file:///.../.a/a./..b", "file:///.../.a/a./..b" },
+    { "file:///srv/%7e/%c3%bc*", "file:///srv/~/%C3%BC%2A" },
+    { "file:///%2e/%2E%2e/a", "file:///../a" },
+    { "file:///a%2Fb%2f%2f.%2fc", "file:///a/b/c" },
+    { "file:///a%3Fb%23c%25d", "file:///a%3Fb%23c%25d" },
+    { "file:///\303\274\377", "file:///%C3%BC%FF" },
+    { "file:///-._~!$&'()+,;=:@", "file:///-._~!$&'()+,;=:@" },
+    { "file:///\"<>[\\]^`{|}", "file:///%22%3C%3E%5B%5C%5D%5E%60%7B%7C%7D" },
+    { "file:///a%09%0a%7f", "file:///a%09%0A%7F" },
+    { "HTTPS://Host/Object?q#f", "https://Host/Object?q#f" },
+    { "unpack:///srv/a.tar.gz#dir/./member", "unpack:///srv/a.tar.gz#dir/./member" },
+    { "Helper+S3://Bucket/%41", "helper+s3://Bucket/%41" },
+    { "handle:listener-80", "handle:listener-80" },
+    { "x-y.z+1:", "x-y.z+1:" },
+  };
+
+  for (unsigned i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      assert_canonical (cases[i][0], cases[i][1]);
+      assert_canonical (cases[i][1], cases[i][1]); /* it is its own canonical form */
+    }
+}
+
+static void
+test_refused (void)
+{
+  static const char *const cases[][2] = {
+    { "", "no scheme" },
+    { ":", "no scheme" },
+    { ":/a", "no scheme" },
+    { "/srv/a", "no scheme" },
+    { "srv/a:b", "no scheme" },
+    { "1a:b", "no scheme" },
+    { "+a:b", "no scheme" },
+    { "a b:c", "no scheme" },
+    { "file", "no scheme" },
+    { "file:", "no absolute path" },
+    { "file:relative", "no absolute path" },
+    { "file://", "no absolute path" },
+    { "file://server/x", "names a host" },
+    { "file://localhost", "names a host" },
+    { "file://localhost.example/x", "names a host" },
+    { "file:///a?b", "must be written" },
+    { "file:///a#b", "must be written" },
+    { "file:///a%zz", "'%'" },
+    { "file:///a%", "'%'" },
+    { "file:///a%4", "'%'" },
+    { "file:///a%4g", "'%'" },
+    { "file:///a%g4", "'%'" },
+    { "file:///a%00b", "zero byte" },
+    { "http://a b", "escaped" },
+    { "http://a\tb", "escaped" },
+    { "http://\303\274", "escaped" },
+    { "http://a\177", "escaped" },
+  };
+
+  for (unsigned i = 0; i < G_N_ELEMENTS (cases); i++)
+    assert_refused (cases[i][0], strlen (cases[i][0]), cases[i][1]);
+  assert_refused ("file:///a%41", 11, "'%'"); /* the last digit is beyond its end */
+  assert_refused ("file:///a\0b", 11, "zero byte");
+  assert_refused ("http://a\0b", 10, "escaped");
+}
+
+static void
+test_scheme (void)
+{
+  g_assert_cmpuint (fsc_uri_get_scheme_length (bytes ("file:///a")), ==, 4);
+  g_assert_cmpuint (fsc_uri_get_scheme_length (bytes ("helper+s3:x")), ==, 9);
+  g_assert_cmpuint (fsc_uri_get_scheme_length (bytes ("./a:b")), ==, 0);
+  g_assert_cmpuint (fsc_uri_get_scheme_length ((FscBytes){ NULL, 0 }), ==, 0);
+  g_assert_true (fsc_uri_has_scheme (bytes ("FiLe:x"), "file"));
+  g_assert_false (fsc_uri_has_scheme (bytes ("files:x"), "file"));
+  g_assert_false (fsc_uri_has_scheme (bytes ("fil:x"), "file"));
+  g_assert_false (fsc_uri_has_scheme (bytes ("file"), "file"));
+}
+
+static void
+test_from_path (void)
+{
+  static const char *const cases[][2] = {
+    { "/", "file:///" },
+    { "//", "file:///" },
+    { "/srv/a b", "file:///srv/a%20b" },
+    { "/srv/a?b#c%41*", "file:///srv/a%3Fb%23c%2541%2A" },
+    { "/srv/./x/.", "file:///srv/x/" },
+    { "/srv/../x", "file:///srv/../x" },
+    { "/\n\377", "file:///%0A%FF" },
+  };
+  char buffer[64];
+
+  for (unsigned i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_assert_cmpint (fsc_uri_from_path (cases[i][0], buffer, sizeof buffer), ==,
+                       strlen (cases[i][1]));
+      g_assert_cmpstr (buffer, ==, cases[i][1]);
+      assert_canonical (buffer, cases[i][1]);
+    }
+  g_assert_cmpint (fsc_uri_from_path ("srv", buffer, sizeof buffer), ==, -EINVAL);
+  g_assert_cmpint (fsc_uri_from_path ("", buffer, sizeof buffer), ==, -EINVAL);
+}
+
+static void
+test_to_path (void)
+{
+  static const char *const refused[] = { "",           "file://",     "file:/a",    "FILE:///a",
+                                         "file:///a?", "file:///%00", "file:///%4", "http:///a" };
+  char buffer[64];
+
+  g_assert_cmpint (fsc_uri_to_path (bytes ("file:///a%20b%2A/"), buffer, sizeof buffer), ==, 6);
+  g_assert_cmpstr (buffer, ==, "/a b*/");
+  for (unsigned i = 0; i < G_N_ELEMENTS (refused); i++)
+    g_assert_cmpint (fsc_uri_to_path (bytes (refused[i]), buffer, sizeof buffer), ==, -EINVAL);
+}
+
+/* Each byte that a path may have comes back from its URI. */
+static void
+test_all_bytes (void)
+{
+  for (int c = 1; c < 256; c++)
+    {
+      char path[] = { '/', 'a', (char) c, 'b', '\0' };
+      char uri[64], canonical[64], back[64];
+      const char *reason;
+      int length = fsc_uri_from_path (path, uri, sizeof uri);
+
+      g_assert_cmpint (length, >, 0);
+      for (int i = 0; i < length; i++)
+        g_assert_true (uri[i] > ' ' && uri[i] <= '~');
+      g_assert_cmpint (fsc_uri_canonicalize (bytes (uri), canonical, sizeof canonical, &reason), ==,
+                       length);
+      g_assert_cmpstr (canonical, ==, uri);
+      g_assert_cmpint (fsc_uri_to_path (bytes (uri), back, sizeof back), ==, 4);
+      g_assert_cmpstr (back, ==, path);
+    }
+}
+
+/* Whatever is too long for the buffer says so, and leaves what is behind it alone. */
+static void
+test_no_room (void)
+{
+  static const char uri[] = "file:///a%20b/./c//d";
+  static const char canonical[] = "file:///a%20b/c/d";
+  const char *reason;
+
+  for (size_t size = 0; size <= sizeof canonical; size++)
+    {
+      g_autofree char *buffer = size > 0 ? g_malloc (size) : NULL;
+      char path[] = "/a b/c/d";
+      g_autofree char *path_buffer = size > 0 ? g_malloc (size) : NULL;
+      bool fits = size >= sizeof canonical;
+
+      g_assert_cmpint (fsc_uri_canonicalize (bytes (uri), buffer, size, &reason), ==,
+                       fits ? (int) strlen (canonical) : -ENAMETOOLONG);
+      g_assert_cmpint (fsc_uri_from_path (path, buffer, size), ==,
+                       fits ? (int) strlen (canonical) : -ENAMETOOLONG);
+      g_assert_cmpint (fsc_uri_canonicalize (bytes ("http://example.co"), buffer, size, &reason),
+                       ==, fits ? (int) strlen (canonical) : -ENAMETOOLONG);
+      g_assert_cmpint (fsc_uri_to_path (bytes (canonical), path_buffer, size), ==,
+                       size >= sizeof path ? (int) strlen (path) : -ENAMETOOLONG);
+    }
+}
+
+/* The longest path that the kernel takes has a URI, even if each byte must be escaped. */
+static void
+test_longest_path (void)
+{
+  char path[4096], buffer[FSC_URI_MAX];
+
+  memset (path, '*', sizeof path - 1);
+  path[sizeof path - 1] = '\0';
+  for (size_t i = 0; i < sizeof path - 1; i += 256)
+    path[i] = '/';
+  g_assert_cmpint (fsc_uri_from_path (path, buffer, sizeof buffer), >, 12000);
+}
+
+/* Noise: what is accepted is canonical already when it is done a second time. */
+static void
+test_idempotent (void)
+{
+  static const char alphabet[] = "/////....%%2eEfF0a~* :?#\303";
+
+  for (int i = 0; i < 200000; i++)
+    {
+      char text[32] = "file:///", once[128], twice[128];
+      size_t length = (size_t) g_test_rand_int_range (5, 24);
+      const char *reason;
+      int r;
+
+      for (size_t at = 5; at < length; at++)
+        text[at] = alphabet[g_test_rand_int_range (0, sizeof alphabet - 1)];
+      text[length] = '\0';
+      r = fsc_uri_canonicalize (bytes (text), once, sizeof once, &reason);
+      if (r < 0)
+        continue;
+      g_assert_cmpint (fsc_uri_canonicalize (bytes (once), twice, sizeof twice, &reason), ==, r);
+      g_assert_cmpstr (once, ==, twice);
+      g_assert_null (strstr (once + 7, "//"));
+      g_assert_null (strstr (once, "/./"));
+      g_assert_cmpint (fsc_uri_to_path (bytes (once), twice, sizeof twice), >, 0);
+      g_assert_cmpint (fsc_uri_from_path (twice, text, 0), ==, -ENAMETOOLONG);
+    }
+}
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_init (&argc, &argv);
+  g_test_add_func ("/uri/canonical", test_canonical);
+  g_test_add_func ("/uri/refused", test_refused);
+  g_test_add_func ("/uri/scheme", test_scheme);
+  g_test_add_func ("/uri/from-path", test_from_path);
+  g_test_add_func ("/uri/to-path", test_to_path);
+  g_test_add_func ("/uri/all-bytes", test_all_bytes);
+  g_test_add_func ("/uri/no-room", test_no_room);
+  g_test_add_func ("/uri/longest-path", test_longest_path);
+  g_test_add_func ("/uri/idempotent", test_idempotent);
+  return g_test_run ();
+}
