@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "fscache/check.h"
 #include "fscache/opener.h"
 #include "protocol/uri.h"
 
@@ -15,6 +16,10 @@
 #define OPENS_AT_ONCE 16
 #define START_FAILURES_MAX 3
 #define HOUSEKEEPING_SECONDS 5
+
+/* As many checks are made here if no more are due in one turn: more would keep others waiting, and
+ * are an opener's, which has a processor of its own. */
+#define QUICK_CHECKS_MAX 16
 
 /* What opens which scheme. */
 typedef struct
@@ -58,6 +63,7 @@ struct FscLanes
   gpointer data;
   GHashTable *lanes; /* LaneKey -> Lane */
   GPtrArray *dirty;  /* lanes to flush */
+  GQueue quick;      /* jobs to be tried by a quick check */
   GQueue unknown;    /* jobs that no provider takes */
   GHashTable *stuck; /* id of a killed opener -> its lane's key, copied */
   GSource *deadlines;
@@ -468,13 +474,59 @@ flush_lane (Lane *lane)
     }
 }
 
+static void
+enqueue (FscLanes *lanes, FscJob *job)
+{
+  Lane *lane = get_lane (lanes, job);
+
+  if (lane == NULL)
+    {
+      g_queue_push_tail (&lanes->unknown, job);
+      return;
+    }
+  g_queue_push_tail (&lane->queue, job);
+  arm (lanes, job->since);
+  mark_dirty (lane);
+}
+
+static void
+check_quickly (FscLanes *lanes)
+{
+  gboolean is_few = lanes->quick.length <= QUICK_CHECKS_MAX;
+  FscJob *job;
+
+  while ((job = g_queue_pop_head (&lanes->quick)) != NULL)
+    {
+      FscOutcome unchanged = { .code = FSC_CODE_UNCHANGED };
+
+      job->begun = g_get_monotonic_time ();
+      if (is_few && fsc_check_quickly (&job->item))
+        {
+          lanes->done (job, &unchanged, lanes->data);
+          continue;
+        }
+      job->begun = 0;
+      enqueue (lanes, job);
+    }
+}
+
+void
+fsc_lanes_start (FscLanes *lanes, FscJob *job)
+{
+  if (fsc_check_is_possible (&job->item))
+    g_queue_push_tail (&lanes->quick, job);
+  else
+    enqueue (lanes, job);
+}
+
 gboolean
 fsc_lanes_flush (FscLanes *lanes)
 {
   FscJob *job;
 
-  if (lanes->unknown.length == 0 && lanes->dirty->len == 0)
+  if (lanes->quick.length == 0 && lanes->unknown.length == 0 && lanes->dirty->len == 0)
     return FALSE;
+  check_quickly (lanes);
   while ((job = g_queue_pop_head (&lanes->unknown)) != NULL)
     fail_job (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT,
               "no provider for the scheme \"%.*s\"",
@@ -494,21 +546,6 @@ fsc_lanes_flush (FscLanes *lanes)
     }
   g_ptr_array_set_size (lanes->dirty, 0);
   return TRUE;
-}
-
-void
-fsc_lanes_start (FscLanes *lanes, FscJob *job)
-{
-  Lane *lane = get_lane (lanes, job);
-
-  if (lane == NULL)
-    {
-      g_queue_push_tail (&lanes->unknown, job);
-      return;
-    }
-  g_queue_push_tail (&lane->queue, job);
-  arm (lanes, job->since);
-  mark_dirty (lane);
 }
 
 /* Life */
@@ -568,6 +605,7 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscC
   lanes->lanes = g_hash_table_new_full (lane_key_hash, lane_key_equal, lane_free, NULL);
   lanes->dirty = g_ptr_array_new ();
   lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  g_queue_init (&lanes->quick);
   g_queue_init (&lanes->unknown);
 
   lanes->deadlines = g_source_new (&deadline_funcs, sizeof (GSource));

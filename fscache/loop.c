@@ -10,6 +10,12 @@
 
 #define EVENTS_MAX 64
 
+/* GLib would poll() the epoll descriptor, and only then could it be asked: two system calls a turn
+ * where one does. So GLib's poll function is replaced by one that waits in epoll_wait(), with
+ * GLib's own wakeup descriptor among the watched. It is given no data: this is the one variable of
+ * the service that does not hang off its FscServer. */
+static FscLoop *polled_loop;
+
 typedef struct
 {
   GSource source;
@@ -20,6 +26,7 @@ struct FscLoop
 {
   GSource *source;
   int epoll_fd;
+  int wakeup_fd; /* GLib's, once it is known */
   void (*before_wait) (gpointer data);
   gpointer data;
   int n_events;
@@ -36,12 +43,47 @@ prepare (GSource *source, int *timeout)
   return FALSE;
 }
 
+/* Waits for events. `fds` are GLib's wakeup descriptor and our epoll descriptor, unless somebody
+ * has added a source with another one: then poll() it is. */
+static int
+wait_for_events (GPollFD *fds, guint n_fds, int timeout)
+{
+  FscLoop *loop = polled_loop;
+  guint own = n_fds == 2 && fds[1].fd == loop->epoll_fd;
+  GPollFD *wakeup = &fds[1 - own];
+  int n_ready = 0;
+
+  if (n_fds != 2 || fds[own].fd != loop->epoll_fd)
+    {
+      n_ready = g_poll (fds, n_fds, timeout);
+      loop->n_events = MAX (epoll_wait (loop->epoll_fd, loop->events, EVENTS_MAX, 0), 0);
+      return n_ready;
+    }
+  if (wakeup->fd != loop->wakeup_fd)
+    {
+      struct epoll_event event = { .events = EPOLLIN, .data.ptr = &loop->wakeup_fd };
+
+      loop->wakeup_fd = wakeup->fd;
+      epoll_ctl (loop->epoll_fd, EPOLL_CTL_ADD, wakeup->fd, &event);
+    }
+
+  loop->n_events = MAX (epoll_wait (loop->epoll_fd, loop->events, EVENTS_MAX, timeout), 0);
+  fds[own].revents = loop->n_events > 0 ? G_IO_IN : 0;
+  wakeup->revents = 0;
+  for (int i = 0; i < loop->n_events; i++)
+    if (loop->events[i].data.ptr == &loop->wakeup_fd)
+      {
+        loop->events[i].data.ptr = NULL;
+        wakeup->revents = G_IO_IN;
+      }
+  return (fds[own].revents != 0) + (wakeup->revents != 0);
+}
+
 static gboolean
 dispatch (GSource *source, GSourceFunc callback, gpointer data)
 {
   FscLoop *loop = ((LoopSource *) source)->loop;
 
-  loop->n_events = epoll_wait (loop->epoll_fd, loop->events, EVENTS_MAX, 0);
   for (int i = 0; i < loop->n_events; i++)
     {
       FscPoll *poll = loop->events[i].data.ptr;
@@ -61,6 +103,7 @@ fsc_loop_new (void (*before_wait) (gpointer data), gpointer data, GError **error
 
   loop->before_wait = before_wait;
   loop->data = data;
+  loop->wakeup_fd = -1;
   loop->epoll_fd = epoll_create1 (EPOLL_CLOEXEC);
   if (loop->epoll_fd < 0)
     {
@@ -73,13 +116,21 @@ fsc_loop_new (void (*before_wait) (gpointer data), gpointer data, GError **error
   ((LoopSource *) loop->source)->loop = loop;
   g_source_add_unix_fd (loop->source, loop->epoll_fd, G_IO_IN);
   g_source_set_static_name (loop->source, "fscached descriptors");
+  /* GLib takes a source that may not recurse out of its poll set while it is dispatched, and puts
+   * it back after: three system calls a turn, through its wakeup descriptor. Nothing here runs a
+   * loop within. */
+  g_source_set_can_recurse (loop->source, TRUE);
   g_source_attach (loop->source, NULL);
+  polled_loop = loop;
+  g_main_context_set_poll_func (NULL, wait_for_events);
   return loop;
 }
 
 void
 fsc_loop_free (FscLoop *loop)
 {
+  g_main_context_set_poll_func (NULL, NULL);
+  polled_loop = NULL;
   g_source_destroy (loop->source);
   g_source_unref (loop->source);
   close (loop->epoll_fd);

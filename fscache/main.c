@@ -6,15 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
-#include <glib-unix.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "fscache/config.h"
+#include "fscache/privileges.h"
 #include "fscache/server.h"
 
 #define SUMMARY                                                                                    \
@@ -111,11 +112,47 @@ raise_descriptor_limit (void)
     g_warning ("Cannot raise RLIMIT_NOFILE: %s", g_strerror (errno));
 }
 
-static gboolean
-stop (gpointer loop)
+/* SIGTERM and SIGINT as a descriptor. (g_unix_signal_add() would make a thread, and libc is slower
+ * in a process that has two.) */
+static int
+open_signals (void)
 {
-  g_main_loop_quit (loop);
-  return G_SOURCE_CONTINUE;
+  sigset_t signals;
+
+  sigemptyset (&signals);
+  sigaddset (&signals, SIGTERM);
+  sigaddset (&signals, SIGINT);
+  sigprocmask (SIG_BLOCK, &signals, NULL);
+  return signalfd (-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void
+stop (FscPoll *poll, guint32 events)
+{
+  struct signalfd_siginfo info;
+
+  while (read (poll->fd, &info, sizeof info) > 0)
+    ;
+  g_main_loop_quit (poll->data);
+}
+
+static gboolean
+run (FscServer *server, GError **error)
+{
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  FscPoll signals = { .fd = open_signals (), .ready = stop, .data = loop };
+
+  if (signals.fd < 0 || !fsc_loop_add (server->loop, &signals, EPOLLIN))
+    {
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "cannot wait for signals: %s",
+                   g_strerror (errno));
+      return FALSE;
+    }
+  g_main_loop_run (loop);
+  g_info ("Stopping");
+  fsc_loop_remove (server->loop, &signals);
+  close (signals.fd);
+  return TRUE;
 }
 
 static gboolean
@@ -125,7 +162,6 @@ serve (const FscConfig *config, const Options *options, GError **error)
   g_autofree char *path = options->socket != NULL  ? g_canonicalize_filename (options->socket, NULL)
                           : config->socket != NULL ? g_strdup (config->socket)
                                                    : fsc_listener_get_default_path ();
-  g_autoptr (GMainLoop) loop = NULL;
   g_autoptr (FscSpawner) spawner = NULL;
   g_autoptr (FscListener) listener = NULL;
   g_autoptr (FscServer) server = NULL;
@@ -137,19 +173,20 @@ serve (const FscConfig *config, const Options *options, GError **error)
   listener = fsc_listener_new (path, options->replace, error);
   if (listener == NULL)
     return FALSE;
+  if (!fsc_privileges_drop ())
+    {
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno),
+                   "cannot give up capabilities: %s", g_strerror (errno));
+      return FALSE;
+    }
   server = fsc_server_new (config, g_steal_pointer (&spawner), g_steal_pointer (&listener),
                            opener_dir != NULL ? opener_dir : FSC_OPENER_DIR, error);
   if (server == NULL)
     return FALSE;
 
-  loop = g_main_loop_new (NULL, FALSE);
-  g_unix_signal_add (SIGTERM, stop, loop);
-  g_unix_signal_add (SIGINT, stop, loop);
   g_info ("Serving %s, up to %" G_GUINT64_FORMAT " handles and %" G_GUINT64_FORMAT " clients", path,
           fsc_cache_get_limits (server->cache)->max_handles, server->max_clients);
-  g_main_loop_run (loop);
-  g_info ("Stopping");
-  return TRUE;
+  return run (server, error);
 }
 
 int

@@ -170,7 +170,7 @@ holder_hand (FscHolder *holder, const guint64 *ids, guint n_ids, FscBytes packet
 
   g_assert (opener->state != GONE);
   fsc_writer_begin (&writer, buffer, sizeof buffer);
-  fsc_codec_put_hand (&writer, FALSE, ids, n_ids, packet);
+  fsc_codec_put_hand (&writer, ids, n_ids, packet);
   length = fsc_writer_finish (&writer, FSC_OP_HAND, serial, 1);
   g_assert (length > 0); /* whoever made the packet left room */
 

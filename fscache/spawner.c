@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -24,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fscache/privileges.h"
 #include "protocol/channel.h"
 
 #define CHILDREN_MAX 1024
@@ -70,20 +70,6 @@ typedef struct
 } Nursery;
 
 static void
-drop_privileges (void)
-{
-  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-  struct __user_cap_data_struct none[2] = { 0 };
-
-  prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  prctl (PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  for (int capability = 0; capability <= 63; capability++)
-    prctl (PR_CAPBSET_DROP, capability, 0, 0, 0);
-  if (syscall (SYS_capset, &header, none) < 0)
-    _exit (126);
-}
-
-static void
 run_child (const char *program, int socket, pid_t parent)
 {
   static char *environment[] = { "PATH=/usr/bin:/bin", "LANG=C", NULL };
@@ -113,7 +99,8 @@ run_child (const char *program, int socket, pid_t parent)
   umask (0);
   if (chdir ("/") < 0)
     _exit (126);
-  drop_privileges ();
+  if (!fsc_privileges_drop ())
+    _exit (126);
   execve (program, arguments, environment);
   _exit (127);
 }

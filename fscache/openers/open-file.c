@@ -7,11 +7,6 @@
  * what is there: a FIFO's other end, a device, a terminal. When it is known what it is, and it is
  * something that may be opened, it is opened through that same descriptor, so that it cannot be
  * exchanged in between. Nothing here resolves a path; the kernel does.
- *
- * What identifies a resource (its validator) is mount, device and inode: as long as a handle of it
- * is open, neither inode number nor mount ID is used again. On file systems that change behind the
- * kernel's back, where one inode number may stand for what has been replaced at the server, size
- * and times are added.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +21,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "fscache/identity.h"
 #include "fscache/openers/serve.h"
 #include "protocol/uri.h"
 
@@ -49,51 +45,6 @@ typedef struct
   int path_fd; /* O_PATH */
   struct statx st;
 } Lookup;
-
-/* Validators */
-
-typedef struct
-{
-  uint64_t inode;
-  uint32_t mount_id;
-  uint32_t dev_major, dev_minor;
-  uint32_t zero;
-} Identity;
-
-typedef struct
-{
-  Identity identity;
-  uint64_t size;
-  int64_t mtime, ctime;
-  uint32_t mtime_nsec, ctime_nsec;
-} Version;
-
-static_assert (sizeof (Version) <= FSC_VALIDATOR_MAX, "it must fit into a validator");
-
-static Version
-get_version (const struct statx *st)
-{
-  return (Version){
-    .identity = { .inode = st->stx_ino,
-                  .mount_id = (uint32_t) st->stx_mnt_id,
-                  .dev_major = st->stx_dev_major,
-                  .dev_minor = st->stx_dev_minor },
-    .size = st->stx_size,
-    .mtime = st->stx_mtime.tv_sec,
-    .ctime = st->stx_ctime.tv_sec,
-    .mtime_nsec = st->stx_mtime.tv_nsec,
-    .ctime_nsec = st->stx_ctime.tv_nsec,
-  };
-}
-
-static bool
-has_validator (const struct statx *st, FscBytes validator)
-{
-  Version version = get_version (st);
-
-  return (validator.length == sizeof version.identity || validator.length == sizeof version)
-         && memcmp (&version, validator.data, validator.length) == 0;
-}
 
 /* File systems */
 
@@ -226,7 +177,7 @@ look_up (Lookup *lookup, FscFound *found)
   if (statx (lookup->path_fd, "",
              AT_EMPTY_PATH
                  | ((lookup->item->options & FSC_OPTION_REVALIDATE) != 0 ? AT_STATX_FORCE_SYNC : 0),
-             STATX_BASIC_STATS | STATX_MNT_ID, &lookup->st)
+             FSC_IDENTITY_MASK, &lookup->st)
       < 0)
     {
       fsc_found_system_error (found, lookup->path, errno);
@@ -240,7 +191,10 @@ look_up (Lookup *lookup, FscFound *found)
 static bool
 is_unchanged (const Lookup *lookup)
 {
-  return lookup->item->validator.length > 0 && has_validator (&lookup->st, lookup->item->validator)
+  FscIdentity identity = fsc_identity_get (&lookup->st);
+
+  return lookup->item->validator.length > 0
+         && fsc_identity_has_validator (&identity, lookup->item->validator)
          && ((lookup->flags & O_PATH) != 0
              || faccessat (lookup->path_fd, "", R_OK, AT_EACCESS | AT_EMPTY_PATH) == 0);
 }
@@ -312,11 +266,11 @@ static void
 describe (const Lookup *lookup, FscKind kind, int fd, FscFound *found)
 {
   struct statfs fs;
-  Version version = get_version (&lookup->st);
+  FscIdentity identity = fsc_identity_get (&lookup->st);
   bool is_served, is_local;
 
   found->kind = kind;
-  found->mount_id = version.identity.mount_id;
+  found->mount_id = identity.mount_id;
   found->most_sharing = (lookup->flags & O_PATH) != 0 || may_be_reopened (kind, &lookup->st)
                             ? FSC_SHARING_INDEPENDENT
                             : FSC_SHARING_EXCLUSIVE;
@@ -331,8 +285,8 @@ describe (const Lookup *lookup, FscKind kind, int fd, FscFound *found)
                 || ((kind == FSC_KIND_CHARACTER || kind == FSC_KIND_BLOCK)
                     && (lookup->flags & O_PATH) == 0);
   found->validator_length
-      = found->coherence == FSC_COHERENCE_TTL ? sizeof version : sizeof version.identity;
-  memcpy (found->validator, &version, found->validator_length);
+      = found->coherence == FSC_COHERENCE_TTL ? FSC_IDENTITY_LONG : FSC_IDENTITY_SHORT;
+  memcpy (found->validator, &identity, found->validator_length);
   found->fd = fd;
 }
 
@@ -396,7 +350,7 @@ open_making (Lookup *lookup, FscFound *found)
     }
 
   fd = open_created (lookup);
-  if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &lookup->st) < 0)
+  if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, FSC_IDENTITY_MASK, &lookup->st) < 0)
     {
       fsc_found_system_error (found, lookup->path, errno);
       if (fd >= 0)

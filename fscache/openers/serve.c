@@ -227,10 +227,9 @@ take_hand (Server *server, const FscHeader *header, FscReader *reader, int socke
   uint32_t packet_length;
   FscBytes packet;
   unsigned n_ids;
-  bool forget;
   int error;
 
-  if (!fsc_codec_get_hand (reader, &forget, &n_ids, &packet_length))
+  if (!fsc_codec_get_hand (reader, &n_ids, &packet_length))
     return false;
   for (unsigned i = 0; i < n_ids; i++)
     if (!fsc_codec_get_id (reader, &ids[i]))
@@ -241,11 +240,6 @@ take_hand (Server *server, const FscHeader *header, FscReader *reader, int socke
   error = hand_out (server, ids, n_ids, packet, socket);
   close (socket);
   send_done (header->serial, (uint64_t) error);
-
-  /* Not if it is to be tried again. */
-  if (forget && error != EAGAIN && error != ETOOMANYREFS)
-    for (unsigned i = 0; i < n_ids; i++)
-      release (server, ids[i]);
   return true;
 }
 

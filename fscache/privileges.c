@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Giving up what is not needed; see privileges.h.
+ */
+#include "fscache/privileges.h"
+
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+bool
+fsc_privileges_drop (void)
+{
+  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+  struct __user_cap_data_struct none[2] = { 0 };
+
+  if (prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    return false;
+  prctl (PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  /* Fails without CAP_SETPCAP, when there is nothing to lose. */
+  for (int capability = 0; capability <= 63; capability++)
+    prctl (PR_CAPBSET_DROP, capability, 0, 0, 0);
+  return syscall (SYS_capset, &header, none) == 0;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Giving up what is not needed: what a process of fscache asks the kernel about a file is to be
+ * answered as for any process of that user, root included. Libc only, and usable between fork() and
+ * exec().
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* Gives up all capabilities, for good: they do not come back by executing a program. Returns false
+ * if the kernel refuses. */
+bool fsc_privileges_drop (void);
