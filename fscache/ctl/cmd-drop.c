@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * fscachectl drop, pin and unpin: what the service is to keep.
+ */
+#include <stdio.h>
+
+#include "fscache/ctl/ctl.h"
+#include "fscache/ctl/names.h"
+#include "fscache/ctl/output.h"
+
+/* Carries out one command on one argument. Returns how many entries that were, or a negative errno
+ * after having said what is wrong. */
+typedef gssize (*Action) (FscacheClient *client, const char *argument);
+
+static gssize
+drop_pattern (FscacheClient *client, const char *pattern)
+{
+  FscacheReply reply = { 0 };
+  gssize result = fscache_drop_matching (client, pattern, &reply);
+
+  if (result < 0)
+    fsc_output_complain_reply (pattern, &reply, result);
+  return result;
+}
+
+static gssize
+drop_one (FscacheClient *client, const char *argument)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *pattern = NULL;
+  FscacheReply reply = { 0 };
+  gssize result;
+
+  if (fsc_names_is_pattern (argument))
+    {
+      pattern = fsc_names_get_pattern (argument, &error);
+      if (pattern != NULL)
+        return drop_pattern (client, pattern);
+      fsc_output_complain ("%s", error->message);
+      return -1;
+    }
+  result = fscache_drop (client, argument, &reply);
+  if (result < 0)
+    fsc_output_complain_reply (argument, &reply, result);
+  return result;
+}
+
+static gssize
+pin_one (FscacheClient *client, const char *argument)
+{
+  FscacheReply reply = { 0 };
+  int result = fscache_pin (client, argument, &reply);
+
+  if (result < 0)
+    fsc_output_complain_reply (argument, &reply, result);
+  return result < 0 ? result : 1;
+}
+
+static gssize
+unpin_one (FscacheClient *client, const char *argument)
+{
+  FscacheReply reply = { 0 };
+  int result = fscache_unpin (client, argument, &reply);
+
+  if (result < 0)
+    fsc_output_complain_reply (argument, &reply, result);
+  return result < 0 ? result : 1;
+}
+
+static void
+print_sum (const FscCtl *ctl, const char *what, gint64 sum)
+{
+  if (ctl->json)
+    {
+      g_autoptr (JsonBuilder) builder = json_builder_new ();
+
+      json_builder_begin_object (builder);
+      fsc_output_add_int (builder, what, sum);
+      fsc_output_print_json (builder, "\n");
+    }
+  else
+    printf ("%s %" G_GINT64_FORMAT "\n", what, sum);
+}
+
+/* Does it to all arguments, also after one has failed, and prints how many entries that were. */
+static int
+apply (FscCtl *ctl, char **arguments, Action action, const char *what)
+{
+  g_autoptr (FscacheClient) client = fsc_ctl_connect (ctl);
+  int status = FSC_EXIT_DONE;
+  gint64 sum = 0;
+
+  if (client == NULL)
+    return FSC_EXIT_FAILED;
+  for (; *arguments != NULL; arguments++)
+    {
+      gssize n = action (client, *arguments);
+
+      if (n < 0)
+        status = FSC_EXIT_FAILED;
+      else
+        sum += n;
+    }
+  if (status == FSC_EXIT_DONE || sum > 0)
+    print_sum (ctl, what, sum);
+  return fsc_output_finish (status);
+}
+
+static int
+run_drop (FscCtl *ctl, int argc, char **argv)
+{
+  static char everything[] = "*";
+  char *all_arguments[] = { everything, NULL };
+  gboolean all = FALSE;
+  const GOptionEntry entries[] = {
+    { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "Drop all entries", NULL },
+    { NULL },
+  };
+
+  if (!fsc_ctl_parse (ctl, entries, &argc, &argv, 0, -1))
+    return FSC_EXIT_USAGE;
+  if (all == (argc > 1))
+    return fsc_ctl_refuse_usage (ctl, "it needs URIs and patterns, or --all");
+  if (all)
+    return apply (ctl, all_arguments, drop_pattern, "dropped");
+  return apply (ctl, argv + 1, drop_one, "dropped");
+}
+
+const FscCommand fsc_ctl_drop = {
+  .name = "drop",
+  .arguments = "URI|PATTERN…",
+  .summary = "Make the service forget entries",
+  .description
+  = "Programs that have a handle keep it; the next request opens anew. Prints how many entries\n"
+    "there were; none is no failure. Pinned entries are dropped too.\n"
+    "\n" FSC_HELP_PATTERNS "\n"
+    "\n"
+    "Examples:\n"
+    "  fscachectl drop /srv/a.bin\n"
+    "  fscachectl drop '/srv/models/*'\n"
+    "  fscachectl drop --all",
+  .run = run_drop,
+  .prints = TRUE,
+};
+
+static int
+run_pin (FscCtl *ctl, int argc, char **argv)
+{
+  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, -1))
+    return FSC_EXIT_USAGE;
+  return apply (ctl, argv + 1, pin_one, "pinned");
+}
+
+const FscCommand fsc_ctl_pin = {
+  .name = "pin",
+  .arguments = "URI…",
+  .summary = "Open resources and keep them, whatever happens",
+  .description
+  = "A pinned entry is neither evicted nor dropped for being idle, until it is unpinned or\n"
+    "dropped, or the resource is gone.\n"
+    "\n" FSC_HELP_NAMING "\n"
+    "\n"
+    "Examples:\n"
+    "  fscachectl pin /srv/models/big.bin\n"
+    "  fscachectl list --json | jq -r '.[] | select(.pinned).uri'",
+  .run = run_pin,
+  .prints = TRUE,
+};
+
+static int
+run_unpin (FscCtl *ctl, int argc, char **argv)
+{
+  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, -1))
+    return FSC_EXIT_USAGE;
+  return apply (ctl, argv + 1, unpin_one, "unpinned");
+}
+
+const FscCommand fsc_ctl_unpin = {
+  .name = "unpin",
+  .arguments = "URI…",
+  .summary = "End that",
+  .description = FSC_HELP_NAMING "\n"
+                                 "\n"
+                                 "Example:\n"
+                                 "  fscachectl unpin /srv/models/big.bin",
+  .run = run_unpin,
+  .prints = TRUE,
+};

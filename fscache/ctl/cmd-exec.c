@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * fscachectl exec: runs a program with handles on descriptors of its own. It replaces this process,
+ * so exclusive handles cannot be passed on: they are lent to a client, and the client is gone.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "fscache/ctl/ctl.h"
+#include "fscache/ctl/output.h"
+#include "fscache/ctl/place.h"
+#include "fscache/ctl/request.h"
+
+#define LISTEN_FDS_START 3 /* as in sd-daemon.h */
+#define LISTEN_NAME_MAX 255
+
+/* What the --fd options ask for. The three arrays have n_fds elements. */
+typedef struct
+{
+  gsize n_fds;
+  FscPlacement *placements;
+  FscacheRequest *requests;
+  FscacheReply *replies;
+  GString *names; /* for LISTEN_FDNAMES: joined by colons */
+} Plan;
+
+static void
+plan_clear (Plan *plan)
+{
+  g_clear_pointer (&plan->placements, g_free);
+  g_clear_pointer (&plan->requests, g_free);
+  g_clear_pointer (&plan->replies, g_free);
+  if (plan->names != NULL)
+    g_string_free (g_steal_pointer (&plan->names), TRUE);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Plan, plan_clear)
+
+static gboolean
+parse_fd (const char *text, int *fd)
+{
+  guint64 value;
+
+  if (!g_ascii_string_to_unsigned (text, 10, 0, G_MAXINT, &value, NULL))
+    return FALSE;
+  *fd = value;
+  return TRUE;
+}
+
+static gboolean
+is_listen_name (const char *name)
+{
+  if (*name == '\0' || strlen (name) > LISTEN_NAME_MAX)
+    return FALSE;
+  for (; *name != '\0'; name++)
+    {
+      if (!g_ascii_isgraph (*name) || *name == ':')
+        return FALSE;
+    }
+  return TRUE;
+}
+
+/* What stands before the '=' of an --fd: a number, or with --listen a name. Returns FALSE after
+ * having said what is wrong. */
+static gboolean
+choose_target (FscCtl *ctl, Plan *plan, gsize i, const char *word, gboolean listen)
+{
+  int *target = &plan->placements[i].target;
+  gboolean is_number = parse_fd (word, target);
+  int next = LISTEN_FDS_START + (int) i;
+
+  if (!listen)
+    {
+      if (is_number)
+        return TRUE;
+      fsc_ctl_refuse_usage (ctl, "\"%s\" is no descriptor number", word);
+      return FALSE;
+    }
+  if (is_number && *target != next)
+    fsc_ctl_refuse_usage (ctl, "with --listen this handle gets descriptor %d, not %d", next,
+                          *target);
+  else if (!is_listen_name (word))
+    fsc_ctl_refuse_usage (ctl, "\"%s\" cannot be the name of a descriptor", word);
+  else
+    {
+      *target = next;
+      g_string_append_printf (plan->names, "%s%s", i > 0 ? ":" : "", word);
+      return TRUE;
+    }
+  return FALSE;
+}
+
+static gboolean
+has_room (FscCtl *ctl, int target)
+{
+  struct rlimit limit;
+
+  if (getrlimit (RLIMIT_NOFILE, &limit) == 0 && (rlim_t) target >= limit.rlim_cur)
+    {
+      fsc_ctl_refuse_usage (ctl,
+                            "descriptor %d is beyond the limit (ulimit -n) of %" G_GUINT64_FORMAT,
+                            target, (guint64) limit.rlim_cur);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+make_plan (FscCtl *ctl, Plan *plan, char **fds, const FscacheRequest *request, gboolean listen)
+{
+  plan->n_fds = g_strv_length (fds);
+  plan->placements = g_new0 (FscPlacement, plan->n_fds);
+  plan->requests = g_new0 (FscacheRequest, plan->n_fds);
+  plan->replies = g_new0 (FscacheReply, plan->n_fds);
+  plan->names = g_string_new (NULL);
+
+  for (gsize i = 0; i < plan->n_fds; i++)
+    {
+      char *equals = strchr (fds[i], '=');
+
+      if (equals == NULL || equals[1] == '\0')
+        {
+          fsc_ctl_refuse_usage (ctl, "--fd %s: it is N=URI", fds[i]);
+          return FALSE;
+        }
+      *equals = '\0';
+      if (!choose_target (ctl, plan, i, fds[i], listen)
+          || !has_room (ctl, plan->placements[i].target))
+        return FALSE;
+      for (gsize j = 0; j < i; j++)
+        {
+          if (plan->placements[j].target == plan->placements[i].target)
+            {
+              fsc_ctl_refuse_usage (ctl, "descriptor %s is given twice", fds[i]);
+              return FALSE;
+            }
+        }
+      plan->requests[i] = *request;
+      plan->requests[i].uri = equals + 1;
+    }
+  return TRUE;
+}
+
+/* Gets all handles, or says what it could not get. */
+static gboolean
+open_all (FscCtl *ctl, Plan *plan)
+{
+  g_autoptr (FscacheClient) client = fsc_ctl_connect (ctl);
+  gboolean is_complete = TRUE;
+  int result;
+
+  if (client == NULL)
+    return FALSE;
+  result = fscache_open_many (client, plan->requests, plan->replies, plan->n_fds);
+  for (gsize i = 0; i < plan->n_fds && is_complete; i++)
+    {
+      const FscacheReply *reply = &plan->replies[i];
+
+      if (reply->fd >= 0)
+        plan->placements[i].source = reply->fd;
+      else
+        {
+          /* One line: the first reason is reason enough not to run the program. */
+          fsc_output_complain_reply (plan->requests[i].uri, reply, result < 0 ? result : -EIO);
+          is_complete = FALSE;
+        }
+    }
+  return is_complete;
+}
+
+static gboolean
+set_listen_environment (const Plan *plan)
+{
+  g_autofree char *n = g_strdup_printf ("%" G_GSIZE_FORMAT, plan->n_fds);
+  g_autofree char *pid = g_strdup_printf ("%d", (int) getpid ());
+
+  return g_setenv ("LISTEN_FDS", n, TRUE) && g_setenv ("LISTEN_PID", pid, TRUE)
+         && g_setenv ("LISTEN_FDNAMES", plan->names->str, TRUE);
+}
+
+/* Does not return but on failure. */
+static int
+run_program (Plan *plan, char **program, gboolean listen)
+{
+  int failed = -1;
+  int error;
+  /* --fd 2=… is fine, but a complaint about the program does not belong there. */
+  int complaints = fsc_place_dup_aside (STDERR_FILENO, plan->placements, plan->n_fds);
+
+  if (complaints < 0)
+    {
+      fsc_output_complain ("cannot duplicate standard error: %s", g_strerror (errno));
+      return FSC_EXIT_FAILED;
+    }
+  fsc_output_set_complaints_fd (complaints);
+  if (!fsc_place_all (plan->placements, plan->n_fds, &failed))
+    {
+      fsc_output_complain ("descriptor %d cannot be had: %s", failed, g_strerror (errno));
+      return FSC_EXIT_FAILED;
+    }
+  if (listen && !set_listen_environment (plan))
+    {
+      fsc_output_complain ("cannot set the environment: %s", g_strerror (errno));
+      return FSC_EXIT_FAILED;
+    }
+  execvp (program[0], program);
+  error = errno;
+  fsc_output_complain ("%s: cannot be run: %s", program[0], g_strerror (error));
+  return error == ENOENT ? FSC_EXIT_NOT_FOUND : FSC_EXIT_CANNOT_RUN;
+}
+
+static int
+run_exec (FscCtl *ctl, int argc, char **argv)
+{
+  g_auto (FscRequestOptions) options = { 0 };
+  g_auto (GStrv) fds = NULL;
+  gboolean listen = FALSE;
+  const GOptionEntry entries[] = {
+    { "fd", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &fds, "Put the resource on descriptor N", "N=URI" },
+    { "listen", 'l', 0, G_OPTION_ARG_NONE, &listen,
+      "Pass the handles as LISTEN_FDS does; --fd NAME=URI", NULL },
+    FSC_REQUEST_SHARING (options, "independent"),
+    FSC_REQUEST_FLAGS (options),
+    FSC_REQUEST_MODE (options),
+    FSC_REQUEST_TIMEOUT (options),
+    FSC_REQUEST_MAX_AGE (options),
+    FSC_REQUEST_REVALIDATE (options),
+    { NULL },
+  };
+  g_auto (Plan) plan = { 0 };
+  g_autoptr (GError) error = NULL;
+  FscacheRequest request;
+
+  if (!fsc_ctl_parse (ctl, entries, &argc, &argv, 1, -1))
+    return FSC_EXIT_USAGE;
+  if (!fsc_request_options_get (&options, FSCACHE_INDEPENDENT, &request, &error))
+    return fsc_ctl_refuse_usage (ctl, "%s", error->message);
+  if (request.sharing == FSCACHE_EXCLUSIVE)
+    return fsc_ctl_refuse_usage (ctl, "an exclusive handle cannot be passed on to a program");
+  if (fds == NULL)
+    return fsc_ctl_refuse_usage (ctl, "no --fd N=URI says which handles to pass");
+  request.options |= FSCACHE_NO_FALLBACK;
+  if (!make_plan (ctl, &plan, fds, &request, listen))
+    return FSC_EXIT_USAGE;
+  if (!open_all (ctl, &plan))
+    return FSC_EXIT_FAILED;
+  return run_program (&plan, argv + 1, listen);
+}
+
+const FscCommand fsc_ctl_exec = {
+  .name = "exec",
+  .arguments = "-- COMMAND [ARGUMENT…]",
+  .summary = "Run a program with handles on descriptors of its own",
+  .description
+  = "Each --fd N=URI gives COMMAND the resource on descriptor N (0, 1 and 2 are stdin, stdout and\n"
+    "stderr). The handles come from the service, or COMMAND is not run. They are independent, as\n"
+    "after open(2): COMMAND may read() and lseek(). With --sharing shared it must not, but "
+    "pread()\n"
+    "and mmap() are fine, and on a network file system one open is saved.\n"
+    "\n"
+    "With --listen the handles are passed as sd_listen_fds(3) expects them: on 3, 4, 5 … in the\n"
+    "order given, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. What stands before the '=' then\n"
+    "is the name (a number is a name too, but must be the one that the handle gets).\n"
+    "\n"
+    "COMMAND replaces fscachectl, so that the exit status is its own. Otherwise it is 1 if a "
+    "handle\n"
+    "could not be had, 2 for wrong usage, 126 if COMMAND cannot be run and 127 if it is not "
+    "there.\n"
+    "Exclusive handles cannot be passed on: their loan ends with fscachectl.\n"
+    "\n" FSC_HELP_NAMING "\n"
+    "\n"
+    "Examples:\n"
+    "  fscachectl exec --fd 0=/srv/words -- sort -u\n"
+    "  fscachectl exec --fd 3=/srv/a --fd 4=/srv/b -- cmp /proc/self/fd/3 /proc/self/fd/4\n"
+    "  fscachectl exec --listen --fd model=/srv/m.bin -- ./server",
+  .run = run_exec,
+  .runs_program = TRUE,
+};

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * fscachectl list and info: what is cached.
+ */
+#include <stdio.h>
+
+#include "fscache/ctl/ctl.h"
+#include "fscache/ctl/names.h"
+#include "fscache/ctl/output.h"
+#include "fscache/ctl/request.h"
+
+/* What a callback that prints entries needs. */
+typedef struct
+{
+  gboolean json;
+  gsize n; /* printed so far */
+} Printer;
+
+/* "pinned,held", or "-". In memory to be freed. */
+static char *
+describe_state (const FscacheEntry *entry)
+{
+  GString *text = g_string_new (NULL);
+  const struct
+  {
+    gboolean is_so;
+    const char *name;
+  } states[] = {
+    { entry->is_pinned, "pinned" },
+    { entry->is_held, "held" },
+    { entry->is_lent, "lent" },
+    { entry->sharing == FSCACHE_EXCLUSIVE, "exclusive" },
+    { (entry->flags & O_PATH) != 0, "path" },
+    { (entry->flags & O_DIRECTORY) != 0, "directory" },
+    { (entry->flags & O_NOFOLLOW) != 0, "nofollow" },
+  };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (states); i++)
+    {
+      if (states[i].is_so)
+        g_string_append_printf (text, "%s%s", text->len > 0 ? "," : "", states[i].name);
+    }
+  if (text->len == 0)
+    g_string_append_c (text, '-');
+  return g_string_free (text, FALSE);
+}
+
+static void
+print_entry_json (const FscacheEntry *entry, Printer *printer)
+{
+  g_autoptr (JsonBuilder) builder = json_builder_new ();
+  g_autofree char *flags = fsc_request_describe_flags (entry->flags);
+
+  json_builder_begin_object (builder);
+  fsc_output_add_string (builder, "uri", entry->uri);
+  fsc_output_add_string (builder, "kind", fscache_kind_name (entry->kind));
+  fsc_output_add_string (builder, "coherence", fscache_coherence_name (entry->coherence));
+  fsc_output_add_string (builder, "sharing", fscache_sharing_name (entry->sharing));
+  fsc_output_add_string (builder, "flags", flags);
+  fsc_output_add_boolean (builder, "pinned", entry->is_pinned);
+  fsc_output_add_boolean (builder, "held", entry->is_held);
+  fsc_output_add_boolean (builder, "lent", entry->is_lent);
+  fsc_output_add_int (builder, "mount_id", entry->mount_id);
+  fsc_output_add_int (builder, "ttl_ms", entry->ttl_ms);
+  fsc_output_add_int (builder, "cost_us", entry->cost_us);
+  fsc_output_add_int (builder, "checked_ms", entry->checked_ms);
+  fsc_output_add_int (builder, "hits", entry->hits);
+  fsc_output_add_int (builder, "age_ms", entry->age_ms);
+  fsc_output_add_int (builder, "idle_ms", entry->idle_ms);
+  fputs (printer->n == 0 ? "[\n" : ",\n", stdout);
+  fsc_output_print_json (builder, "");
+}
+
+static void
+end_json_array (const Printer *printer)
+{
+  fputs (printer->n == 0 ? "[]\n" : "\n]\n", stdout);
+}
+
+static void
+print_row (const FscacheEntry *entry, void *data)
+{
+  Printer *printer = data;
+  g_autofree char *state = NULL;
+  char age[32], idle[32], cost[32];
+
+  if (printer->json)
+    print_entry_json (entry, printer);
+  else
+    {
+      if (printer->n == 0)
+        printf ("%8s %6s %6s %6s %-9s %-9s URI\n", "HITS", "AGE", "IDLE", "COST", "COHERENCE",
+                "STATE");
+      state = describe_state (entry);
+      printf ("%8" G_GUINT64_FORMAT " %6s %6s %6s %-9s %-9s %s\n", entry->hits,
+              fsc_output_format_us (entry->age_ms * 1000, age),
+              fsc_output_format_us (entry->idle_ms * 1000, idle),
+              fsc_output_format_us (entry->cost_us, cost),
+              fscache_coherence_name (entry->coherence), state, entry->uri);
+    }
+  printer->n++;
+}
+
+static void
+print_paragraph (const FscacheEntry *entry, void *data)
+{
+  Printer *printer = data;
+  g_autofree char *state = NULL;
+  char a[32];
+
+  if (printer->json)
+    {
+      print_entry_json (entry, printer);
+      printer->n++;
+      return;
+    }
+  state = describe_state (entry);
+  printf ("%suri        %s\n", printer->n > 0 ? "\n" : "", entry->uri);
+  printf ("kind       %s\n", fscache_kind_name (entry->kind));
+  printf ("state      %s\n", state);
+  printf ("coherence  %s", fscache_coherence_name (entry->coherence));
+  if (entry->coherence == FSCACHE_COHERENCE_TTL)
+    printf (" of %s", fsc_output_format_us (entry->ttl_ms * (guint64) 1000, a));
+  printf ("\nchecked    %s ago\n", fsc_output_format_us (entry->checked_ms * (guint64) 1000, a));
+  printf ("hits       %" G_GUINT64_FORMAT "\n", entry->hits);
+  printf ("cost       %s\n", fsc_output_format_us (entry->cost_us, a));
+  printf ("opened     %s ago\n", fsc_output_format_us (entry->age_ms * 1000, a));
+  printf ("given      %s ago\n", fsc_output_format_us (entry->idle_ms * 1000, a));
+  printf ("mount      %u\n", (unsigned) entry->mount_id);
+  printer->n++;
+}
+
+static int
+run_list (FscCtl *ctl, int argc, char **argv)
+{
+  g_autoptr (FscacheClient) client = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autofree char *pattern = NULL;
+  FscacheReply reply = { 0 };
+  Printer printer = { 0 };
+  gssize result;
+
+  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 1))
+    return FSC_EXIT_USAGE;
+  if (argc > 1)
+    {
+      pattern = fsc_names_get_pattern (argv[1], &error);
+      if (pattern == NULL)
+        {
+          fsc_output_complain ("%s", error->message);
+          return FSC_EXIT_FAILED;
+        }
+    }
+  client = fsc_ctl_connect (ctl);
+  if (client == NULL)
+    return FSC_EXIT_FAILED;
+
+  printer.json = ctl->json;
+  result = fscache_list (client, pattern, print_row, &printer, &reply);
+  if (ctl->json && (result >= 0 || printer.n > 0))
+    end_json_array (&printer);
+  if (result < 0)
+    fsc_output_complain_reply (pattern != NULL ? pattern : "list", &reply, result);
+  return fsc_output_finish (result < 0 ? FSC_EXIT_FAILED : FSC_EXIT_DONE);
+}
+
+const FscCommand fsc_ctl_list = {
+  .name = "list",
+  .arguments = "[PATTERN]",
+  .summary = "List what is cached",
+  .description = "COST is what opening it took, IDLE the time since it was last given to anyone.\n"
+                 "\n" FSC_HELP_PATTERNS "\n"
+                 "\n"
+                 "Examples:\n"
+                 "  fscachectl list\n"
+                 "  fscachectl list '/srv/models/*'\n"
+                 "  fscachectl list --json 'file:*' | jq -r '.[] | select(.hits == 0).uri'",
+  .run = run_list,
+  .prints = TRUE,
+};
+
+static int
+run_info (FscCtl *ctl, int argc, char **argv)
+{
+  g_autoptr (FscacheClient) client = NULL;
+  FscacheReply reply = { 0 };
+  Printer printer = { 0 };
+  int result;
+
+  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, 1))
+    return FSC_EXIT_USAGE;
+  client = fsc_ctl_connect (ctl);
+  if (client == NULL)
+    return FSC_EXIT_FAILED;
+
+  printer.json = ctl->json;
+  result = fscache_info (client, argv[1], print_paragraph, &printer, &reply);
+  if (ctl->json && printer.n > 0)
+    end_json_array (&printer);
+  if (result < 0)
+    fsc_output_complain_reply (argv[1], &reply, result);
+  return fsc_output_finish (result < 0 ? FSC_EXIT_FAILED : FSC_EXIT_DONE);
+}
+
+const FscCommand fsc_ctl_info = {
+  .name = "info",
+  .arguments = "URI",
+  .summary = "Show all that is known of one resource in the cache",
+  .description
+  = "Prints one paragraph for each entry: path-only, directory and no-follow handles are entries\n"
+    "of their own. A resource that is not cached is a failure (exit status 1).\n"
+    "\n" FSC_HELP_NAMING "\n"
+    "\n"
+    "Examples:\n"
+    "  fscachectl info /srv/a.bin\n"
+    "  fscachectl info --json file:///srv/a.bin",
+  .run = run_info,
+  .prints = TRUE,
+};

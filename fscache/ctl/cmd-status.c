@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * fscachectl status and ping: the service itself.
+ */
+#include <stdio.h>
+
+#include "fscache/ctl/ctl.h"
+#include "fscache/ctl/output.h"
+
+typedef struct
+{
+  char *name;
+  guint64 value;
+} Counter;
+
+static void
+clear_counter (gpointer data)
+{
+  g_free (((Counter *) data)->name);
+}
+
+static void
+collect_counter (const char *name, uint64_t value, void *data)
+{
+  Counter counter = { g_strdup (name), value };
+
+  g_array_append_val ((GArray *) data, counter);
+}
+
+static int
+run_status (FscCtl *ctl, int argc, char **argv)
+{
+  g_autoptr (FscacheClient) client = NULL;
+  g_autoptr (GArray) counters = g_array_new (FALSE, FALSE, sizeof (Counter));
+  FscacheReply reply = { 0 };
+  char service[128];
+  int result;
+
+  g_array_set_clear_func (counters, clear_counter);
+  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 0))
+    return FSC_EXIT_USAGE;
+  client = fsc_ctl_connect (ctl);
+  if (client == NULL)
+    return FSC_EXIT_FAILED;
+  result = fscache_status (client, collect_counter, counters, &reply);
+  if (result < 0)
+    {
+      fsc_output_complain_reply ("status", &reply, result);
+      return FSC_EXIT_FAILED;
+    }
+
+  fscache_service_name (client, service, sizeof service);
+  if (ctl->json)
+    {
+      g_autoptr (JsonBuilder) builder = json_builder_new ();
+
+      json_builder_begin_object (builder);
+      fsc_output_add_string (builder, "service", service);
+      for (guint i = 0; i < counters->len; i++)
+        {
+          const Counter *counter = &g_array_index (counters, Counter, i);
+
+          fsc_output_add_int (builder, counter->name, counter->value);
+        }
+      fsc_output_print_json (builder, "\n");
+    }
+  else
+    {
+      printf ("%s\n", service);
+      for (guint i = 0; i < counters->len; i++)
+        {
+          const Counter *counter = &g_array_index (counters, Counter, i);
+
+          printf ("%-16s %12" G_GUINT64_FORMAT "\n", counter->name, counter->value);
+        }
+    }
+  return fsc_output_finish (FSC_EXIT_DONE);
+}
+
+const FscCommand fsc_ctl_status = {
+  .name = "status",
+  .summary = "Show the counters of the service",
+  .description
+  = "hits and misses count requests; coalesced are those that waited for an open or a check which\n"
+    "another request had begun; open_errors are answers such as \"no such file\".\n"
+    "\n"
+    "Examples:\n"
+    "  fscachectl status\n"
+    "  fscachectl status --json | jq '.hits / (.hits + .misses)'",
+  .run = run_status,
+  .prints = TRUE,
+};
+
+static int
+run_ping (FscCtl *ctl, int argc, char **argv)
+{
+  g_autoptr (FscacheClient) client = NULL;
+  FscacheReply reply = { 0 };
+  char service[128];
+  gint64 start, took;
+  int result;
+
+  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 0))
+    return FSC_EXIT_USAGE;
+  client = fsc_ctl_connect (ctl);
+  if (client == NULL)
+    return FSC_EXIT_FAILED;
+  start = g_get_monotonic_time ();
+  result = fscache_ping (client, &reply);
+  took = g_get_monotonic_time () - start;
+  if (result < 0)
+    {
+      fsc_output_complain_reply ("ping", &reply, result);
+      return FSC_EXIT_FAILED;
+    }
+
+  fscache_service_name (client, service, sizeof service);
+  if (ctl->json)
+    {
+      g_autoptr (JsonBuilder) builder = json_builder_new ();
+
+      json_builder_begin_object (builder);
+      fsc_output_add_string (builder, "service", service);
+      fsc_output_add_int (builder, "took_us", took);
+      fsc_output_print_json (builder, "\n");
+    }
+  else
+    printf ("%s answered in %" G_GINT64_FORMAT " us\n", service, took);
+  return fsc_output_finish (FSC_EXIT_DONE);
+}
+
+const FscCommand fsc_ctl_ping = {
+  .name = "ping",
+  .summary = "Ask the service for a sign of life",
+  .description = "Prints who answered, and how soon.\n"
+                 "\n"
+                 "Example:\n"
+                 "  until fscachectl ping 2>/dev/null; do sleep 0.1; done",
+  .run = run_ping,
+  .prints = TRUE,
+};

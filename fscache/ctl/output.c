@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What fscachectl writes; see output.h.
+ */
+#include "fscache/ctl/output.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fscache/ctl/ctl.h"
+
+/* The one piece of state of this module: the process has one stderr. */
+static int complaints_fd = STDERR_FILENO;
+
+void
+fsc_output_set_complaints_fd (int fd)
+{
+  complaints_fd = fd;
+}
+
+void
+fsc_output_complain (const char *format, ...)
+{
+  g_autofree char *message = NULL;
+  g_autofree char *line = NULL;
+  va_list arguments;
+  ssize_t ignored G_GNUC_UNUSED;
+
+  va_start (arguments, format);
+  message = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+
+  for (char *c = message; *c != '\0'; c++)
+    {
+      if (g_ascii_iscntrl (*c))
+        *c = '?';
+    }
+  line = g_strconcat ("fscachectl: ", message, "\n", NULL);
+  /* One write, so that lines of several processes do not mix. */
+  ignored = write (complaints_fd, line, strlen (line));
+}
+
+void
+fsc_output_complain_reply (const char *object, const FscacheReply *reply, int result)
+{
+  int error = reply->error != 0 ? reply->error : -result;
+
+  if (reply->message[0] != '\0')
+    fsc_output_complain ("%s", reply->message);
+  else
+    fsc_output_complain ("%s: %s", object, g_strerror (error));
+}
+
+void
+fsc_output_print_json (JsonBuilder *builder, const char *end)
+{
+  g_autoptr (JsonGenerator) generator = json_generator_new ();
+  g_autoptr (JsonNode) root = NULL;
+  g_autofree char *text = NULL;
+
+  json_builder_end_object (builder);
+  root = json_builder_get_root (builder);
+  json_generator_set_root (generator, root);
+  text = json_generator_to_data (generator, NULL);
+  fputs (text, stdout);
+  fputs (end, stdout);
+}
+
+void
+fsc_output_add_string (JsonBuilder *builder, const char *name, const char *value)
+{
+  json_builder_set_member_name (builder, name);
+  json_builder_add_string_value (builder, value);
+}
+
+void
+fsc_output_add_int (JsonBuilder *builder, const char *name, gint64 value)
+{
+  json_builder_set_member_name (builder, name);
+  json_builder_add_int_value (builder, value);
+}
+
+void
+fsc_output_add_boolean (JsonBuilder *builder, const char *name, gboolean value)
+{
+  json_builder_set_member_name (builder, name);
+  json_builder_add_boolean_value (builder, value);
+}
+
+const char *
+fsc_output_format_us (guint64 us, char buffer[static 32])
+{
+  static const struct
+  {
+    guint64 us;
+    const char *unit;
+  } units[] = {
+    { G_GUINT64_CONSTANT (86400000000), "d" },
+    { G_GUINT64_CONSTANT (3600000000), "h" },
+    { 60000000, "m" },
+    { 1000000, "s" },
+    { 1000, "ms" },
+    { 1, "us" },
+  };
+  gsize i = 0;
+
+  /* Two digits at least: 90s says more than 1m. */
+  while (i + 1 < G_N_ELEMENTS (units) && us < 2 * units[i].us)
+    i++;
+  g_snprintf (buffer, 32, "%" G_GUINT64_FORMAT "%s", us / units[i].us, units[i].unit);
+  return buffer;
+}
+
+int
+fsc_output_finish (int status)
+{
+  if (fflush (stdout) == 0 && !ferror (stdout))
+    return status;
+  fsc_output_complain ("cannot write to standard output: %s", g_strerror (errno));
+  return FSC_EXIT_FAILED;
+}

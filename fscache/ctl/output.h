@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What fscachectl writes: one-line complaints on stderr, JSON and human forms on stdout. JSON is
+ * one object a line, so that a list of a million entries is written as it comes.
+ */
+#pragma once
+
+#include <glib.h>
+#include <json-glib/json-glib.h>
+
+#include "libclient/fscache.h"
+
+/* Writes "fscachectl: MESSAGE" to stderr, in one line whatever the message holds: names of files
+ * may contain control characters, and a terminal obeys those. */
+void fsc_output_complain (const char *format, ...) G_GNUC_PRINTF (1, 2);
+
+/* The same for a request that failed. */
+void fsc_output_complain_reply (const char *object, const FscacheReply *reply, int result);
+
+/* Sends complaints to `fd` (borrowed) from now on: exec may have given stderr away. */
+void fsc_output_set_complaints_fd (int fd);
+
+/* Ends an object that was begun with json_builder_begin_object() and prints it, followed by `end`.
+ */
+void fsc_output_print_json (JsonBuilder *builder, const char *end);
+
+void fsc_output_add_string (JsonBuilder *builder, const char *name, const char *value);
+void fsc_output_add_int (JsonBuilder *builder, const char *name, gint64 value);
+void fsc_output_add_boolean (JsonBuilder *builder, const char *name, gboolean value);
+
+/* A short human duration: "350us", "12ms", "3s", "5m", "2h", "9d". In memory of the caller's. */
+const char *fsc_output_format_us (guint64 us, char buffer[static 32]);
+
+/* Returns what the command should exit with: `status`, or FSC_EXIT_FAILED, after having said so, if
+ * what was printed could not all be written (a full disk, a closed stdout). */
+int fsc_output_finish (int status);
