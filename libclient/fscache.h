@@ -30,8 +30,8 @@
  * fscache_disconnect(). Replies are the caller's own.
  *
  * FORK: a child does not share its parent's connection: the first call in the child makes a
- * connection of its own. Leases stay with the parent. If another thread may be inside the library
- * while one forks, the child must not use the client at all, and connect anew.
+ * connection of its own. Leases and submissions stay with the parent. If another thread may be
+ * inside the library while one forks, the child must not use the client at all, and connect anew.
  *
  * ERRORS: calls that return int return a negative errno on failure; where there is a reply, it
  * holds the reason as a code, as an errno, and as a sentence.
@@ -182,7 +182,8 @@ extern "C"
   /* Opening */
 
   /* Opens one resource, FSCACHE_INDEPENDENT. `reply` may be NULL. Returns the descriptor (which is
-   * also in the reply: it is one and the same), or a negative errno. */
+   * also in the reply: it is one and the same), or a negative errno. A file that O_CREAT makes gets
+   * the mode 0666, less the umask. */
   int fscache_open (FscacheClient *client, const char *uri, int flags, FscacheReply *reply);
 
   /* The same with all that a request can say. */
@@ -212,9 +213,9 @@ extern "C"
   /* Event loops. A synchronous call is fscache_submit() and a wait; these are the parts. */
 
   /* Called once for each request of a submission. The reply is borrowed, but its descriptor is the
-   * callee's: who does not want it closes it. Called from fscache_dispatch(), from any waiting
-   * synchronous call on the same client, or from fscache_disconnect(), never with a lock held: it
-   * may call the library, except for fscache_disconnect(). */
+   * callee's: who does not want it closes it. Called from fscache_dispatch() or from
+   * fscache_disconnect() and nowhere else, never with a lock held: it may call the library, except
+   * for fscache_disconnect(). */
   typedef void (*FscacheCallback) (FscacheClient *client, size_t index, const FscacheReply *reply,
                                    void *data);
 

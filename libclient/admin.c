@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Requests about the cache rather than for a resource; see fscache.h. Each is one packet and one
+ * answer, which is kept as a packet and read here, without the lock, so that the caller's functions
+ * may do what they like.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libclient/client.h"
+#include "libclient/finish.h"
+#include "libclient/message.h"
+#include "libclient/prepare.h"
+#include "libclient/wait.h"
+
+#define PACKET_MAX (sizeof (FscWireHeader) + sizeof (FscWireList) + FSC_URI_MAX + 4)
+
+/* One request, from its name to its answer. */
+typedef struct
+{
+  FscCall call;
+  FscOpening opening;
+  FscWriter writer;
+  FscacheReply own, *reply;
+  char name[FSC_URI_MAX + 1];
+  uint8_t packet[PACKET_MAX];
+} Admin;
+
+static void
+begin (Admin *admin, const char *verb, FscacheReply *reply)
+{
+  fsc_client_call_init (&admin->call, &admin->opening, 1, verb);
+  admin->call.kind = FSC_CALL_PACKET;
+  admin->reply = reply != NULL ? reply : &admin->own;
+  admin->name[0] = '\0';
+  admin->opening.uri = (FscBytes){ admin->name, 0 };
+  fsc_writer_begin (&admin->writer, admin->packet, sizeof admin->packet);
+}
+
+static void
+end (Admin *admin)
+{
+  fsc_client_call_clear (&admin->call);
+}
+
+static void
+set_uri (Admin *admin, const char *uri)
+{
+  fsc_client_prepare_name (&admin->opening, uri, admin->name, sizeof admin->name);
+}
+
+static void
+set_pattern (Admin *admin, const char *pattern)
+{
+  size_t length = pattern == NULL ? 0 : strlen (pattern);
+
+  if (length > FSC_URI_MAX)
+    {
+      fsc_client_answer_fail (&admin->opening.answer, FSCACHE_ERROR_BAD_REQUEST, ENAMETOOLONG,
+                              (FscBytes){ 0 });
+      admin->opening.state = FSC_OPENING_ANSWERED;
+      length = 0;
+    }
+  if (length > 0)
+    memcpy (admin->name, pattern, length);
+  admin->name[length] = '\0';
+  admin->opening.uri = (FscBytes){ admin->name, length };
+}
+
+static void
+put_target (Admin *admin, bool is_pattern, bool pinned)
+{
+  FscTarget target = { .uri = admin->opening.uri, .is_pattern = is_pattern, .pinned = pinned };
+
+  fsc_codec_put_target (&admin->writer, &target);
+}
+
+/* Sends the request and waits. Returns 0, with the reader at the body of the answer, or a negative
+ * errno, with the reason in the reply. */
+static int
+ask (FscacheClient *client, Admin *admin, FscOpcode opcode, FscOpcode expected, FscReader *reader)
+{
+  FscHeader header;
+  int length = fsc_writer_finish (&admin->writer, opcode, 0, 0);
+
+  admin->call.packet = admin->packet;
+  admin->call.packet_length = length > 0 ? (size_t) length : 0;
+  admin->call.expected = expected;
+  if (length < 0)
+    fsc_client_answer_fail (&admin->opening.answer, FSCACHE_ERROR_BAD_REQUEST, -length,
+                            (FscBytes){ 0 });
+  else
+    fsc_client_wait (client, &admin->call);
+
+  if (admin->opening.answer.code != FSCACHE_OK)
+    {
+      fsc_client_explain (admin->reply, admin->call.verb, &admin->opening);
+      return -admin->reply->error;
+    }
+  fsc_client_fail_reply (admin->reply, FSCACHE_OK, 0);
+  return fsc_reader_begin (reader, &header, admin->call.result, admin->call.result_length, 0);
+}
+
+static int
+fail (Admin *admin, FscacheCode code, int error)
+{
+  fsc_client_answer_fail (&admin->opening.answer, code, error, (FscBytes){ 0 });
+  fsc_client_explain (admin->reply, admin->call.verb, &admin->opening);
+  return -error;
+}
+
+/* Entries */
+
+static void
+show_entry (const FscEntryInfo *info, FscacheEntryFunc func, void *data)
+{
+  char uri[FSC_URI_MAX + 1];
+  FscacheEntry entry = {
+    .uri = uri,
+    .kind = (FscacheKind) info->kind,
+    .coherence = (FscacheCoherence) info->coherence,
+    .sharing = (FscacheSharing) info->sharing,
+    .flags = (int) info->flags,
+    .is_pinned = info->state & FSC_ENTRY_PINNED,
+    .is_held = info->state & FSC_ENTRY_HELD,
+    .is_lent = info->state & FSC_ENTRY_LENT,
+    .mount_id = info->mount_id,
+    .ttl_ms = info->ttl_ms,
+    .cost_us = info->cost_us,
+    .checked_ms = info->checked_ms,
+    .hits = info->hits,
+    .age_ms = info->age_ms,
+    .idle_ms = info->idle_ms,
+  };
+
+  memcpy (uri, info->uri.data, info->uri.length);
+  uri[info->uri.length] = '\0';
+  func (&entry, data);
+}
+
+static uint32_t
+show_entries (FscReader *reader, uint64_t *next, FscacheEntryFunc func, void *data)
+{
+  FscEntryInfo info;
+  uint32_t n = 0;
+
+  fsc_codec_get_entries (reader, next, &n);
+  for (uint32_t i = 0; i < n && fsc_codec_get_entry (reader, &info); i++)
+    if (func != NULL)
+      show_entry (&info, func, data);
+  return n;
+}
+
+int
+fscache_info (FscacheClient *client, const char *uri, FscacheEntryFunc func, void *data,
+              FscacheReply *reply)
+{
+  Admin admin;
+  FscReader reader;
+  uint64_t next;
+  int r;
+
+  begin (&admin, "look up", reply);
+  set_uri (&admin, uri);
+  put_target (&admin, false, false);
+  r = ask (client, &admin, FSC_OP_INFO, FSC_OP_ENTRIES, &reader);
+  if (r == 0)
+    {
+      r = (int) show_entries (&reader, &next, func, data);
+      if (r == 0)
+        r = fail (&admin, FSCACHE_ERROR_NOT_CACHED, ENOENT);
+    }
+  end (&admin);
+  return r;
+}
+
+ssize_t
+fscache_list (FscacheClient *client, const char *pattern, FscacheEntryFunc func, void *data,
+              FscacheReply *reply)
+{
+  uint64_t cursor = 0, next;
+  ssize_t total = 0;
+
+  do
+    {
+      Admin admin;
+      FscReader reader;
+      FscList list = { .cursor = cursor, .is_pattern = true };
+      int r;
+
+      begin (&admin, "list", reply);
+      set_pattern (&admin, pattern);
+      list.uri = admin.opening.uri;
+      fsc_codec_put_list (&admin.writer, &list);
+      r = ask (client, &admin, FSC_OP_LIST, FSC_OP_ENTRIES, &reader);
+      if (r == 0)
+        {
+          total += show_entries (&reader, &next, func, data);
+          if (next == cursor && next != 0)
+            r = fail (&admin, FSCACHE_ERROR_PROTOCOL, EPROTO); /* it would never end */
+        }
+      end (&admin);
+      if (r < 0)
+        return r;
+      cursor = next;
+    }
+  while (cursor != 0);
+  return total;
+}
+
+/* What is answered by DONE */
+
+static ssize_t
+ask_for_done (FscacheClient *client, Admin *admin, FscOpcode opcode)
+{
+  FscReader reader;
+  uint64_t count = 0;
+  int r = ask (client, admin, opcode, FSC_OP_DONE, &reader);
+
+  if (r == 0)
+    fsc_codec_get_done (&reader, &count);
+  end (admin);
+  return r < 0 ? r : (ssize_t) count;
+}
+
+ssize_t
+fscache_drop (FscacheClient *client, const char *uri, FscacheReply *reply)
+{
+  Admin admin;
+
+  begin (&admin, "drop", reply);
+  set_uri (&admin, uri);
+  put_target (&admin, false, false);
+  return ask_for_done (client, &admin, FSC_OP_DROP);
+}
+
+ssize_t
+fscache_drop_matching (FscacheClient *client, const char *pattern, FscacheReply *reply)
+{
+  Admin admin;
+
+  begin (&admin, "drop", reply);
+  if (pattern == NULL)
+    {
+      ssize_t r = fail (&admin, FSCACHE_ERROR_BAD_REQUEST, EINVAL);
+
+      end (&admin);
+      return r;
+    }
+  set_pattern (&admin, pattern);
+  put_target (&admin, true, false);
+  return ask_for_done (client, &admin, FSC_OP_DROP);
+}
+
+static int
+pin (FscacheClient *client, const char *verb, const char *uri, bool pinned, FscacheReply *reply)
+{
+  Admin admin;
+  ssize_t r;
+
+  begin (&admin, verb, reply);
+  set_uri (&admin, uri);
+  put_target (&admin, false, pinned);
+  r = ask_for_done (client, &admin, FSC_OP_PIN);
+  return r < 0 ? (int) r : 0;
+}
+
+int
+fscache_pin (FscacheClient *client, const char *uri, FscacheReply *reply)
+{
+  return pin (client, "pin", uri, true, reply);
+}
+
+int
+fscache_unpin (FscacheClient *client, const char *uri, FscacheReply *reply)
+{
+  return pin (client, "unpin", uri, false, reply);
+}
+
+int
+fscache_ping (FscacheClient *client, FscacheReply *reply)
+{
+  Admin admin;
+  ssize_t r;
+
+  begin (&admin, "reach the service", reply);
+  r = ask_for_done (client, &admin, FSC_OP_PING);
+  return r < 0 ? (int) r : 0;
+}
+
+int
+fscache_status (FscacheClient *client, FscacheCounterFunc func, void *data, FscacheReply *reply)
+{
+  Admin admin;
+  FscReader reader;
+  FscCounter counter;
+  uint32_t n = 0;
+  int r;
+
+  begin (&admin, "get the counters", reply);
+  r = ask (client, &admin, FSC_OP_STATUS, FSC_OP_COUNTERS, &reader);
+  if (r == 0)
+    fsc_codec_get_counters (&reader, &n);
+  for (uint32_t i = 0; i < n && fsc_codec_get_counter (&reader, &counter); i++)
+    {
+      char name[FSC_NAME_MAX + 1];
+
+      memcpy (name, counter.name.data, counter.name.length);
+      name[counter.name.length] = '\0';
+      if (func != NULL)
+        func (name, counter.value, data);
+    }
+  end (&admin);
+  return r;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Receiving; see receive.h. A packet is read twice: first to know that all of it is valid, then to
+ * use it, so that nothing is taken from one that is not.
+ */
+#include "libclient/receive.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libclient/link.h"
+#include "libclient/send.h"
+
+/* Codes and the like are the same numbers on the wire and in the library. */
+static_assert ((int) FSCACHE_ERROR_SYSTEM == FSC_CODE_SYSTEM, "");
+static_assert ((int) FSCACHE_ERROR_BAD_URI == FSC_CODE_BAD_URI, "");
+static_assert ((int) FSCACHE_ERROR_REFUSED == FSC_CODE_REFUSED, "");
+static_assert ((int) FSCACHE_EXCLUSIVE == FSC_SHARING_EXCLUSIVE, "");
+static_assert ((int) FSCACHE_SOURCE_PASSED == FSC_SOURCE_PASSED, "");
+static_assert ((int) FSCACHE_COHERENCE_TTL == FSC_COHERENCE_TTL, "");
+static_assert ((int) FSCACHE_KIND_BLOCK == FSC_KIND_BLOCK, "");
+
+/* An error without an errno still is one. */
+static int
+get_error (int error)
+{
+  return error > 0 ? error : EIO;
+}
+
+static bool
+is_valid_result (const FscResult *result, const FscSlot *slot)
+{
+  return (result->code == FSC_CODE_OK) == result->has_fd && result->code != FSC_CODE_UNCHANGED
+         && (slot == NULL || result->index < slot->n);
+}
+
+static bool
+is_valid_opened (FscReader reader, const FscSlot *slot)
+{
+  uint32_t n = 0;
+  FscResult result;
+
+  if (slot != NULL && slot->call->kind != FSC_CALL_OPEN)
+    return false;
+  if (!fsc_codec_get_opened (&reader, &n))
+    return false;
+  for (uint32_t i = 0; i < n; i++)
+    if (!fsc_codec_get_result (&reader, &result) || !is_valid_result (&result, slot))
+      return false;
+  return fsc_reader_finish (&reader) == 0;
+}
+
+/* Where a service says "not by me": whoever finishes the opening opens it. */
+static void
+set_failure (FscOpening *opening, FscCode code, int error, FscBytes text)
+{
+  if (code == FSC_CODE_NOT_SERVED && opening->may_fall_back)
+    {
+      opening->answer.is_local = true;
+      return;
+    }
+  fsc_client_answer_fail (&opening->answer, (FscacheCode) code, get_error (error), text);
+}
+
+static void
+set_success (FscacheClient *client, FscOpening *opening, const FscResult *result, int fd)
+{
+  bool is_lent = result->sharing == FSC_SHARING_EXCLUSIVE && result->id != 0;
+
+  opening->answer = (FscAnswer){
+    .fd = fd,
+    .sharing = (FscacheSharing) result->sharing,
+    .source = (FscacheSource) result->source,
+    .coherence = (FscacheCoherence) result->coherence,
+    .kind = (FscacheKind) result->kind,
+    .age_ms = result->age_ms,
+    .lease = is_lent ? result->id : 0,
+    .generation = is_lent ? client->link.connection->generation : 0,
+  };
+}
+
+/* The opening that a result answers; NULL if nobody waits for it (any more). */
+static FscOpening *
+find_opening (FscacheClient *client, uint32_t serial, unsigned index, FscCall **call,
+              size_t *position)
+{
+  FscSlot *slot = fsc_client_slots_find (&client->slots, serial);
+  FscOpening *opening;
+
+  if (slot == NULL || index >= slot->n)
+    return NULL;
+  *call = slot->call;
+  *position = slot->first + index;
+  opening = &slot->call->openings[*position];
+  if (opening->state != FSC_OPENING_SENT
+      || opening->slot != (uint32_t) (slot - client->slots.slots))
+    return NULL;
+  return opening;
+}
+
+static void
+take_result (FscacheClient *client, uint32_t serial, const FscResult *result, FscFds *fds,
+             unsigned *next_fd, bool lost)
+{
+  unsigned fd = *next_fd;
+  size_t position = 0;
+  FscCall *call = NULL;
+  FscOpening *opening = find_opening (client, serial, result->index, &call, &position);
+
+  *next_fd += result->has_fd;
+  if ((opening == NULL || lost) && result->has_fd && result->id != 0
+      && result->sharing == FSC_SHARING_EXCLUSIVE)
+    fsc_client_send_give_back (client, result->id, client->link.connection->generation);
+  if (opening == NULL)
+    return;
+
+  if (!result->has_fd)
+    set_failure (opening, result->code, result->error, result->text);
+  else if (lost)
+    fsc_client_answer_fail (&opening->answer, FSCACHE_ERROR_NO_DESCRIPTOR, EMFILE, (FscBytes){ 0 });
+  else
+    set_success (client, opening, result, fsc_fds_steal (fds, fd));
+  fsc_client_call_answered (client, call, position);
+}
+
+static int
+take_opened (FscacheClient *client, const FscHeader *header, FscReader *reader, FscFds *fds,
+             bool lost)
+{
+  uint32_t n;
+  unsigned next_fd = 0;
+  FscResult result;
+
+  if (!is_valid_opened (*reader, fsc_client_slots_find (&client->slots, header->serial)))
+    return -EPROTO;
+  fsc_codec_get_opened (reader, &n);
+  for (uint32_t i = 0; i < n && fsc_codec_get_result (reader, &result); i++)
+    take_result (client, header->serial, &result, fds, &next_fd, lost);
+  return 0;
+}
+
+/* The whole request is refused. */
+static int
+take_error (FscacheClient *client, const FscHeader *header, FscReader *reader)
+{
+  FscSlot *slot;
+  FscError error;
+  FscCall *call;
+  size_t first, n;
+
+  if (!fsc_codec_get_error (reader, &error) || fsc_reader_finish (reader) < 0
+      || error.code == FSC_CODE_OK || error.code == FSC_CODE_UNCHANGED)
+    return -EPROTO;
+  slot = fsc_client_slots_find (&client->slots, header->serial);
+  if (slot == NULL)
+    return 0;
+
+  call = slot->call;
+  first = slot->first;
+  n = slot->n;
+  for (size_t i = 0; i < n; i++)
+    {
+      size_t position;
+      FscOpening *opening = find_opening (client, header->serial, (unsigned) i, &call, &position);
+
+      if (opening == NULL)
+        continue;
+      set_failure (opening, error.code, error.error, error.text);
+      fsc_client_call_answered (client, call, first + i);
+    }
+  return 0;
+}
+
+/* Answers of other requests are kept as they are, for whoever asked to read; that they can be read
+ * is known here. */
+static bool
+is_valid_answer (FscReader reader, FscOpcode opcode)
+{
+  uint32_t n = 0;
+  uint64_t number;
+  FscEntryInfo entry;
+  FscCounter counter;
+
+  switch (opcode)
+    {
+    case FSC_OP_DONE:
+      fsc_codec_get_done (&reader, &number);
+      break;
+    case FSC_OP_ENTRIES:
+      fsc_codec_get_entries (&reader, &number, &n);
+      for (uint32_t i = 0; i < n; i++)
+        if (!fsc_codec_get_entry (&reader, &entry))
+          return false;
+      break;
+    case FSC_OP_COUNTERS:
+      fsc_codec_get_counters (&reader, &n);
+      for (uint32_t i = 0; i < n; i++)
+        if (!fsc_codec_get_counter (&reader, &counter))
+          return false;
+      break;
+    default:
+      return false;
+    }
+  return fsc_reader_finish (&reader) == 0;
+}
+
+static int
+take_answer (FscacheClient *client, const FscHeader *header, const FscReader *reader,
+             const void *packet, size_t length)
+{
+  FscSlot *slot = fsc_client_slots_find (&client->slots, header->serial);
+  FscCall *call;
+  FscOpening *opening;
+
+  if (!is_valid_answer (*reader, header->opcode))
+    return -EPROTO;
+  if (slot == NULL)
+    return 0;
+  call = slot->call;
+  opening = &call->openings[slot->first];
+  if (call->kind != FSC_CALL_PACKET || call->expected != header->opcode)
+    return -EPROTO;
+
+  call->result = malloc (length);
+  if (call->result != NULL)
+    {
+      memcpy (call->result, packet, length);
+      call->result_length = length;
+    }
+  else
+    fsc_client_answer_fail (&opening->answer, FSCACHE_ERROR_NO_MEMORY, ENOMEM, (FscBytes){ 0 });
+  fsc_client_call_answered (client, call, slot->first);
+  return 0;
+}
+
+/* The first packet of a connection. */
+static int
+take_greeting (FscacheClient *client, const FscHeader *header, FscReader *reader)
+{
+  FscWelcome welcome;
+  FscError error;
+
+  if (header->opcode == FSC_OP_WELCOME && fsc_codec_get_welcome (reader, &welcome)
+      && fsc_reader_finish (reader) == 0)
+    {
+      fsc_client_link_welcome (client, &welcome);
+      return 0;
+    }
+  if (header->opcode == FSC_OP_ERROR && fsc_codec_get_error (reader, &error)
+      && fsc_reader_finish (reader) == 0 && error.code != FSC_CODE_OK)
+    {
+      fsc_client_link_refused (client, &error);
+      return 0;
+    }
+  return -EPROTO;
+}
+
+int
+fsc_client_receive_packet (FscacheClient *client, const void *packet, size_t length, FscFds *fds,
+                           bool lost)
+{
+  FscReader reader;
+  FscHeader header;
+  int r;
+
+  r = fsc_reader_begin (&reader, &header, packet, length, lost ? FSC_FDS_LOST : fds->n);
+  if (r < 0)
+    return r;
+  if (!client->link.connection->is_ready)
+    return take_greeting (client, &header, &reader);
+
+  switch (header.opcode)
+    {
+    case FSC_OP_OPENED:
+      r = take_opened (client, &header, &reader, fds, lost);
+      break;
+    case FSC_OP_ERROR:
+      r = take_error (client, &header, &reader);
+      break;
+    default:
+      r = take_answer (client, &header, &reader, packet, length);
+    }
+  if (r == 0)
+    client->link.pause = 0;
+  return r;
+}

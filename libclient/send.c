@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Sending; see send.h.
+ */
+#include "libclient/send.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "libclient/link.h"
+#include "protocol/channel.h"
+
+static FscConnection *
+get_ready (FscacheClient *client)
+{
+  FscConnection *connection = client->link.connection;
+
+  return connection != NULL && connection->is_ready ? connection : NULL;
+}
+
+/* Small messages that have no answer */
+
+static int
+send_now (FscacheClient *client, const void *packet, size_t length)
+{
+  int r = fsc_channel_send (client->link.connection->fd, packet, length, NULL, 0, MSG_DONTWAIT);
+
+  if (r == -EAGAIN)
+    client->is_full = true;
+  return r;
+}
+
+/* Sends a message, or keeps it for when there is room. Other errors mean that the connection is
+ * gone, and with it what this was about; who receives notices. */
+static void
+send_parcel (FscacheClient *client, const void *packet, size_t length)
+{
+  FscParcel *parcel;
+
+  if (get_ready (client) == NULL)
+    return;
+  if (STAILQ_EMPTY (&client->parcels) && send_now (client, packet, length) != -EAGAIN)
+    return;
+  parcel = malloc (sizeof *parcel + length);
+  if (parcel == NULL)
+    return; /* the service learns it at the latest when the connection ends */
+  parcel->length = length;
+  memcpy (parcel->bytes, packet, length);
+  STAILQ_INSERT_TAIL (&client->parcels, parcel, next);
+}
+
+static int
+send_parcels (FscacheClient *client)
+{
+  FscParcel *parcel;
+
+  while ((parcel = STAILQ_FIRST (&client->parcels)) != NULL)
+    {
+      int r = send_now (client, parcel->bytes, parcel->length);
+
+      if (r < 0)
+        return r;
+      STAILQ_REMOVE_HEAD (&client->parcels, next);
+      free (parcel);
+    }
+  return 0;
+}
+
+void
+fsc_client_send_forget (FscacheClient *client)
+{
+  FscParcel *parcel;
+
+  while ((parcel = STAILQ_FIRST (&client->parcels)) != NULL)
+    {
+      STAILQ_REMOVE_HEAD (&client->parcels, next);
+      free (parcel);
+    }
+  client->is_full = false;
+}
+
+void
+fsc_client_send_cancel (FscacheClient *client, uint32_t serial)
+{
+  uint8_t packet[32];
+  FscWriter writer;
+  int length;
+
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_cancel (&writer, serial);
+  length = fsc_writer_finish (&writer, FSC_OP_CANCEL, 0, 0);
+  if (length > 0)
+    send_parcel (client, packet, (size_t) length);
+}
+
+void
+fsc_client_send_give_back (FscacheClient *client, uint64_t lease, uint64_t generation)
+{
+  FscConnection *connection = get_ready (client);
+  uint8_t packet[32];
+  FscWriter writer;
+  int length;
+
+  if (connection == NULL || connection->generation != generation)
+    return; /* it ended with its connection */
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_give_back (&writer, &lease, 1);
+  length = fsc_writer_finish (&writer, FSC_OP_GIVE_BACK, 0, 0);
+  if (length > 0)
+    send_parcel (client, packet, (size_t) length);
+}
+
+/* Calls */
+
+static FscItem
+get_item (const FscOpening *opening)
+{
+  return (FscItem){
+    .uri = opening->uri,
+    .flags = opening->flags,
+    .mode = opening->mode,
+    .umask = opening->umask,
+    .options = (opening->reopens ? FSC_OPTION_REOPENS : 0)
+               | (opening->is_revalidated ? FSC_OPTION_REVALIDATE : 0),
+    .max_age_ms = opening->max_age_ms,
+    .sharing = (FscSharing) opening->sharing,
+  };
+}
+
+/* How many of the queued openings from `first` on fit into one packet. */
+static size_t
+count_fitting (const FscConnection *connection, const FscCall *call, size_t first)
+{
+  size_t size = sizeof (FscWireHeader) + sizeof (FscWireOpen);
+  size_t n = 0;
+
+  while (first + n < call->n && n < connection->items_max
+         && call->openings[first + n].state == FSC_OPENING_QUEUED)
+    {
+      FscItem item = get_item (&call->openings[first + n]);
+
+      size += fsc_codec_item_size (&item);
+      if (size > connection->packet_max)
+        break;
+      n++;
+    }
+  return n;
+}
+
+static int
+write_openings (FscacheClient *client, const FscCall *call, size_t first, size_t n, uint32_t serial)
+{
+  FscWriter writer;
+
+  fsc_writer_begin (&writer, client->send_buffer, FSC_PACKET_MAX);
+  fsc_codec_put_open (&writer, (uint32_t) n);
+  for (size_t i = 0; i < n; i++)
+    {
+      FscItem item = get_item (&call->openings[first + i]);
+
+      fsc_codec_put_item (&writer, &item);
+    }
+  return fsc_writer_finish (&writer, FSC_OP_OPEN, serial, 0);
+}
+
+/* Openings that need not be asked, or cannot: returns whether this was one. */
+static bool
+answer_here (FscacheClient *client, FscCall *call, size_t index)
+{
+  static const char too_long[] = "its name is too long for the service";
+  const FscConnection *connection = client->link.connection;
+  FscOpening *opening = &call->openings[index];
+
+  if (opening->is_file && !connection->serves_paths && opening->may_fall_back)
+    opening->answer.is_local = true;
+  else if (count_fitting (connection, call, index) == 0)
+    {
+      fsc_client_answer_fail (&opening->answer, FSCACHE_ERROR_BAD_REQUEST, ENAMETOOLONG,
+                              (FscBytes){ too_long, sizeof too_long - 1 });
+      opening->answer.is_phrase = true;
+    }
+  else
+    return false;
+  fsc_client_call_answered (client, call, index);
+  return true;
+}
+
+/* Sends one packet of a call. Returns 0; -EAGAIN if there is no room for it now, in the socket or
+ * among the slots; or another negative errno if the connection is lost. */
+static int
+send_some (FscacheClient *client, FscCall *call)
+{
+  size_t first = call->scan, n = 1;
+  const void *packet = client->send_buffer;
+  FscSlot *slot;
+  int r;
+
+  while (call->openings[first].state != FSC_OPENING_QUEUED)
+    first++;
+  call->scan = first;
+  if (call->kind == FSC_CALL_NOTHING)
+    {
+      fsc_client_call_answered (client, call, first);
+      return 0;
+    }
+  if (call->kind == FSC_CALL_OPEN && answer_here (client, call, first))
+    return 0;
+
+  slot = fsc_client_slots_take (&client->slots);
+  if (slot == NULL)
+    return -EAGAIN;
+  if (call->kind == FSC_CALL_OPEN)
+    {
+      n = count_fitting (client->link.connection, call, first);
+      r = write_openings (client, call, first, n, slot->serial);
+    }
+  else
+    {
+      fsc_codec_set_serial (call->packet, slot->serial);
+      packet = call->packet;
+      r = (int) call->packet_length;
+    }
+  if (r >= 0)
+    r = send_now (client, packet, (size_t) r);
+  if (r < 0)
+    {
+      fsc_client_slots_free (&client->slots, slot);
+      return r;
+    }
+
+  slot->call = call;
+  slot->first = (uint32_t) first;
+  slot->n = slot->n_open = (uint16_t) n;
+  for (size_t i = first; i < first + n; i++)
+    fsc_client_call_sent (client, call, i, (uint32_t) (slot - client->slots.slots));
+  call->scan = first + n;
+  return 0;
+}
+
+void
+fsc_client_send_queued (FscacheClient *client)
+{
+  int r = 0;
+
+  if (get_ready (client) == NULL)
+    return;
+  client->is_full = false;
+  if (!STAILQ_EMPTY (&client->parcels))
+    r = send_parcels (client);
+  while (r == 0 && !TAILQ_EMPTY (&client->unsent))
+    r = send_some (client, TAILQ_FIRST (&client->unsent));
+  if (r < 0 && r != -EAGAIN)
+    fsc_client_link_lose (client, false);
+}

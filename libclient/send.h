@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Sending: what is queued becomes packets. Nothing here waits; all of it needs the client's lock.
+ */
+#pragma once
+
+#include "libclient/client.h"
+
+/* Sends what is queued until the socket's buffer is full. */
+void fsc_client_send_queued (FscacheClient *client);
+
+/* The service need not go on with the packet `serial`. */
+void fsc_client_send_cancel (FscacheClient *client, uint32_t serial);
+
+/* Gives a lease back, if the connection is still the one that it was given on. */
+void fsc_client_send_give_back (FscacheClient *client, uint64_t lease, uint64_t generation);
+
+/* Drops messages that were meant for a connection that is gone. */
+void fsc_client_send_forget (FscacheClient *client);
