@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Whether a hit costs more with many clients or many handles, and what an entry costs in memory.
+ * Each row has a service of its own, so that all of them can be measured in the same rounds.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tests/bench/client.h"
+#include "tests/bench/process.h"
+#include "tests/bench/service.h"
+#include "tests/bench/wire.h"
+
+static const FscacheRequest shared_unchecked
+    = { .sharing = FSCACHE_SHARED, .max_age_ms = BENCH_ANY_AGE };
+
+/* Idle clients: a part that connects them and waits. Its arguments are the socket and their
+ * number. */
+int
+bench_part_idle (int argc, char **argv)
+{
+  unsigned n = argc == 2 ? atoi (argv[1]) : 0;
+  char c;
+
+  for (unsigned i = 0; i < n; i++)
+    {
+      g_autoptr (GError) error = NULL;
+
+      /* The end of this process closes it. */
+      if (bench_wire_connect (argv[0], false, &error) < 0)
+        return bench_part_fail ("idle client %u: %s", i, error->message);
+    }
+  bench_part_say_ready ();
+  while (read (STDIN_FILENO, &c, 1) > 0)
+    ;
+  return 0;
+}
+
+static void
+free_part (void *data)
+{
+  bench_process_stop (data);
+  g_free (data);
+}
+
+/* As many processes as the limit of descriptors makes necessary. */
+static bool
+connect_idle (Bench *bench, BenchService *service, unsigned n, GError **error)
+{
+  unsigned most = bench_get_descriptor_limit () - 16;
+
+  for (; n > 0; n -= MIN (n, most))
+    {
+      g_autofree char *count = g_strdup_printf ("%u", MIN (n, most));
+      BenchProcess part;
+
+      if (!bench_process_start_part (&part, "idle",
+                                     (const char *[]){ service->socket, count, NULL }, error))
+        return false;
+
+      BenchProcess *kept = g_new (BenchProcess, 1);
+
+      *kept = part;
+      bench_defer (bench, free_part, kept);
+    }
+  return true;
+}
+
+static bool
+set_up_idle (BenchRow *row, GError **error)
+{
+  unsigned n = bench_scale (row->bench, row->spec->parameter);
+  BenchService *service = bench_service_get (row->bench, row->spec->name, 64, n + 16, error);
+
+  if (service == NULL || !connect_idle (row->bench, service, n, error))
+    return false;
+  row->state = bench_client_new (row->bench, service, "files", 1, &shared_unchecked, error);
+  return row->state != NULL;
+}
+
+static bool
+run_idle (BenchRow *row, GError **error)
+{
+  return bench_client_open (row->state, 0, FSCACHE_SOURCE_CACHE, error);
+}
+
+/* Many handles */
+
+typedef struct
+{
+  BenchClient *client;
+  uint64_t random;
+} Entries;
+
+/* How many entries there are already when the memory that an entry costs is taken: what a service
+ * needs once, a full batch's buffers included, is there by then. */
+#define ENTRIES_BEFORE 253
+
+static void
+add_memory (BenchRow *row, double before, double after, unsigned n_entries)
+{
+  if (row->spec->parameter > ENTRIES_BEFORE && before > 0 && after > 0)
+    bench_add_fact (row->bench, "memory-entry-15000",
+                    "resident memory of fscached, an entry of 15,000", "bytes",
+                    (after - before) / n_entries);
+}
+
+static bool
+set_up_entries (BenchRow *row, GError **error)
+{
+  Bench *bench = row->bench;
+  unsigned n = bench_scale (bench, row->spec->parameter);
+  unsigned n_before = MIN (ENTRIES_BEFORE, n);
+  BenchService *service = bench_service_get (bench, row->spec->name, n + 64, 16, error);
+
+  if (service == NULL
+      || bench_client_new (bench, service, "files", n_before, &shared_unchecked, error) == NULL)
+    return false;
+
+  double before = bench_service_get_resident (service);
+  BenchClient *client = bench_client_new (bench, service, "files", n, &shared_unchecked, error);
+
+  if (client == NULL)
+    return false;
+  add_memory (row, before, bench_service_get_resident (service), n - n_before);
+
+  Entries *entries = g_new (Entries, 1);
+
+  *entries = (Entries){ client, BENCH_RANDOM_SEED };
+  row->state = entries;
+  bench_defer (bench, g_free, entries);
+  return true;
+}
+
+static bool
+run_entries (BenchRow *row, GError **error)
+{
+  Entries *entries = row->state;
+  unsigned index = bench_random (&entries->random) % entries->client->n;
+
+  return bench_client_open (entries->client, index, FSCACHE_SOURCE_CACHE, error);
+}
+
+#define IDLE(Name, Title, Baseline, Clients)                                                       \
+  {                                                                                                \
+    .name = Name, .title = Title, .baseline = Baseline, .handles = 1, .parameter = Clients,        \
+    .set_up = set_up_idle, .run = run_idle                                                         \
+  }
+#define ENTRIES(Name, Title, Baseline, Handles)                                                    \
+  {                                                                                                \
+    .name = Name, .title = Title, .baseline = Baseline, .handles = 1, .parameter = Handles,        \
+    .set_up = set_up_entries, .run = run_entries                                                   \
+  }
+
+const BenchRowSpec bench_rows_scale[] = {
+  IDLE ("idle-1", "fscache, shared, no check, 1 idle client", "floor", 1),
+  IDLE ("idle-100", "fscache, shared, no check, 100 idle clients", "idle-1", 100),
+  IDLE ("idle-10000", "fscache, shared, no check, 10,000 idle clients", "idle-1", 10000),
+  ENTRIES ("entries-100", "fscache, shared, no check, one of 100 handles", "floor-of-100", 100),
+  ENTRIES ("entries-15000", "fscache, shared, no check, one of 15,000 handles", "entries-100",
+           15000),
+  { 0 },
+};

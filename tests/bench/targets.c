@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What fscache wants to reach; see targets.h.
+ */
+#include "tests/bench/targets.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef enum
+{
+  RATIO,  /* of a row to another */
+  P50,    /* of a row, in ms */
+  FACT,   /* a fact's value */
+  LOOKUP, /* a hit's time with the lookup of one cache row instead of another's */
+} Kind;
+
+typedef struct
+{
+  BenchTarget target;
+  Kind kind;
+  const char *name, *baseline;
+} Definition;
+
+#define TARGET(Name, Title, Limit, Unit, ...)                                                      \
+  {                                                                                                \
+    { .name = Name, .title = Title, .limit = Limit, .unit = Unit }, __VA_ARGS__                    \
+  }
+
+static const Definition definitions[] = {
+  TARGET ("unchecked-floor", "shared hit without a check, to the floor", 1.25, "", RATIO,
+          "shared-unchecked", "floor"),
+  { { .name = "unchecked-s6",
+      .title = "shared hit without a check, to s6-fdholder",
+      .limit = 1,
+      .unit = "",
+      .is_strict = true },
+    RATIO,
+    "shared-unchecked",
+    "s6-fdholder" },
+  TARGET ("checked-floor", "shared hit that is checked, to the floor", 2.3, "", RATIO,
+          "shared-checked", "floor"),
+  TARGET ("sshfs", "held sshfs file, to sshfs's own open()", 0.1, "", RATIO, "sshfs-held",
+          "sshfs-open"),
+  TARGET ("sshfs-64", "64 held sshfs files in a batch, each", 0.1, "", RATIO, "sshfs-held-64",
+          "sshfs-open"),
+  TARGET ("batch-64", "batch of 64, a handle, to the floor's batch of 64", 1.4, "", RATIO,
+          "batch-64-unchecked", "floor-64"),
+  TARGET ("idle-clients", "10,000 idle clients, to 1", 1.15, "", RATIO, "idle-10000", "idle-1"),
+  TARGET ("entries", "15,000 handles, to 100", 1.15, "", RATIO, "entries-15000", "entries-100"),
+  TARGET ("cache-entries", "hit with the lookup among 500,000 entries, to 100", 1.15, "", LOOKUP,
+          "cache-500000", "cache-100"),
+  TARGET ("memory", "resident memory of fscached, an entry", 512, "bytes", FACT,
+          "memory-entry-15000", NULL),
+  TARGET ("cache-memory", "resident memory of cache.c, an entry of 500,000", 512, "bytes", FACT,
+          "memory-cache-500000", NULL),
+  TARGET ("start", "start of fscached to its first answer", 20, "ms", P50, "start", NULL),
+};
+
+static double
+get_p50 (const BenchReport *report, const char *name)
+{
+  const BenchRow *row = bench_report_find_row (report, name);
+
+  return row != NULL ? bench_stats_get_quantile (&row->stats, 0.5) : NAN;
+}
+
+static double
+get_ratio (const BenchReport *report, const char *name, const char *baseline)
+{
+  const BenchRow *row = bench_report_find_row (report, name);
+  const BenchRow *base = bench_report_find_row (report, baseline);
+
+  return row != NULL && base != NULL ? bench_stats_get_ratio (&row->stats, &base->stats).median
+                                     : NAN;
+}
+
+static double
+get_fact (const BenchReport *report, const char *name)
+{
+  for (unsigned i = 0; i < report->bench->facts->len; i++)
+    {
+      const BenchFact *fact = &g_array_index (report->bench->facts, BenchFact, i);
+
+      if (strcmp (fact->name, name) == 0)
+        return fact->value;
+    }
+  return NAN;
+}
+
+static double
+measure (const BenchReport *report, const Definition *definition)
+{
+  switch (definition->kind)
+    {
+    case RATIO:
+      return get_ratio (report, definition->name, definition->baseline);
+    case P50:
+      return get_p50 (report, definition->name) / 1e6;
+    case FACT:
+      return get_fact (report, definition->name);
+    case LOOKUP:
+      {
+        double hit = get_p50 (report, "shared-unchecked");
+
+        return (hit + get_p50 (report, definition->name) - get_p50 (report, definition->baseline))
+               / hit;
+      }
+    }
+  return NAN;
+}
+
+GArray *
+bench_targets_evaluate (const BenchReport *report)
+{
+  GArray *targets = g_array_new (FALSE, FALSE, sizeof (BenchTarget));
+
+  for (unsigned i = 0; i < G_N_ELEMENTS (definitions); i++)
+    {
+      BenchTarget target = definitions[i].target;
+
+      target.measured = measure (report, &definitions[i]);
+      target.is_measured = isfinite (target.measured);
+      g_array_append_val (targets, target);
+    }
+  return targets;
+}
+
+bool
+bench_target_is_met (const BenchTarget *target)
+{
+  return target->is_measured
+         && (target->is_strict ? target->measured < target->limit
+                               : target->measured <= target->limit);
+}
