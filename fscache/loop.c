@@ -29,6 +29,7 @@ struct FscLoop
   int wakeup_fd; /* GLib's, once it is known */
   void (*before_wait) (gpointer data);
   gpointer data;
+  gint64 time; /* when the events of this turn came */
   int n_events;
   struct epoll_event events[EVENTS_MAX]; /* of this turn */
 };
@@ -41,6 +42,15 @@ prepare (GSource *source, int *timeout)
   *timeout = -1;
   loop->before_wait (loop->data);
   return FALSE;
+}
+
+static void
+fetch_events (FscLoop *loop, int timeout)
+{
+  int n = epoll_wait (loop->epoll_fd, loop->events, EVENTS_MAX, timeout);
+
+  loop->n_events = MAX (n, 0);
+  loop->time = g_get_monotonic_time ();
 }
 
 /* Waits for events. `fds` are GLib's wakeup descriptor and our epoll descriptor, unless somebody
@@ -56,7 +66,7 @@ wait_for_events (GPollFD *fds, guint n_fds, int timeout)
   if (n_fds != 2 || fds[own].fd != loop->epoll_fd)
     {
       n_ready = g_poll (fds, n_fds, timeout);
-      loop->n_events = MAX (epoll_wait (loop->epoll_fd, loop->events, EVENTS_MAX, 0), 0);
+      fetch_events (loop, 0);
       return n_ready;
     }
   if (wakeup->fd != loop->wakeup_fd)
@@ -67,7 +77,7 @@ wait_for_events (GPollFD *fds, guint n_fds, int timeout)
       epoll_ctl (loop->epoll_fd, EPOLL_CTL_ADD, wakeup->fd, &event);
     }
 
-  loop->n_events = MAX (epoll_wait (loop->epoll_fd, loop->events, EVENTS_MAX, timeout), 0);
+  fetch_events (loop, timeout);
   fds[own].revents = loop->n_events > 0 ? G_IO_IN : 0;
   wakeup->revents = 0;
   for (int i = 0; i < loop->n_events; i++)
@@ -104,6 +114,7 @@ fsc_loop_new (void (*before_wait) (gpointer data), gpointer data, GError **error
   loop->before_wait = before_wait;
   loop->data = data;
   loop->wakeup_fd = -1;
+  loop->time = g_get_monotonic_time ();
   loop->epoll_fd = epoll_create1 (EPOLL_CLOEXEC);
   if (loop->epoll_fd < 0)
     {
@@ -160,4 +171,10 @@ fsc_loop_remove (FscLoop *loop, FscPoll *poll)
   for (int i = 0; i < loop->n_events; i++)
     if (loop->events[i].data.ptr == poll)
       loop->events[i].data.ptr = NULL;
+}
+
+gint64
+fsc_loop_get_time (FscLoop *loop)
+{
+  return loop->time;
 }

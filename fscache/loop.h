@@ -32,3 +32,6 @@ void fsc_loop_modify (FscLoop *loop, FscPoll *poll, guint32 events);
 
 /* After this `ready` is not called any more, not even for an event that was fetched already. */
 void fsc_loop_remove (FscLoop *loop, FscPoll *poll);
+
+/* When this turn began: the monotonic time, in microseconds, without asking for it again. */
+gint64 fsc_loop_get_time (FscLoop *loop);

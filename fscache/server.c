@@ -35,7 +35,7 @@ start_job (FscJob *job, gpointer data)
 static gint64
 get_time (gpointer data)
 {
-  return g_get_monotonic_time ();
+  return fsc_loop_get_time (((FscServer *) data)->loop);
 }
 
 static void

@@ -394,11 +394,12 @@ get_bytes (FscReader *reader, FscBytes *bytes, size_t length, size_t max)
 static bool
 get_padding (FscReader *reader, size_t length)
 {
-  const uint8_t *bytes = take (reader, PADDED (length) - length);
+  size_t n = PADDED (length) - length;
+  const uint8_t *bytes = n > 0 ? take (reader, n) : NULL;
 
-  if (bytes == NULL)
-    return false;
-  for (size_t i = 0; i < PADDED (length) - length; i++)
+  if (n == 0 || bytes == NULL)
+    return !reader->failed;
+  for (size_t i = 0; i < n; i++)
     if (bytes[i] != 0)
       return fail (reader);
   return true;

@@ -21,11 +21,13 @@ is_digit (char c)
   return c >= '0' && c <= '9';
 }
 
-static bool
-is_plain (char c)
-{
-  return is_alpha (c) || is_digit (c) || (c != '\0' && strchr ("-._~!$&'()+,;=:@/", c) != NULL);
-}
+/* What stands for itself in a canonical path, except '/'. */
+static const bool is_plain[256] = {
+  ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true, ['.'] = true,
+  ['_'] = true,         ['~'] = true,         ['!'] = true,         ['$'] = true, ['&'] = true,
+  ['\''] = true,        ['('] = true,         [')'] = true,         ['+'] = true, [','] = true,
+  [';'] = true,         ['='] = true,         [':'] = true,         ['@'] = true,
+};
 
 static char
 to_lower (char c)
@@ -102,7 +104,7 @@ append_escaped (Output *output, char c)
 {
   static const char digits[] = "0123456789ABCDEF";
 
-  if (is_plain (c))
+  if (is_plain[(unsigned char) c])
     {
       append (output, c);
       return;
@@ -110,6 +112,29 @@ append_escaped (Output *output, char c)
   append (output, '%');
   append (output, digits[(unsigned char) c >> 4]);
   append (output, digits[(unsigned char) c & 15]);
+}
+
+/* Copies what a path has in canonical form at its start, which for most is all. Returns its length.
+ */
+static size_t
+copy_canonical (Output *output, FscBytes path)
+{
+  size_t n = 0;
+
+  for (; n < path.length; n++)
+    {
+      bool is_last = n + 1 == path.length;
+      char next = is_last ? 'x' : path.data[n + 1];
+
+      if (!is_plain[(unsigned char) path.data[n]]
+          && (path.data[n] != '/' || !is_plain[(unsigned char) next] || next == '.'))
+        break;
+    }
+  if (n + 1 > output->size - output->length)
+    return 0;
+  memcpy (output->data + output->length, path.data, n);
+  output->length += n;
+  return n;
 }
 
 static int
@@ -166,8 +191,10 @@ append_path (Output *output, FscBytes path, bool is_escaped, const char **reason
 {
   size_t first = output->length;
   size_t start = first; /* where the last '/' is */
-  size_t position = 0;
+  size_t position = copy_canonical (output, path);
 
+  if (position > 0)
+    start = (size_t) ((const char *) memrchr (output->data, '/', output->length) - output->data);
   while (position < path.length)
     {
       int byte = next_byte (path, &position, is_escaped, reason);
