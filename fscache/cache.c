@@ -52,10 +52,10 @@ struct FscEntry
   char uri[]; /* with a zero byte at its end */
 };
 
+/* Who asks. One that has to wait is copied to the heap, and is in its job's queue. */
 struct FscWaiter
 {
   GList link;
-  FscJob *job;
   GQueue *queue;
   FscAnswerFunc func;
   gpointer data;
@@ -365,22 +365,12 @@ job_free (FscJob *job)
 }
 
 static FscWaiter *
-waiter_new (FscJob *job, GQueue *queue, const FscItem *item, gpointer lessee, FscAnswerFunc func,
-            gpointer data, guint index, gint64 since)
+waiter_new (GQueue *queue, const FscWaiter *who)
 {
-  FscWaiter *waiter = g_new0 (FscWaiter, 1);
+  FscWaiter *waiter = g_memdup2 (who, sizeof *who);
 
   waiter->link.data = waiter;
-  waiter->job = job;
   waiter->queue = queue;
-  waiter->func = func;
-  waiter->data = data;
-  waiter->lessee = lessee;
-  waiter->since = since;
-  waiter->max_age_ms = item->max_age_ms;
-  waiter->index = index;
-  waiter->sharing = (guint8) item->sharing;
-  waiter->revalidate = (item->options & FSC_OPTION_REVALIDATE) != 0;
   g_queue_push_tail_link (queue, &waiter->link);
   return waiter;
 }
@@ -394,14 +384,13 @@ fsc_cache_cancel (FscCache *cache, FscWaiter *waiter)
 
 /* Answers with a failure: "NAME PHRASE". */
 static void
-fail (FscAnswerFunc func, gpointer data, guint index, FscCode code, int error, FscBytes name,
-      const char *phrase)
+fail (const FscWaiter *waiter, FscCode code, int error, FscBytes name, const char *phrase)
 {
   char shown[FSC_NAME_IN_TEXT_MAX];
   g_autofree char *text = g_strconcat (fsc_uri_abbreviate (name, shown), " ", phrase, NULL);
   FscAnswer answer = { .code = code, .error = error, .text = text };
 
-  func (&answer, data, index);
+  waiter->func (&answer, waiter->data, waiter->index);
 }
 
 /* Starts a job for an entry that has none: a check if it has a handle, else an open. */
@@ -433,13 +422,13 @@ entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
 
 /* Whether the entry's handle will do without a check. */
 static gboolean
-is_fresh (const FscEntry *entry, guint32 max_age_ms, gboolean revalidate, gint64 time)
+is_fresh (const FscEntry *entry, const FscWaiter *waiter, gint64 time)
 {
-  gint64 allowed = max_age_ms;
+  gint64 allowed = waiter->max_age_ms;
 
   if (entry->coherence == FSC_COHERENCE_TTL)
     allowed = MAX (allowed, entry->ttl_ms);
-  return entry->handle != NULL && !revalidate && allowed > 0
+  return entry->handle != NULL && !waiter->revalidate && allowed > 0
          && time - entry->checked_at <= allowed * 1000;
 }
 
@@ -449,45 +438,47 @@ age_in_ms (gint64 at, gint64 time)
   return (guint32) CLAMP ((time - at) / 1000, 0, G_MAXUINT32);
 }
 
-/* Answers one request with the entry's handle, if its sharing mode allows it. `source` says
- * how it was come by. */
+/* Answers one request with a handle of the entry's, if its sharing mode allows it. `source` says
+ * how it was come by. The entry may be dropped from within. */
 static void
-deliver (FscCache *cache, FscEntry *entry, FscSharing sharing, FscSource source, gpointer lessee,
-         gboolean keep, FscAnswerFunc func, gpointer data, guint index)
+deliver (FscCache *cache, FscEntry *entry, FscHandle *entrys, FscSource source,
+         const FscWaiter *waiter)
 {
-  FscHandle *handle = entry->handle;
+  g_autoptr (FscHandle) handle = fsc_handle_ref (entrys);
   FscBytes name = { entry->uri, entry->key.uri_length };
   gint64 time = now (cache);
   FscAnswer answer = {
     .handle = handle,
     .uri = name,
-    .sharing = sharing,
-    .source = keep ? source : FSC_SOURCE_PASSED,
+    .sharing = waiter->sharing,
+    .source = source,
     .coherence = entry->coherence,
     .age_ms = age_in_ms (entry->checked_at, time),
   };
 
-  if (sharing == FSC_SHARING_INDEPENDENT && handle->most_sharing != FSC_SHARING_INDEPENDENT)
+  if (waiter->sharing < handle->most_sharing)
     {
-      fail (func, data, index, FSC_CODE_NOT_REOPENABLE, EOPNOTSUPP, name,
-            "cannot be reopened: ask for it exclusive");
+      fail (waiter, FSC_CODE_NOT_REOPENABLE, EOPNOTSUPP, name,
+            handle->most_sharing == FSC_SHARING_EXCLUSIVE
+                ? "can only be lent: ask for it exclusive"
+                : "cannot be reopened: ask for it shared or exclusive");
       return;
     }
-  if (sharing == FSC_SHARING_SHARED && handle->kind == FSC_KIND_DIRECTORY
+  if (waiter->sharing == FSC_SHARING_SHARED && handle->kind == FSC_KIND_DIRECTORY
       && (entry->key.flags & O_PATH) == 0)
     {
-      fail (func, data, index, FSC_CODE_BAD_REQUEST, EISDIR, name,
+      fail (waiter, FSC_CODE_BAD_REQUEST, EISDIR, name,
             "is a directory, which cannot be shared: readers would share its position");
       return;
     }
 
   /* The client reopens what it is sent; until then it is a duplicate, and the answer says so. */
-  if (sharing == FSC_SHARING_INDEPENDENT)
+  if (waiter->sharing == FSC_SHARING_INDEPENDENT)
     answer.sharing = FSC_SHARING_SHARED;
-  if (sharing == FSC_SHARING_EXCLUSIVE && keep)
+  if (waiter->sharing == FSC_SHARING_EXCLUSIVE && source != FSC_SOURCE_PASSED)
     {
       entry->lease = ++cache->last_lease;
-      entry->lessee = lessee;
+      entry->lessee = waiter->lessee;
       g_hash_table_add (cache->leases, &entry->lease);
       answer.lease = entry->lease;
     }
@@ -500,11 +491,12 @@ deliver (FscCache *cache, FscEntry *entry, FscSharing sharing, FscSource source,
     }
   else
     cache->counters.misses++;
-  func (&answer, data, index);
+  cache->counters.passed += source == FSC_SOURCE_PASSED;
+  waiter->func (&answer, waiter->data, waiter->index);
 }
 
 static void
-answer_waiters (FscCache *cache, FscJob *job, FscEntry *entry, FscSource source, gboolean keep)
+answer_waiters (FscCache *cache, FscJob *job, FscEntry *entry, FscSource source)
 {
   g_autoptr (FscHandle) handle = fsc_handle_ref (entry->handle);
   GList *link;
@@ -513,8 +505,7 @@ answer_waiters (FscCache *cache, FscJob *job, FscEntry *entry, FscSource source,
     {
       g_autofree FscWaiter *waiter = link->data;
 
-      deliver (cache, entry, waiter->sharing, source, waiter->lessee, keep, waiter->func,
-               waiter->data, waiter->index);
+      deliver (cache, entry, handle, source, waiter);
     }
 }
 
@@ -523,21 +514,20 @@ answer_waiters (FscCache *cache, FscJob *job, FscEntry *entry, FscSource source,
 static void
 answer_late (FscCache *cache, FscJob *job, FscEntry *entry)
 {
-  GQueue late = job->late;
   GList *link;
 
-  g_queue_init (&job->late);
-  while ((link = g_queue_pop_head_link (&late)) != NULL)
+  while ((link = g_queue_pop_head_link (&job->late)) != NULL)
     {
       FscWaiter *waiter = link->data;
 
-      if (is_fresh (entry, waiter->max_age_ms, waiter->revalidate, now (cache)))
+      if (is_fresh (entry, waiter, now (cache)))
         {
-          deliver (cache, entry, waiter->sharing, FSC_SOURCE_CACHE, waiter->lessee, TRUE,
-                   waiter->func, waiter->data, waiter->index);
+          deliver (cache, entry, entry->handle, FSC_SOURCE_CACHE, waiter);
           g_free (waiter);
           continue;
         }
+      if (waiter->revalidate)
+        job->item.options |= FSC_OPTION_REVALIDATE;
       waiter->queue = &job->waiters;
       g_queue_push_tail_link (&job->waiters, &waiter->link);
     }
@@ -580,6 +570,8 @@ finish_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
         .coherence = FSC_COHERENCE_UNCACHED,
       };
 
+      cache->counters.misses += handle != NULL;
+      cache->counters.passed += handle != NULL;
       waiter->func (&answer, waiter->data, waiter->index);
     }
   job_free (job);
@@ -608,16 +600,17 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
     }
   if (keep && !make_room (cache))
     keep = FALSE;
+  cache->counters.opens += job->item.validator.length > 0; /* it was to be a check only */
 
   entry->coherence = outcome->coherence;
   entry->ttl_ms = outcome->ttl_ms;
-  entry->opened_at = now (cache);
+  entry->opened_at = entry->used_at = now (cache);
   entry->checked_at = job->begun;
   entry->cost_us = (guint32) CLAMP (entry->opened_at - job->begun, 0, G_MAXUINT32);
   entry->hits = 0;
   entry->is_visited = FALSE;
   entry_set_handle (cache, entry, g_steal_pointer (&outcome->handle));
-  answer_waiters (cache, job, entry, FSC_SOURCE_OPENED, keep);
+  answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
   if (!keep)
     entry_set_handle (cache, entry, NULL);
 }
@@ -627,6 +620,8 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
 {
   FscEntry *entry = job->entry;
 
+  if (job->begun == 0)
+    job->begun = now (cache); /* who asks again from within an answer is late */
   if (entry == NULL)
     {
       finish_passed (cache, job, outcome);
@@ -638,7 +633,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
     {
       entry->checked_at = job->begun;
-      answer_waiters (cache, job, entry, FSC_SOURCE_CACHE, TRUE);
+      answer_waiters (cache, job, entry, FSC_SOURCE_CACHE);
     }
   else if (outcome->code != FSC_CODE_UNCHANGED)
     {
@@ -700,64 +695,60 @@ find_entry (FscCache *cache, const Key *key)
   return entry;
 }
 
-/* Whether a request may be served by a job that is under way. */
-static gboolean
-may_join (const FscJob *job, const FscItem *item, gint64 time)
+/* Adds who asks to a job that is under way: to be served by it if it has not begun, or not too long
+ * ago for this request. */
+static FscWaiter *
+join (FscJob *job, const FscWaiter *who)
 {
-  return job->begun == 0
-         || (item->max_age_ms > 0 && time - job->begun <= (gint64) item->max_age_ms * 1000);
+  gboolean is_due = job->begun == 0
+                    || (!who->revalidate && who->max_age_ms > 0
+                        && who->since - job->begun <= (gint64) who->max_age_ms * 1000);
+
+  if (is_due && who->revalidate)
+    job->item.options |= FSC_OPTION_REVALIDATE;
+  return waiter_new (is_due ? &job->waiters : &job->late, who);
 }
 
 static FscWaiter *
-open_entry (FscCache *cache, const Key *key, const FscItem *item, FscEntry *entry, gpointer lessee,
-            FscAnswerFunc func, gpointer data, guint index)
+open_entry (FscCache *cache, const Key *key, const FscItem *item, FscEntry *entry,
+            const FscWaiter *who)
 {
-  gint64 time = now (cache);
   FscWaiter *waiter;
+  FscJob *job;
 
   if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
     entry_set_handle (cache, entry, NULL);
 
-  if (entry != NULL
-      && is_fresh (entry, item->max_age_ms, (item->options & FSC_OPTION_REVALIDATE) != 0, time))
+  if (entry != NULL && is_fresh (entry, who, who->since))
     {
-      deliver (cache, entry, item->sharing, FSC_SOURCE_CACHE, lessee, TRUE, func, data, index);
+      deliver (cache, entry, entry->handle, FSC_SOURCE_CACHE, who);
       return NULL;
     }
 
   if (entry != NULL && entry->flight != NULL)
     {
-      FscJob *job = entry->flight;
-
       cache->counters.coalesced++;
-      return waiter_new (job, may_join (job, item, time) ? &job->waiters : &job->late, item, lessee,
-                         func, data, index, time);
+      return join (entry->flight, who);
     }
 
   if (entry == NULL)
     entry = entry_new (cache, key);
-  {
-    FscJob *job = job_new (item, (FscBytes){ entry->uri, key->uri_length }, key->credential, time);
-
-    job->item.flags &= VARIANT_FLAGS;
-    job->item.options &= FSC_OPTION_REVALIDATE;
-    waiter = waiter_new (job, &job->waiters, item, lessee, func, data, index, time);
-    entry_fly (cache, entry, job);
-  }
+  job = job_new (item, (FscBytes){ entry->uri, key->uri_length }, key->credential, who->since);
+  job->item.flags &= VARIANT_FLAGS;
+  job->item.options &= FSC_OPTION_REVALIDATE;
+  waiter = waiter_new (&job->waiters, who);
+  entry_fly (cache, entry, job);
   return waiter;
 }
 
 static FscWaiter *
 open_passed (FscCache *cache, guint32 credential, const FscItem *item, FscBytes uri,
-             FscAnswerFunc func, gpointer data, guint index)
+             const FscWaiter *who)
 {
-  gint64 time = now (cache);
-  FscJob *job = job_new (item, uri, credential, time);
-  FscWaiter *waiter = waiter_new (job, &job->waiters, item, NULL, func, data, index, time);
+  FscJob *job = job_new (item, uri, credential, who->since);
+  FscWaiter *waiter = waiter_new (&job->waiters, who);
 
-  cache->counters.passed++;
   cache->counters.opens++;
-  cache->counters.misses++;
   cache->provider.start (job, cache->provider_data);
   return waiter;
 }
@@ -769,6 +760,16 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   gboolean is_exclusive = item->sharing == FSC_SHARING_EXCLUSIVE;
   guint32 flags = item->flags & VARIANT_FLAGS;
   const char *fault = find_fault (item);
+  const FscWaiter who = {
+    .func = func,
+    .data = data,
+    .lessee = lessee,
+    .since = now (cache),
+    .max_age_ms = item->max_age_ms,
+    .index = index,
+    .sharing = (guint8) item->sharing,
+    .revalidate = (item->options & FSC_OPTION_REVALIDATE) != 0,
+  };
   char canonical[FSC_URI_MAX + 1];
   FscBytes uri = item->uri;
   FscEntry *entry;
@@ -777,7 +778,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
 
   if (fault != NULL)
     {
-      fail (func, data, index, FSC_CODE_BAD_REQUEST, EINVAL, uri, fault);
+      fail (&who, FSC_CODE_BAD_REQUEST, EINVAL, uri, fault);
       return NULL;
     }
 
@@ -786,20 +787,20 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   key = make_key (cache, uri, credential, flags, is_exclusive);
   entry = has_to_be_passed (item) ? NULL : find_entry (cache, &key);
   if (entry != NULL)
-    return open_entry (cache, &key, item, entry, lessee, func, data, index);
+    return open_entry (cache, &key, item, entry, &who);
 
   length = fsc_uri_canonicalize (uri, canonical, sizeof canonical, &fault);
   if (length < 0)
     {
-      fail (func, data, index, FSC_CODE_BAD_URI, -length, uri, fault);
+      fail (&who, FSC_CODE_BAD_URI, -length, uri, fault);
       return NULL;
     }
   uri = (FscBytes){ canonical, (size_t) length };
   if (has_to_be_passed (item))
-    return open_passed (cache, credential, item, uri, func, data, index);
+    return open_passed (cache, credential, item, uri, &who);
 
   key = make_key (cache, uri, credential, flags, is_exclusive);
-  return open_entry (cache, &key, item, find_entry (cache, &key), lessee, func, data, index);
+  return open_entry (cache, &key, item, find_entry (cache, &key), &who);
 }
 
 void
@@ -812,6 +813,7 @@ fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean d
   if (entry == NULL || entry->lessee != lessee)
     return;
   entry_end_lease (cache, entry);
+  entry->used_at = now (cache);
   if (discard || !fsc_handle_reset (entry->handle))
     fsc_cache_drop (cache, entry);
 }

@@ -64,7 +64,8 @@ typedef struct
   gint64 (*now) (gpointer data); /* monotonic, in microseconds */
 } FscProvider;
 
-/* The answer to a request. Everything is borrowed. */
+/* The answer to a request. Everything is borrowed: the handle until `func` returns, the strings
+ * until it returns or drops the entry. */
 typedef struct
 {
   FscCode code;
@@ -99,7 +100,8 @@ void fsc_cache_free (FscCache *cache);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscCache, fsc_cache_free)
 
 /* Asks for a resource. Either calls `func` from within and returns NULL, or returns a waiter that
- * calls it later. `lessee` is who gets the lease of an exclusive handle. */
+ * calls it later. `func` may call the cache. `lessee` is who gets the lease of an exclusive handle.
+ */
 FscWaiter *fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item,
                            gpointer lessee, FscAnswerFunc func, gpointer data, guint index);
 

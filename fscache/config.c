@@ -6,7 +6,6 @@
 #include "fscache/config.h"
 
 #include <gio/gio.h>
-#include <math.h>
 #include <string.h>
 
 typedef enum
@@ -68,7 +67,7 @@ set_number (FscConfig *config, const Setting *setting, const char *value)
   double number = g_ascii_strtod (value, &end);
 
   if (end == value || *end != '\0' || !(number >= setting->min && number <= setting->max)
-      || (is_count && number != floor (number)))
+      || (is_count && number != (double) (guint64) number))
     return FALSE;
   switch (setting->type)
     {
@@ -79,10 +78,10 @@ set_number (FscConfig *config, const Setting *setting, const char *value)
       *(guint *) target = (guint) number;
       break;
     case MICROSECONDS:
-      *(gint64 *) target = (gint64) (number * G_USEC_PER_SEC);
+      *(gint64 *) target = (gint64) (number * G_USEC_PER_SEC + 0.5);
       break;
     case MILLISECONDS:
-      *(guint32 *) target = (guint32) (number * 1000);
+      *(guint32 *) target = (guint32) (number * 1000 + 0.5);
       break;
     case TEXT:
       g_assert_not_reached ();
@@ -125,14 +124,12 @@ load_group (FscConfig *config, const char *path, GKeyFile *file, const char *gro
                  "there is no such group (there are: service, cache, lanes, file)");
   for (guint i = 0; keys[i] != NULL; i++)
     {
-      g_autofree char *value = g_key_file_get_string (file, group, keys[i], error);
+      g_autoptr (GError) problem = NULL;
+      g_autofree char *value = g_key_file_get_string (file, group, keys[i], &problem);
       const Setting *setting = find_setting (group, keys[i]);
 
-      if (value == NULL)
-        {
-          g_prefix_error (error, "%s: ", path);
-          return FALSE;
-        }
+      if (problem != NULL) /* a value may come with it */
+        return fail (error, path, group, keys[i], problem->message);
       if (setting == NULL)
         return fail (error, path, group, keys[i], "there is no such key");
       if (!set_value (config, path, setting, g_strstrip (value), error))
@@ -145,9 +142,13 @@ static gboolean
 load_file (FscConfig *config, const char *path, GError **error)
 {
   g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_autofree char *content = NULL;
   g_auto (GStrv) groups = NULL;
+  gsize length = 0;
 
-  if (!g_key_file_load_from_file (file, path, G_KEY_FILE_NONE, error))
+  /* Not g_key_file_load_from_file(), which does not take /dev/null for an empty file. */
+  if (!g_file_get_contents (path, &content, &length, error)
+      || (length > 0 && !g_key_file_load_from_data (file, content, length, G_KEY_FILE_NONE, error)))
     {
       g_prefix_error (error, "%s: ", path);
       return FALSE;

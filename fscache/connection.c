@@ -20,6 +20,7 @@
 
 #define UNANSWERED_MAX 4096
 #define BLOCKED_MAX_SECONDS 60
+#define GREETING_MAX_SECONDS 10
 
 /* All that a user's service opens, it opens as that user. */
 #define OWN_CREDENTIAL 0
@@ -39,7 +40,8 @@ struct FscConnection
 {
   FscPoll poll;
   FscServer *server;
-  GList link; /* in the server's list */
+  GList link;   /* in the server's list */
+  gint64 since; /* when it came */
   gboolean is_greeted;
   gboolean is_closed;
   gboolean serves_paths;
@@ -137,6 +139,13 @@ fsc_connection_check (FscConnection *connection, gint64 time)
     {
       g_info ("Client %d has not read for %d s: disconnected", connection->peer.pid,
               BLOCKED_MAX_SECONDS);
+      fsc_connection_close (connection);
+    }
+  else if (!connection->is_greeted
+           && time - connection->since > GREETING_MAX_SECONDS * G_USEC_PER_SEC)
+    {
+      g_info ("Client %d has not said HELLO for %d s: disconnected", connection->peer.pid,
+              GREETING_MAX_SECONDS);
       fsc_connection_close (connection);
     }
 }
@@ -326,40 +335,59 @@ typedef struct
 {
   gboolean pinned;
   gboolean is_refused;
+  guint n;
+  GPtrArray *changed; /* of FscEntry */
 } Pin;
 
+/* What is lent is its borrower's to keep or to lose. */
 static void
 pin_entry (FscCache *cache, FscEntry *entry, gpointer data)
 {
   Pin *pin = data;
+  FscEntryInfo info;
 
+  fsc_cache_describe (cache, entry, &info);
+  if (info.sharing == FSC_SHARING_EXCLUSIVE)
+    return;
+  pin->n++;
   if (!fsc_cache_set_pinned (cache, entry, pin->pinned))
     pin->is_refused = TRUE;
+  else if (((info.state & FSC_ENTRY_PINNED) != 0) != pin->pinned)
+    g_ptr_array_add (pin->changed, entry);
 }
 
-/* Pins or unpins what is cached, and answers. */
+static void
+refuse_pin (FscConnection *connection, guint32 serial, FscBytes uri)
+{
+  FscServer *server = connection->server;
+  char name[FSC_NAME_IN_TEXT_MAX];
+
+  send_error (connection, serial, FSC_CODE_LIMIT, ENOSPC,
+              "cannot pin %s: of max-handles %" G_GUINT64_FORMAT
+              " one must be free to go (%" G_GUINT64_FORMAT " are pinned, others may be lent)",
+              fsc_uri_abbreviate (uri, name), fsc_cache_get_limits (server->cache)->max_handles,
+              fsc_cache_get_counters (server->cache)->pinned);
+}
+
+/* Pins or unpins what is cached, all of it or nothing, and answers. */
 static void
 pin_cached (FscConnection *connection, guint32 serial, const FscTarget *target)
 {
-  FscServer *server = connection->server;
-  Pin pin = { .pinned = target->pinned };
-  guint64 n = fsc_cache_foreach (server->cache, OWN_CREDENTIAL, target, pin_entry, &pin);
+  FscCache *cache = connection->server->cache;
+  g_autoptr (GPtrArray) changed = g_ptr_array_new ();
+  Pin pin = { .pinned = target->pinned, .changed = changed };
   char name[FSC_NAME_IN_TEXT_MAX];
 
-  fsc_uri_abbreviate (target->uri, name);
+  fsc_cache_foreach (cache, OWN_CREDENTIAL, target, pin_entry, &pin);
+  for (guint i = 0; pin.is_refused && i < changed->len; i++)
+    fsc_cache_set_pinned (cache, changed->pdata[i], !pin.pinned);
   if (pin.is_refused)
-    send_error (connection, serial, FSC_CODE_LIMIT, ENOSPC,
-                "cannot pin %s: %" G_GUINT64_FORMAT
-                " handles are pinned, of max-handles %" G_GUINT64_FORMAT " one must be free to go",
-                name, fsc_cache_get_counters (server->cache)->pinned,
-                fsc_cache_get_limits (server->cache)->max_handles);
-  else if (n > 0)
-    send_done (connection, serial, n);
-  else if (target->pinned)
-    send_error (connection, serial, FSC_CODE_BAD_REQUEST, EOPNOTSUPP,
-                "cannot pin %s: handles on its file system are not kept", name);
+    refuse_pin (connection, serial, target->uri);
+  else if (pin.n > 0)
+    send_done (connection, serial, pin.n);
   else
-    send_error (connection, serial, FSC_CODE_NOT_CACHED, ENOENT, "%s is not cached", name);
+    send_error (connection, serial, FSC_CODE_NOT_CACHED, ENOENT, "%s is not cached",
+                fsc_uri_abbreviate (target->uri, name));
 }
 
 /* A pin that waits for the resource to be opened. */
@@ -368,13 +396,20 @@ pin_opened (const FscAnswer *answer, gpointer data, guint index)
 {
   Request *request = data;
   FscConnection *connection = request->connection;
+  char name[FSC_NAME_IN_TEXT_MAX];
 
   request->waiters[0] = NULL;
   if (answer->handle == NULL)
     send_error (connection, request->serial, answer->code, answer->error, "%s",
                 answer->text != NULL ? answer->text : "it could not be opened");
-  else
+  else if (answer->source != FSC_SOURCE_PASSED)
     pin_cached (connection, request->serial, &(FscTarget){ .uri = answer->uri, .pinned = true });
+  else if (answer->coherence == FSC_COHERENCE_UNCACHED)
+    send_error (connection, request->serial, FSC_CODE_BAD_REQUEST, EOPNOTSUPP,
+                "cannot pin %s: handles on its file system are not kept",
+                fsc_uri_abbreviate (answer->uri, name));
+  else
+    refuse_pin (connection, request->serial, answer->uri); /* all are pinned or lent */
   request_answered (request);
 }
 
@@ -702,6 +737,7 @@ fsc_connection_new (FscServer *server, int socket)
   connection->poll = (FscPoll){ .fd = socket, .ready = connection_ready, .data = connection };
   connection->link.data = connection;
   connection->events = EPOLLIN;
+  connection->since = fsc_loop_get_time (server->loop);
   connection->leases = g_array_new (FALSE, FALSE, sizeof (guint64));
   g_queue_init (&connection->requests);
   if (getsockopt (socket, SOL_SOCKET, SO_PEERCRED, &connection->peer, &length) < 0

@@ -8,8 +8,9 @@
  *
  * The kernel charges descriptors in flight to their sender's user, and refuses to send when they
  * are too many. So the service counts what it has sent, and stops before that: no more than one
- * packet's fill of unread descriptors to one client, and a limit over all. That a client has read
- * is known when its socket's output queue is empty.
+ * packet's fill of unread descriptors to one client, and a limit over all, of which each client may
+ * have half of what the others leave, so that those who do not read keep nobody from theirs. That a
+ * client has read is known when its socket's output queue is empty.
  */
 #pragma once
 
@@ -29,5 +30,6 @@ void fsc_connection_close (FscConnection *connection);
  * loop says that it has (or with `force`). */
 void fsc_connection_flush (FscConnection *connection, gboolean force);
 
-/* Disconnects clients that have not read for too long. Called about once a second. */
+/* Disconnects clients that have not read, or not greeted, for too long. Called about once a second.
+ */
 void fsc_connection_check (FscConnection *connection, gint64 time);

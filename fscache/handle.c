@@ -98,6 +98,7 @@ fsc_handle_reset (FscHandle *handle)
     return TRUE; /* their state is what they are borrowed for */
   if (handle->fd < 0 || (fcntl (handle->fd, F_GETFL) & O_PATH) != 0)
     return FALSE;
+  fcntl (handle->fd, F_SETLEASE, F_UNLCK); /* fails if there is none */
   return lseek (handle->fd, 0, SEEK_SET) == 0 && fcntl (handle->fd, F_SETFL, 0) == 0
          && flock (handle->fd, LOCK_UN) == 0
          && (handle->kind != FSC_KIND_REGULAR || fcntl (handle->fd, F_OFD_SETLK, &everything) == 0);

@@ -5,6 +5,7 @@
 #include "fscache/lane.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -15,7 +16,10 @@
 #define CHECKS_AT_ONCE 64
 #define OPENS_AT_ONCE 16
 #define START_FAILURES_MAX 3
-#define HOUSEKEEPING_SECONDS 5
+#define HOUSEKEEPING_MAX (5 * G_USEC_PER_SEC)
+
+/* A process that was killed is given so long to go before it counts as one that cannot. */
+#define DYING_MAX (1 * G_USEC_PER_SEC)
 
 /* As many checks are made here if no more are due in one turn: more would keep others waiting, and
  * are an opener's, which has a processor of its own. */
@@ -48,6 +52,7 @@ typedef struct
   GQueue queue;       /* of FscJob */
   GPtrArray *openers; /* of FscOpener */
   guint n_stuck;      /* openers that were killed and are not gone */
+  gint64 stuck_since; /* when the last of them was killed */
   guint n_start_failures;
 } Lane;
 
@@ -64,7 +69,7 @@ struct FscLanes
   GHashTable *lanes; /* LaneKey -> Lane */
   GPtrArray *dirty;  /* lanes to flush */
   GQueue quick;      /* jobs to be tried by a quick check */
-  GQueue unknown;    /* jobs that no provider takes */
+  GQueue refused;    /* jobs that no lane takes */
   GHashTable *stuck; /* id of a killed opener -> its lane's key, copied */
   GSource *deadlines;
   GSource *housekeeping;
@@ -204,25 +209,99 @@ time_out_job (Lane *lane, FscJob *job)
 }
 
 /* Deadlines: one timer, set to the earliest. All jobs have the same time, so one that starts later
- * than another never moves the timer, and most requests do not touch it. */
+ * than another never moves the timer, and most requests do not touch it.
+ *
+ * A job's time runs from when it was asked for, an opener's from when it was told to do something:
+ * a job that has waited for long is answered in time, and the opener that has just been given it is
+ * not ended for that. One that was given several is ended after half the time: each of them then
+ * has the other half, alone, and only the one that hangs is late. */
 
 static void
-arm (FscLanes *lanes, gint64 since)
+arm (FscLanes *lanes, gint64 due)
 {
-  gint64 due = since + lanes->config->lane_deadline;
   gint64 set = g_source_get_ready_time (lanes->deadlines);
 
   if (set < 0 || due < set)
     g_source_set_ready_time (lanes->deadlines, due);
 }
 
-/* Returns when the earliest job still waiting began to, or 0. */
+static gint64
+get_job_due (Lane *lane, const FscJob *job)
+{
+  return job->since + lane->lanes->config->lane_deadline;
+}
+
+/* When an opener will be ended, unless it has done before what it was told; 0: never. */
+static gint64
+get_opener_due (Lane *lane, FscOpener *opener)
+{
+  gint64 since = fsc_opener_get_asked_since (opener);
+  gboolean has_several = fsc_opener_get_jobs (opener)->len > 1;
+
+  return since != 0 ? since + lane->lanes->config->lane_deadline / (has_several ? 2 : 1) : 0;
+}
+
+/* Whether it is time; if not, *next is when it will be, if that is earlier. */
+static gboolean
+is_time (gint64 due, gint64 time, gint64 *next)
+{
+  if (due == 0 || due <= time)
+    return due != 0;
+  if (*next == 0 || due < *next)
+    *next = due;
+  return FALSE;
+}
+
+static void
+requeue_alone (Lane *lane, const GPtrArray *jobs)
+{
+  for (guint i = jobs->len; i > 0; i--)
+    {
+      FscJob *job = jobs->pdata[i - 1];
+
+      job->alone = TRUE;
+      g_queue_push_head (&lane->queue, job);
+    }
+}
+
+/* Ends an opener that is late. Of the jobs that it still has, none is overdue. */
+static void
+end_late_opener (Lane *lane, FscOpener *opener)
+{
+  GPtrArray *jobs = fsc_opener_get_jobs (opener);
+
+  requeue_alone (lane, jobs);
+  for (guint i = 0; i < jobs->len; i++)
+    fsc_opener_forget (opener, jobs->pdata[i]);
+  fsc_opener_end (opener, "did not answer within the deadline");
+}
+
+static void
+expire_opener (Lane *lane, FscOpener *opener, gint64 time, GPtrArray *overdue, gint64 *next)
+{
+  gboolean is_late = is_time (get_opener_due (lane, opener), time, next);
+  GPtrArray *jobs = fsc_opener_get_jobs (opener);
+
+  for (guint i = 0; i < jobs->len; i++)
+    {
+      FscJob *job = jobs->pdata[i];
+
+      if (is_time (get_job_due (lane, job), time, next))
+        {
+          fsc_opener_forget (opener, job);
+          g_ptr_array_add (overdue, job);
+        }
+    }
+  if (is_late)
+    end_late_opener (lane, opener);
+}
+
+/* Returns when to look again, or 0. */
 static gint64
 expire_lane (Lane *lane, gint64 time)
 {
-  gint64 deadline = lane->lanes->config->lane_deadline;
   g_autoptr (GPtrArray) overdue = g_ptr_array_new ();
-  gint64 earliest = 0;
+  gint64 next_due = 0;
   GList *next;
 
   for (GList *l = lane->queue.head; l != NULL; l = next)
@@ -230,44 +309,17 @@ expire_lane (Lane *lane, gint64 time)
       FscJob *job = l->data;
 
       next = l->next;
-      if (job->since + deadline <= time)
+      if (is_time (get_job_due (lane, job), time, &next_due))
         {
           g_queue_delete_link (&lane->queue, l);
           g_ptr_array_add (overdue, job);
         }
-      else if (earliest == 0 || job->since < earliest)
-        earliest = job->since;
     }
-
   for (guint i = lane->openers->len; i > 0; i--)
-    {
-      g_autoptr (FscOpener) opener = (FscOpener *) fsc_holder_ref (lane->openers->pdata[i - 1]);
-      GPtrArray *jobs = fsc_opener_get_jobs (opener);
-      gint64 handing = fsc_opener_get_handing_since (opener);
-      gboolean is_late = handing != 0 && handing + deadline <= time;
-
-      if (!is_late && handing != 0 && (earliest == 0 || handing < earliest))
-        earliest = handing;
-      for (guint j = 0; j < jobs->len; j++)
-        {
-          FscJob *job = jobs->pdata[j];
-
-          if (job->since + deadline <= time)
-            {
-              is_late = TRUE;
-              fsc_opener_forget (opener, job);
-              g_ptr_array_add (overdue, job);
-            }
-          else if (earliest == 0 || job->since < earliest)
-            earliest = job->since;
-        }
-      if (is_late)
-        fsc_opener_end (opener, TRUE, "did not answer within the deadline");
-    }
-
+    expire_opener (lane, lane->openers->pdata[i - 1], time, overdue, &next_due);
   for (guint i = 0; i < overdue->len; i++)
     time_out_job (lane, overdue->pdata[i]);
-  return earliest;
+  return next_due;
 }
 
 static gboolean
@@ -280,10 +332,10 @@ deadlines_due (gpointer data)
   g_source_set_ready_time (lanes->deadlines, -1);
   for (guint i = 0; i < all->len; i++)
     {
-      gint64 earliest = expire_lane (all->pdata[i], time);
+      gint64 due = expire_lane (all->pdata[i], time);
 
-      if (earliest != 0)
-        arm (lanes, earliest);
+      if (due != 0)
+        arm (lanes, due);
     }
   return G_SOURCE_CONTINUE;
 }
@@ -309,6 +361,14 @@ opener_done (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data)
 }
 
 static void
+opener_handing (FscOpener *opener, gpointer data)
+{
+  Lane *lane = data;
+
+  arm (lane->lanes, get_opener_due (lane, opener));
+}
+
+static void
 fail_queue (Lane *lane, const char *why)
 {
   FscJob *job;
@@ -324,7 +384,6 @@ opener_failed (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer dat
   Lane *lane = data;
   FscLanes *lanes = lane->lanes;
   gboolean was_starting = fsc_opener_get_idle_since (opener) == 0;
-  gboolean is_culprit = jobs->len == 1;
 
   if (why != NULL && !lanes->is_stopping)
     {
@@ -335,24 +394,18 @@ opener_failed (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer dat
       if (fsc_spawner_is_running (lanes->spawner, fsc_opener_get_id (opener)))
         {
           lane->n_stuck++;
+          lane->stuck_since = g_get_monotonic_time ();
           lanes->counters.stuck++;
           g_hash_table_insert (lanes->stuck, GUINT_TO_POINTER (fsc_opener_get_id (opener)),
                                g_memdup2 (&lane->key, sizeof lane->key));
         }
     }
-  for (guint i = jobs->len; i > 0; i--)
-    {
-      FscJob *job = jobs->pdata[i - 1];
-
-      if (is_culprit || lanes->is_stopping)
-        {
-          fail_job (lanes, job, FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",
-                    lane->key.provider->program, why != NULL ? why : "has ended");
-          continue;
-        }
-      job->alone = TRUE;
-      g_queue_push_head (&lane->queue, job);
-    }
+  if (jobs->len == 1 || lanes->is_stopping)
+    for (guint i = 0; i < jobs->len; i++)
+      fail_job (lanes, jobs->pdata[i], FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",
+                lane->key.provider->program, why);
+  else
+    requeue_alone (lane, jobs);
   g_ptr_array_remove (lane->openers, opener);
   lanes->counters.openers--;
   if (lane->queue.length > 0)
@@ -388,8 +441,9 @@ fsc_lanes_opener_exited (guint32 id, int status, gpointer data)
 static void
 start_opener (Lane *lane)
 {
-  static const FscOpenerEvents events
-      = { .idle = opener_idle, .done = opener_done, .failed = opener_failed };
+  static const FscOpenerEvents events = {
+    .idle = opener_idle, .done = opener_done, .handing = opener_handing, .failed = opener_failed
+  };
   FscLanes *lanes = lane->lanes;
   g_autofree char *program
       = g_build_filename (lanes->opener_dir, lane->key.provider->program, NULL);
@@ -405,6 +459,7 @@ start_opener (Lane *lane)
     }
   g_debug ("Opener %u: %s for %s", fsc_opener_get_id (opener), program, lane_name (lane));
   g_ptr_array_add (lane->openers, opener);
+  arm (lanes, get_opener_due (lane, opener));
   lanes->counters.openers++;
   lanes->counters.openers_started++;
 }
@@ -457,6 +512,7 @@ flush_lane (Lane *lane)
       given = fsc_opener_give (opener, (FscJob *const *) batch->pdata, batch->len);
       while (batch->len > given)
         g_queue_push_head (&lane->queue, g_ptr_array_steal_index (batch, batch->len - 1));
+      arm (lane->lanes, get_opener_due (lane, opener));
       g_ptr_array_set_size (batch, 0);
     }
 
@@ -479,13 +535,15 @@ enqueue (FscLanes *lanes, FscJob *job)
 {
   Lane *lane = get_lane (lanes, job);
 
-  if (lane == NULL)
+  if (lane == NULL || lane->queue.length >= lanes->config->lane_queue)
     {
-      g_queue_push_tail (&lanes->unknown, job);
+      g_queue_push_tail (&lanes->refused, job);
       return;
     }
+  /* Tried again, as those of a batch may be, it would find what it has made. */
+  job->alone = (job->item.flags & O_EXCL) != 0;
   g_queue_push_tail (&lane->queue, job);
-  arm (lanes, job->since);
+  arm (lanes, get_job_due (lane, job));
   mark_dirty (lane);
 }
 
@@ -519,25 +577,46 @@ fsc_lanes_start (FscLanes *lanes, FscJob *job)
     enqueue (lanes, job);
 }
 
+static void
+refuse_job (FscLanes *lanes, FscJob *job)
+{
+  Lane *lane = get_lane (lanes, job);
+
+  if (lane == NULL)
+    fail_job (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT,
+              "no provider for the scheme \"%.*s\"",
+              (int) fsc_uri_get_scheme_length (job->item.uri), job->item.uri.data);
+  else
+    fail_job (lanes, job, FSC_CODE_LIMIT, EAGAIN,
+              "%u requests wait for the mount %s already, all that [lanes] queue=%u allows",
+              lanes->config->lane_queue, lane_name (lane), lanes->config->lane_queue);
+}
+
+/* The breaker: all openers that the lane may have are stuck. */
+static gboolean
+is_broken (const Lane *lane)
+{
+  return lane->n_stuck >= lane->lanes->config->lane_openers && lane->openers->len == 0
+         && g_get_monotonic_time () - lane->stuck_since > DYING_MAX;
+}
+
 gboolean
 fsc_lanes_flush (FscLanes *lanes)
 {
   FscJob *job;
 
-  if (lanes->quick.length == 0 && lanes->unknown.length == 0 && lanes->dirty->len == 0)
+  if (lanes->quick.length == 0 && lanes->refused.length == 0 && lanes->dirty->len == 0)
     return FALSE;
   check_quickly (lanes);
-  while ((job = g_queue_pop_head (&lanes->unknown)) != NULL)
-    fail_job (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT,
-              "no provider for the scheme \"%.*s\"",
-              (int) fsc_uri_get_scheme_length (job->item.uri), job->item.uri.data);
+  while ((job = g_queue_pop_head (&lanes->refused)) != NULL)
+    refuse_job (lanes, job);
 
   for (guint i = 0; i < lanes->dirty->len; i++) /* flushing may mark more */
     {
       Lane *lane = lanes->dirty->pdata[i];
 
       lane->is_dirty = FALSE;
-      if (lane->n_stuck >= lanes->config->lane_openers && lane->openers->len == 0)
+      if (is_broken (lane))
         while ((job = g_queue_pop_head (&lane->queue)) != NULL)
           fail_job (lanes, job, FSC_CODE_TIMED_OUT, ETIMEDOUT,
                     "the mount %s does not answer: %u openers are stuck in it", lane_name (lane),
@@ -567,10 +646,12 @@ housekeep (gpointer data)
           FscOpener *opener = lane->openers->pdata[j - 1];
 
           if (fsc_opener_is_idle (opener) && fsc_opener_get_n_held (opener) == 0
-              && fsc_opener_get_handing_since (opener) == 0
+              && fsc_opener_get_asked_since (opener) == 0
               && time - fsc_opener_get_idle_since (opener) > lanes->config->lane_idle_time)
-            fsc_opener_end (opener, FALSE, NULL);
+            fsc_opener_end (opener, NULL);
         }
+      if (lane->queue.length > 0)
+        mark_dirty (lane); /* the breaker may be due */
       if (lane->openers->len == 0 && lane->queue.length == 0 && lane->n_stuck == 0
           && !lane->is_dirty)
         {
@@ -606,12 +687,13 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscC
   lanes->dirty = g_ptr_array_new ();
   lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   g_queue_init (&lanes->quick);
-  g_queue_init (&lanes->unknown);
+  g_queue_init (&lanes->refused);
 
   lanes->deadlines = g_source_new (&deadline_funcs, sizeof (GSource));
   g_source_set_callback (lanes->deadlines, deadlines_due, lanes, NULL);
   g_source_attach (lanes->deadlines, NULL);
-  lanes->housekeeping = g_timeout_source_new_seconds (HOUSEKEEPING_SECONDS);
+  lanes->housekeeping
+      = g_timeout_source_new ((guint) (MIN (config->lane_idle_time, HOUSEKEEPING_MAX) / 1000));
   g_source_set_callback (lanes->housekeeping, housekeep, lanes, NULL);
   g_source_attach (lanes->housekeeping, NULL);
   return lanes;
@@ -620,16 +702,21 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscC
 void
 fsc_lanes_free (FscLanes *lanes)
 {
-  g_autoptr (GPtrArray) all = list_lanes (lanes);
+  g_autoptr (GPtrArray) all = NULL;
+  FscJob *job;
 
   lanes->is_stopping = TRUE;
-  fsc_lanes_flush (lanes);
+  while ((job = g_queue_pop_head (&lanes->quick)) != NULL)
+    enqueue (lanes, job);
+  while ((job = g_queue_pop_head (&lanes->refused)) != NULL)
+    refuse_job (lanes, job);
+  all = list_lanes (lanes);
   for (guint i = 0; i < all->len; i++)
     {
       Lane *lane = all->pdata[i];
 
       while (lane->openers->len > 0)
-        fsc_opener_end (lane->openers->pdata[0], TRUE, "was ended with the service");
+        fsc_opener_end (lane->openers->pdata[0], "was ended with the service");
       fail_queue (lane, "was ended with the service");
     }
   g_source_destroy (lanes->deadlines);

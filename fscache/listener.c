@@ -30,7 +30,8 @@ struct FscListener
   gpointer data;
   char *path;
   int lock_fd;
-  guint retry; /* source id while accepting is suspended */
+  guint retry;       /* source id while accepting is suspended */
+  gboolean is_short; /* of descriptors, which has been said */
 };
 
 static gboolean fail (GError **error, int code, const char *format, ...) G_GNUC_PRINTF (3, 4);
@@ -285,7 +286,9 @@ suspend (FscListener *listener, int code)
 {
   if (listener->retry != 0)
     return;
-  g_warning ("Cannot accept clients for now: %s", g_strerror (code));
+  if (!listener->is_short)
+    g_warning ("Cannot accept clients for now: %s", g_strerror (code));
+  listener->is_short = TRUE;
   fsc_loop_modify (listener->loop, &listener->poll, 0);
   listener->retry = g_timeout_add (RETRY_MS, retry, listener);
 }
@@ -300,7 +303,10 @@ listener_ready (FscPoll *poll, guint32 events)
       int fd = accept4 (poll->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
       if (fd >= 0)
-        listener->func (fd, listener->data);
+        {
+          listener->is_short = FALSE;
+          listener->func (fd, listener->data);
+        }
       else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
         suspend (listener, errno);
       else if (errno != EINTR && errno != ECONNABORTED)

@@ -48,6 +48,14 @@ typedef struct
   gboolean verbose;
 } Options;
 
+static void
+options_clear (Options *options)
+{
+  g_free (options->socket);
+  g_free (options->config);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
+
 static gboolean
 parse_options (int *argc, char ***argv, Options *options, GError **error)
 {
@@ -194,7 +202,7 @@ main (int argc, char **argv)
 {
   g_autoptr (FscConfig) config = NULL;
   g_autoptr (GError) error = NULL;
-  Options options = { 0 };
+  g_auto (Options) options = { 0 };
 
   setlocale (LC_ALL, "");
   occupy_standard_descriptors ();

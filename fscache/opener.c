@@ -14,6 +14,13 @@
 #include "protocol/channel.h"
 #include "protocol/codec.h"
 
+/* An item of the OPEN under way. */
+typedef struct
+{
+  FscJob *job; /* or NULL: answered, or forgotten */
+  gboolean is_answered;
+} Question;
+
 struct FscOpener
 {
   FscHolder holder; /* first: a holder is an opener that keeps handles */
@@ -33,11 +40,12 @@ struct FscOpener
   guint32 last_serial;
   guint32 open_serial; /* of the OPEN under way, or 0 */
   guint n_unanswered;
-  GPtrArray *jobs;    /* of that OPEN, by index; NULL where answered or forgotten */
+  GArray *questions;  /* of that OPEN, by index */
   GPtrArray *pending; /* for fsc_opener_get_jobs() */
   GHashTable *hands;  /* serial -> Hand */
   GQueue out;         /* of Packet: what the socket had no room for */
   guint n_held;
+  gint64 asked_since; /* to start, or what that OPEN still asks */
   gint64 idle_since;
 };
 
@@ -146,8 +154,9 @@ fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs)
     {
       fsc_codec_put_item (&writer, &jobs[i]->item);
       jobs[i]->begun = time;
-      g_ptr_array_add (opener->jobs, jobs[i]);
+      g_array_append_val (opener->questions, ((Question){ .job = jobs[i] }));
     }
+  opener->asked_since = time;
   opener->open_serial = next_serial (opener);
   opener->n_unanswered = n;
   fsc_writer_finish (&writer, FSC_OP_OPEN, opener->open_serial, 0);
@@ -178,6 +187,7 @@ holder_hand (FscHolder *holder, const guint64 *ids, guint n_ids, FscBytes packet
   *hand = (Hand){ func, data, g_get_monotonic_time () };
   g_hash_table_insert (opener->hands, GUINT_TO_POINTER (serial), hand);
   send_packet (opener, buffer, (size_t) length, socket);
+  opener->events->handing (opener, opener->data);
 }
 
 static void
@@ -201,7 +211,7 @@ holder_free (FscHolder *holder)
   FscOpener *opener = (FscOpener *) holder;
 
   g_assert (opener->state == GONE);
-  g_ptr_array_unref (opener->jobs);
+  g_array_unref (opener->questions);
   g_ptr_array_unref (opener->pending);
   g_hash_table_unref (opener->hands);
   g_free (opener);
@@ -251,11 +261,15 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
   FscOutcome outcome
       = { .code = result->code, .error = result->error, .coherence = result->coherence };
   g_autofree char *text = g_strndup (result->text.data, result->text.length);
+  Question *question;
   FscJob *job;
 
-  if (result->index >= opener->jobs->len)
+  if (result->index >= opener->questions->len)
     return "answered what it was not asked";
-  job = opener->jobs->pdata[result->index];
+  question = &g_array_index (opener->questions, Question, result->index);
+  job = question->job;
+  if (question->is_answered)
+    return "answered the same question twice";
   if (result->code == FSC_CODE_OK)
     {
       outcome.handle = take_handle (opener, result, fds, next_fd);
@@ -267,12 +281,13 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
                && job->item.validator.length == 0))
     return "answered nonsense";
 
+  question->is_answered = TRUE;
+  question->job = NULL;
   if (job == NULL) /* forgotten: its deadline has passed */
     {
       g_clear_pointer (&outcome.handle, fsc_handle_unref);
       return NULL;
     }
-  opener->jobs->pdata[result->index] = NULL;
   outcome.text = text;
   opener->events->done (opener, job, &outcome, opener->data);
   return NULL;
@@ -297,11 +312,12 @@ take_opened (FscOpener *opener, const FscHeader *header, FscReader *reader, FscF
       fault = take_result (opener, &result, fds, &next_fd);
       opener->n_unanswered--;
     }
+  opener->asked_since = g_get_monotonic_time (); /* slow is not stuck */
   if (fault == NULL && (fsc_reader_finish (reader) < 0 || next_fd != fds->n))
     fault = "answered nonsense";
   if (fault == NULL && opener->n_unanswered == 0)
     {
-      g_ptr_array_set_size (opener->jobs, 0);
+      g_array_set_size (opener->questions, 0);
       opener->open_serial = 0;
       opener->idle_since = g_get_monotonic_time ();
       opener->events->idle (opener, opener->data);
@@ -364,7 +380,7 @@ opener_ready (FscPoll *poll, guint32 events)
   fsc_fds_clear (&fds);
 
   if (fault != NULL)
-    fsc_opener_end (opener, TRUE, fault);
+    fsc_opener_end (opener, fault);
   fsc_holder_unref (&opener->holder);
 }
 
@@ -404,7 +420,8 @@ fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program,
   opener->spawner = spawner;
   opener->events = events;
   opener->data = data;
-  opener->jobs = g_ptr_array_new ();
+  opener->asked_since = g_get_monotonic_time ();
+  opener->questions = g_array_new (FALSE, FALSE, sizeof (Question));
   opener->pending = g_ptr_array_new ();
   opener->hands = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   g_queue_init (&opener->out);
@@ -452,25 +469,34 @@ GPtrArray *
 fsc_opener_get_jobs (FscOpener *opener)
 {
   g_ptr_array_set_size (opener->pending, 0);
-  for (guint i = 0; i < opener->jobs->len; i++)
-    if (opener->jobs->pdata[i] != NULL)
-      g_ptr_array_add (opener->pending, opener->jobs->pdata[i]);
+  for (guint i = 0; i < opener->questions->len; i++)
+    {
+      const Question *question = &g_array_index (opener->questions, Question, i);
+
+      if (question->job != NULL)
+        g_ptr_array_add (opener->pending, question->job);
+    }
   return opener->pending;
 }
 
 void
 fsc_opener_forget (FscOpener *opener, FscJob *job)
 {
-  for (guint i = 0; i < opener->jobs->len; i++)
-    if (opener->jobs->pdata[i] == job)
-      opener->jobs->pdata[i] = NULL;
+  for (guint i = 0; i < opener->questions->len; i++)
+    {
+      Question *question = &g_array_index (opener->questions, Question, i);
+
+      if (question->job == job)
+        question->job = NULL;
+    }
 }
 
 gint64
-fsc_opener_get_handing_since (const FscOpener *opener)
+fsc_opener_get_asked_since (const FscOpener *opener)
 {
+  gboolean is_asked = opener->state == STARTING || opener->open_serial != 0;
+  gint64 oldest = is_asked ? opener->asked_since : 0;
   GHashTableIter iter;
-  gint64 oldest = 0;
   gpointer value;
 
   g_hash_table_iter_init (&iter, opener->hands);
@@ -481,7 +507,7 @@ fsc_opener_get_handing_since (const FscOpener *opener)
 }
 
 void
-fsc_opener_end (FscOpener *opener, gboolean kill, const char *why)
+fsc_opener_end (FscOpener *opener, const char *why)
 {
   g_autoptr (GHashTable) hands = NULL;
   GHashTableIter iter;
@@ -495,8 +521,7 @@ fsc_opener_end (FscOpener *opener, gboolean kill, const char *why)
   opener->holder.is_alive = FALSE;
   fsc_loop_remove (opener->loop, &opener->poll);
   close (opener->poll.fd);
-  if (kill)
-    fsc_spawner_kill (opener->spawner, opener->id);
+  fsc_spawner_kill (opener->spawner, opener->id);
   while ((packet = g_queue_pop_head (&opener->out)) != NULL)
     packet_free (packet);
 

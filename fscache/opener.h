@@ -22,6 +22,8 @@ typedef struct
   /* It has started, or has answered all it was given: it may be given more. */
   void (*idle) (FscOpener *opener, gpointer data);
   void (*done) (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data);
+  /* It was told to hand something out, and has not yet. */
+  void (*handing) (FscOpener *opener, gpointer data);
   /* It is gone. `jobs` (borrowed) are those it has not answered; `why` continues "the opener ...".
    */
   void (*failed) (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer data);
@@ -49,8 +51,8 @@ void fsc_opener_forget (FscOpener *opener, FscJob *job);
 /* The jobs that it has not answered. Borrowed; valid until anything happens. */
 GPtrArray *fsc_opener_get_jobs (FscOpener *opener);
 
-/* When the oldest of what it was told to hand out was told; 0 if nothing waits. */
-gint64 fsc_opener_get_handing_since (const FscOpener *opener);
+/* When it was asked the oldest of what it owes: to start, to answer, to hand out; 0: nothing. */
+gint64 fsc_opener_get_asked_since (const FscOpener *opener);
 
-/* Ends it. With kill it was at fault or is stuck; else it is idle, and ends by itself. */
-void fsc_opener_end (FscOpener *opener, gboolean kill, const char *why);
+/* Ends it: it was at fault, is stuck, or, without `why`, is not needed. */
+void fsc_opener_end (FscOpener *opener, const char *why);

@@ -19,12 +19,13 @@
 /* Either a packet or an answer. */
 typedef struct
 {
+  GList link;
   size_t length; /* of the packet; 0: an answer */
   guint32 serial;
   FscResult result;  /* without text */
   FscHandle *handle; /* or NULL */
   char *text;        /* or NULL; with a held handle: its URI, in case its holder fails */
-  guint8 packet[];
+  guint8 *packet;    /* or NULL */
 } Reply;
 
 /* Answers that a holder is sending. */
@@ -42,7 +43,16 @@ reply_free (gpointer data)
   if (reply->handle != NULL)
     fsc_handle_unref (reply->handle);
   g_free (reply->text);
-  g_free (reply);
+  g_free (reply->packet);
+  g_slice_free (Reply, reply);
+}
+
+static Reply *
+pop_reply (FscOutbox *outbox)
+{
+  GList *link = g_queue_pop_head_link (&outbox->replies);
+
+  return link != NULL ? link->data : NULL;
 }
 
 static void
@@ -65,19 +75,21 @@ clear_dirty (FscOutbox *outbox)
 void
 fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length)
 {
-  Reply *reply = g_malloc (sizeof *reply + length);
+  Reply *reply = g_slice_new0 (Reply);
 
-  *reply = (Reply){ .length = length };
-  memcpy (reply->packet, packet, length);
-  g_queue_push_tail (&outbox->replies, reply);
+  reply->link.data = reply;
+  reply->length = length;
+  reply->packet = g_memdup2 (packet, length);
+  g_queue_push_tail_link (&outbox->replies, &reply->link);
   mark_dirty (outbox);
 }
 
 void
 fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const FscAnswer *answer)
 {
-  Reply *reply = g_new0 (Reply, 1);
+  Reply *reply = g_slice_new0 (Reply); /* batches make many at once */
 
+  reply->link.data = reply;
   reply->serial = serial;
   reply->result = (FscResult){
     .index = index,
@@ -99,7 +111,7 @@ fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const Fs
     }
   else
     reply->text = g_strdup (answer->text);
-  g_queue_push_tail (&outbox->replies, reply);
+  g_queue_push_tail_link (&outbox->replies, &reply->link);
   mark_dirty (outbox);
 }
 
@@ -118,14 +130,16 @@ set_unread (FscOutbox *outbox, guint n)
   outbox->n_unread = n;
 }
 
-/* Asks the kernel whether the client has read all. */
+/* Asks the kernel whether the client has read all. While it wakes us because the last packet was
+ * read, it still keeps one byte of it on the account (sock_wfree()); no packet is that small, and
+ * there is no second wake-up. */
 static void
 reclaim (FscOutbox *outbox)
 {
   int queued = 0;
 
   if (outbox->n_unread > 0 && outbox->n_handing == 0
-      && ioctl (outbox->socket, SIOCOUTQ, &queued) == 0 && queued == 0)
+      && ioctl (outbox->socket, SIOCOUTQ, &queued) == 0 && queued <= 1)
     set_unread (outbox, 0);
 }
 
@@ -143,30 +157,34 @@ starved (gpointer data)
   return G_SOURCE_REMOVE;
 }
 
-/* Whether `n` more descriptors may be sent. If not, this is asked again when the client reads, or,
- * if it is others who do not, in a moment. */
-static gboolean
-may_send (FscOutbox *outbox, guint n)
+/* Of what the others leave, a client may have half, so that however many do not read, there is
+ * something left for the next; and one descriptor is sent even if there is not. So whoever has read
+ * all that it was sent never waits for anybody else. */
+static guint
+find_room (const FscOutbox *outbox)
 {
-  FscServer *server = outbox->server;
+  const FscServer *server = outbox->server;
+  guint64 others = server->in_flight - outbox->n_unread;
+  guint64 share = others < server->max_in_flight ? (server->max_in_flight - others) / 2 : 0;
 
-  if (outbox->n_unread + n > FSC_FDS_MAX)
+  share = CLAMP (share, 1, FSC_FDS_MAX);
+  return share > outbox->n_unread ? (guint) share - outbox->n_unread : 0;
+}
+
+/* How many more descriptors may be sent, if `wanted` are to be. If none, this is asked again when
+ * the client reads. */
+static guint
+get_room (FscOutbox *outbox, guint wanted)
+{
+  if (find_room (outbox) < wanted)
     reclaim (outbox);
-  if (outbox->n_unread + n > FSC_FDS_MAX)
-    return FALSE;
-  if (server->in_flight + n > server->max_in_flight)
-    for (GList *l = server->unread.head, *next; l != NULL; l = next)
+  if (find_room (outbox) < MIN (wanted, FSC_FDS_MAX - outbox->n_unread))
+    for (GList *l = outbox->server->unread.head, *next; l != NULL; l = next)
       {
         next = l->next;
         reclaim (l->data);
       }
-  if (server->in_flight + n > server->max_in_flight)
-    {
-      if (server->starved == 0)
-        server->starved = g_timeout_add (STARVED_MS, starved, server);
-      return FALSE;
-    }
-  return TRUE;
+  return find_room (outbox);
 }
 
 /* Sending. Each returns 0 or a negative errno. */
@@ -177,75 +195,83 @@ get_holder (const Reply *reply)
   return reply->handle != NULL ? reply->handle->holder : NULL;
 }
 
-/* Those at the head of the queue that can go in one packet: of one request, from one place. */
-static guint
-count_batch (FscOutbox *outbox, guint *n_fds)
+/* Answers that go in one packet: of one request, from one place. */
+typedef struct
+{
+  FscHolder *holder; /* NULL: from here */
+  guint n, n_fds;
+  Reply *replies[FSC_ITEMS_MAX];
+} Batch;
+
+/* Collects those that can go with the first in the queue, with at most `max_fds` descriptors. The
+ * answers to one request may go in any order. */
+static void
+collect_batch (FscOutbox *outbox, guint max_fds, Batch *batch)
 {
   const Reply *first = g_queue_peek_head (&outbox->replies);
   size_t size = sizeof (FscWireHeader) + sizeof (FscWireOpened);
   size_t size_max = FSC_PACKET_MAX;
-  guint n = 0;
 
-  if (get_holder (first) != NULL) /* it travels in another packet */
+  batch->holder = get_holder (first);
+  batch->n = batch->n_fds = 0;
+  if (batch->holder != NULL) /* it travels in another packet */
     size_max -= 1024 + FSC_FDS_MAX * sizeof (guint64);
-  *n_fds = 0;
-  for (GList *l = outbox->replies.head; l != NULL && n < FSC_ITEMS_MAX; l = l->next, n++)
+  for (GList *l = outbox->replies.head; l != NULL && batch->n < FSC_ITEMS_MAX; l = l->next)
     {
-      const Reply *reply = l->data;
+      Reply *reply = l->data;
 
-      size += sizeof (FscWireResult) + FSC_TEXT_MAX;
-      if (reply->length > 0 || reply->serial != first->serial
-          || get_holder (reply) != get_holder (first) || *n_fds + reply->result.has_fd > FSC_FDS_MAX
-          || (n > 0 && size > size_max))
+      if (reply->length > 0 || reply->serial != first->serial)
         break;
-      if (reply->handle != NULL || reply->text == NULL)
-        size -= FSC_TEXT_MAX;
-      *n_fds += reply->result.has_fd;
+      if (get_holder (reply) != batch->holder)
+        continue;
+      size += sizeof (FscWireResult)
+              + (reply->handle == NULL && reply->text != NULL ? FSC_TEXT_MAX : 0);
+      if (size > size_max || batch->n_fds + reply->result.has_fd > max_fds)
+        break;
+      batch->replies[batch->n++] = reply;
+      batch->n_fds += reply->result.has_fd;
     }
-  return n;
 }
 
 static int
-encode_batch (FscOutbox *outbox, guint n, guint n_fds, guint8 *buffer, size_t size)
+encode_batch (const Batch *batch, guint8 *buffer, size_t size)
 {
-  const Reply *first = g_queue_peek_head (&outbox->replies);
   FscWriter writer;
-  GList *l = outbox->replies.head;
 
   fsc_writer_begin (&writer, buffer, size);
-  fsc_codec_put_opened (&writer, n);
-  for (guint i = 0; i < n; i++, l = l->next)
+  fsc_codec_put_opened (&writer, batch->n);
+  for (guint i = 0; i < batch->n; i++)
     {
-      const Reply *reply = l->data;
+      const Reply *reply = batch->replies[i];
       FscResult result = reply->result;
 
       if (reply->handle == NULL && reply->text != NULL)
         result.text = (FscBytes){ reply->text, MIN (strlen (reply->text), FSC_TEXT_MAX) };
       fsc_codec_put_result (&writer, &result);
     }
-  return fsc_writer_finish (&writer, FSC_OP_OPENED, first->serial, n_fds);
+  return fsc_writer_finish (&writer, FSC_OP_OPENED, batch->replies[0]->serial, batch->n_fds);
 }
 
 static int
-send_local (FscOutbox *outbox, guint n, const guint8 *packet, int length, guint n_fds)
+send_local (FscOutbox *outbox, const Batch *batch, const guint8 *packet, int length)
 {
   int fds[FSC_FDS_MAX];
-  GList *l = outbox->replies.head;
-  guint j = 0;
+  guint n_fds = 0;
   int r;
 
-  for (guint i = 0; i < n; i++, l = l->next)
-    {
-      const Reply *reply = l->data;
-
-      if (reply->handle != NULL)
-        fds[j++] = reply->handle->fd;
-    }
+  for (guint i = 0; i < batch->n; i++)
+    if (batch->replies[i]->handle != NULL)
+      fds[n_fds++] = batch->replies[i]->handle->fd;
   r = fsc_channel_send (outbox->socket, packet, (size_t) length, fds, n_fds, MSG_DONTWAIT);
   if (r < 0)
     return r;
-  for (guint i = 0; i < n; i++)
-    reply_free (g_queue_pop_head (&outbox->replies));
+  for (guint i = 0; i < batch->n; i++)
+    {
+      g_queue_unlink (&outbox->replies, &batch->replies[i]->link);
+      reply_free (batch->replies[i]);
+    }
+  if (n_fds > 0)
+    set_unread (outbox, outbox->n_unread + n_fds);
   return 0;
 }
 
@@ -291,10 +317,17 @@ handed (int error, gpointer data)
 
           if (!again)
             fail_reply (reply, error);
-          g_queue_push_head (&outbox->replies, reply);
+          g_queue_push_head_link (&outbox->replies, &reply->link);
         }
       if (again && outbox->blocked_since == 0)
         outbox->blocked_since = g_get_monotonic_time ();
+      mark_dirty (outbox);
+    }
+  else if (outbox->socket >= 0 && outbox->n_handing == 0 && outbox->blocked_since != 0)
+    {
+      /* The client may have read what was handed before its holder said so: that was the last edge.
+       */
+      outbox->blocked_since = 0;
       mark_dirty (outbox);
     }
   g_ptr_array_unref (handing->replies);
@@ -303,29 +336,38 @@ handed (int error, gpointer data)
 }
 
 static int
-send_held (FscOutbox *outbox, guint n, const guint8 *packet, int length)
+send_held (FscOutbox *outbox, const Batch *batch, const guint8 *packet, int length)
 {
-  FscHolder *holder = get_holder (g_queue_peek_head (&outbox->replies));
   guint64 ids[FSC_FDS_MAX];
   Handing *handing = g_new (Handing, 1);
 
   handing->outbox = outbox;
   handing->replies = g_ptr_array_new_with_free_func (reply_free);
-  for (guint i = 0; i < n; i++)
+  for (guint i = 0; i < batch->n; i++)
     {
-      Reply *reply = g_queue_pop_head (&outbox->replies);
-
-      ids[i] = reply->handle->id;
-      g_ptr_array_add (handing->replies, reply);
+      g_queue_unlink (&outbox->replies, &batch->replies[i]->link);
+      g_ptr_array_add (handing->replies, batch->replies[i]);
+      ids[i] = batch->replies[i]->handle->id;
     }
   outbox->n_handing++;
-  set_unread (outbox, outbox->n_unread + n);
-  if (holder->is_alive)
-    holder->hand (holder, ids, n, (FscBytes){ (const char *) packet, (size_t) length },
-                  outbox->socket, handed, handing);
+  set_unread (outbox, outbox->n_unread + batch->n);
+  if (batch->holder->is_alive)
+    batch->holder->hand (batch->holder, ids, batch->n,
+                         (FscBytes){ (const char *) packet, (size_t) length }, outbox->socket,
+                         handed, handing);
   else
     handed (EIO, handing);
   return 0;
+}
+
+static int
+send_packet (FscOutbox *outbox, const Reply *reply)
+{
+  int r = fsc_channel_send (outbox->socket, reply->packet, reply->length, NULL, 0, MSG_DONTWAIT);
+
+  if (r == 0)
+    reply_free (pop_reply (outbox));
+  return r;
 }
 
 static int
@@ -333,28 +375,23 @@ send_head (FscOutbox *outbox)
 {
   const Reply *head = g_queue_peek_head (&outbox->replies);
   guint8 buffer[FSC_PACKET_MAX];
-  guint n, n_fds;
-  int length, r;
+  Batch batch;
+  guint room;
+  int length;
 
   if (head->length > 0)
-    {
-      r = fsc_channel_send (outbox->socket, head->packet, head->length, NULL, 0, MSG_DONTWAIT);
-      if (r == 0)
-        reply_free (g_queue_pop_head (&outbox->replies));
-      return r;
-    }
+    return send_packet (outbox, head);
 
-  n = count_batch (outbox, &n_fds);
-  if (n_fds > 0 && !may_send (outbox, n_fds))
+  collect_batch (outbox, FSC_FDS_MAX, &batch);
+  room = batch.n_fds > 0 ? get_room (outbox, batch.n_fds) : 0;
+  if (room < batch.n_fds)
+    collect_batch (outbox, room, &batch);
+  if (batch.n == 0)
     return -EAGAIN;
-  length = encode_batch (outbox, n, n_fds, buffer, sizeof buffer);
+  length = encode_batch (&batch, buffer, sizeof buffer);
   g_assert (length > 0);
-  if (get_holder (head) != NULL)
-    return send_held (outbox, n, buffer, length);
-  r = send_local (outbox, n, buffer, length, n_fds);
-  if (r == 0 && n_fds > 0)
-    set_unread (outbox, outbox->n_unread + n_fds);
-  return r;
+  return batch.holder != NULL ? send_held (outbox, &batch, buffer, length)
+                              : send_local (outbox, &batch, buffer, length);
 }
 
 gboolean
@@ -409,7 +446,7 @@ fsc_outbox_close (FscOutbox *outbox)
 {
   Reply *reply;
 
-  while ((reply = g_queue_pop_head (&outbox->replies)) != NULL)
+  while ((reply = pop_reply (outbox)) != NULL)
     reply_free (reply);
   set_unread (outbox, 0);
   outbox->blocked_since = 0;

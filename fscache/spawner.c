@@ -72,7 +72,8 @@ typedef struct
 static void
 run_child (const char *program, int socket, pid_t parent)
 {
-  static char *environment[] = { "PATH=/usr/bin:/bin", "LANG=C", NULL };
+  char path[] = "PATH=/usr/bin:/bin", language[] = "LANG=C";
+  char *environment[] = { path, language, NULL };
   const char *name = strrchr (program, '/');
   char *arguments[] = { (char *) (name != NULL ? name + 1 : program), NULL };
   struct rlimit no_core = { 0 };

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -36,6 +37,9 @@
 
 /* What the kernel looks at with O_PATH, and what it must not be told twice. */
 #define PATH_FLAGS (O_DIRECTORY | O_NOFOLLOW)
+
+/* Enough for any path that somebody has made on purpose. */
+#define STEPS_MAX 100
 
 typedef struct
 {
@@ -145,6 +149,46 @@ open_path (const char *path, int flags, mode_t mode, uint64_t resolve)
   return (int) syscall (SYS_openat2, AT_FDCWD, path, &how, sizeof how);
 }
 
+/* What is not there for this process may be there for the one that asks: /dev/fd/63. When the
+ * kernel has said that a path leads nowhere, this goes along it by hand to see whether it came
+ * through procfs. */
+static bool
+leads_into_procfs (const char *path)
+{
+  char walk[PATH_MAX], target[PATH_MAX];
+  struct statfs fs;
+  struct statx proc, st;
+
+  if (strlen (path) >= sizeof walk || statfs ("/proc", &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC
+      || statx (AT_FDCWD, "/proc", AT_STATX_DONT_SYNC, STATX_TYPE, &proc) < 0)
+    return false;
+  strcpy (walk, path);
+  for (int i = 0; i < STEPS_MAX; i++)
+    {
+      char *slash = strrchr (walk, '/');
+      ssize_t n;
+
+      if (slash == NULL)
+        return false;
+      if (statx (AT_FDCWD, walk, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+        {
+          *slash = '\0';
+          continue;
+        }
+      if (st.stx_dev_major == proc.stx_dev_major && st.stx_dev_minor == proc.stx_dev_minor)
+        return true;
+      n = S_ISLNK (st.stx_mode) ? readlink (walk, target, sizeof target - 1) : -1;
+      if (n <= 0)
+        return false;
+      target[n] = '\0';
+      slash = target[0] == '/' ? walk : slash + 1;
+      if (slash + n >= walk + sizeof walk)
+        return false;
+      strcpy (slash, target);
+    }
+  return false;
+}
+
 /* Opens the O_PATH descriptor. Magic links (/proc/self/fd/1, /dev/stdin) lead to what belongs to
  * the process that follows them: the kernel refuses them here with ELOOP, which it also says of
  * symlinks that go round in circles; a second look tells the two apart. */
@@ -169,7 +213,13 @@ look_up (Lookup *lookup, FscFound *found)
     }
   if (lookup->path_fd < 0)
     {
-      fsc_found_system_error (found, lookup->path, errno);
+      int error = errno;
+
+      if (leads_into_procfs (lookup->path))
+        fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
+                        "it leads into procfs, which is not the same for each process");
+      else
+        fsc_found_system_error (found, lookup->path, error);
       return false;
     }
 
@@ -327,11 +377,10 @@ open_existing (Lookup *lookup, FscFound *found)
 static void
 open_making (Lookup *lookup, FscFound *found)
 {
-  FscFound ignored;
+  FscFound ignored = { .fd = -1 };
   int fd;
 
   /* Look before making: there may be a FIFO, a terminal, or a file of procfs. */
-  memset (&ignored, 0, sizeof ignored);
   if (look_up (lookup, &ignored))
     {
       if (!is_served (lookup, found) || !is_allowed (lookup, get_kind (lookup->st.stx_mode), found))

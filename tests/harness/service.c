@@ -13,7 +13,9 @@
 #include <linux/magic.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/statfs.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,8 +50,8 @@ get_parent (pid_t pid)
   return parent;
 }
 
-static GArray *
-list_children (pid_t pid)
+GArray *
+fsc_test_list_children (pid_t pid)
 {
   GArray *children = g_array_new (FALSE, FALSE, sizeof (pid_t));
   g_autoptr (GDir) dir = g_dir_open ("/proc", 0, NULL);
@@ -69,11 +71,11 @@ GArray *
 fsc_test_service_list_openers (FscTestService *service)
 {
   GArray *openers = g_array_new (FALSE, FALSE, sizeof (pid_t));
-  g_autoptr (GArray) spawners = list_children (service->pid);
+  g_autoptr (GArray) spawners = fsc_test_list_children (service->pid);
 
   for (guint i = 0; i < spawners->len; i++)
     {
-      g_autoptr (GArray) children = list_children (g_array_index (spawners, pid_t, i));
+      g_autoptr (GArray) children = fsc_test_list_children (g_array_index (spawners, pid_t, i));
 
       g_array_append_vals (openers, children->data, children->len);
     }
@@ -86,8 +88,8 @@ is_running (pid_t pid)
   return get_parent (pid) != 0;
 }
 
-static void
-assert_all_end (GArray *pids)
+void
+fsc_test_assert_all_end (GArray *pids)
 {
   for (guint i = 0; i < pids->len; i++)
     {
@@ -103,12 +105,39 @@ assert_all_end (GArray *pids)
 
 static long count_others (FscTestService *service);
 
+static void
+show_log (FscTestService *service)
+{
+  g_autofree char *log = NULL;
+
+  g_file_get_contents (service->log, &log, NULL, NULL);
+  g_test_message ("The service has logged: %s", log);
+}
+
+/* Whether it is this one that listens, not one that it is to replace. */
+static gboolean
+listens (FscTestService *service)
+{
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
+  struct ucred peer = { 0 };
+  socklen_t length = sizeof peer;
+  int fd = socket (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+  g_strlcpy (address.sun_path, service->socket, sizeof address.sun_path);
+  if (connect (fd, (const struct sockaddr *) &address, sizeof address) == 0)
+    getsockopt (fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+  close (fd);
+  return peer.pid == service->pid;
+}
+
 static gboolean
 answers (FscTestService *service)
 {
   FscacheClient *client;
   gboolean good;
 
+  if (!listens (service))
+    return FALSE;
   if (fscache_connect (service->socket, FSCACHE_NO_FALLBACK, &client) < 0)
     {
       fscache_disconnect (client);
@@ -170,12 +199,7 @@ fsc_test_service_start (FscTestService *service)
         g_usleep (1000);
     }
   if (!is_up)
-    {
-      g_autofree char *log = NULL;
-
-      g_file_get_contents (service->log, &log, NULL, NULL);
-      g_test_message ("The service did not start: %s", log);
-    }
+    show_log (service);
   g_assert_true (is_up);
   service->base = count_others (service);
 }
@@ -183,6 +207,7 @@ fsc_test_service_start (FscTestService *service)
 static void
 end (FscTestService *service, int number, int expected_status)
 {
+  g_autoptr (GArray) children = fsc_test_list_children (service->pid);
   g_autoptr (GArray) openers = fsc_test_service_list_openers (service);
   int status = 0;
   pid_t ended = 0;
@@ -195,9 +220,12 @@ end (FscTestService *service, int number, int expected_status)
         g_usleep (n < 100 ? 1000 : 10000);
     }
   g_assert_cmpint (ended, ==, service->pid);
+  if (status != expected_status)
+    show_log (service);
   g_assert_cmpint (status, ==, expected_status);
   service->pid = 0;
-  assert_all_end (openers);
+  fsc_test_assert_all_end (children);
+  fsc_test_assert_all_end (openers);
 }
 
 void
@@ -323,14 +351,22 @@ fsc_test_service_check_descriptors (FscTestService *service)
   g_assert_cmpint (others, ==, service->base);
 }
 
+void
+fsc_test_write (const char *path, const char *content)
+{
+  int fd = open (path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (write (fd, content, strlen (content)), ==, strlen (content));
+  close (fd);
+}
+
 char *
 fsc_test_service_write (FscTestService *service, const char *name, const char *content)
 {
   char *path = g_build_filename (service->dir, name, NULL);
-  g_autoptr (GError) error = NULL;
 
-  g_file_set_contents_full (path, content, -1, G_FILE_SET_CONTENTS_NONE, 0644, &error);
-  g_assert_no_error (error);
+  fsc_test_write (path, content);
   return path;
 }
 
@@ -405,6 +441,24 @@ remove_tree (const char *path)
                 NULL);
 }
 
+/* What no test provokes: a broken promise of GLib's callers, or what a sanitizer found in the
+ * service or in an opener. */
+static void
+check_log (FscTestService *service)
+{
+  static const char *const faults[] = { "CRITICAL", "ERROR:", "Sanitizer", "runtime error" };
+  g_autofree char *log = NULL;
+
+  g_file_get_contents (service->log, &log, NULL, NULL);
+  for (guint i = 0; log != NULL && i < G_N_ELEMENTS (faults); i++)
+    if (strstr (log, faults[i]) != NULL)
+      {
+        show_log (service);
+        g_test_fail ();
+        return;
+      }
+}
+
 void
 fsc_test_service_free (FscTestService *service)
 {
@@ -417,6 +471,7 @@ fsc_test_service_free (FscTestService *service)
       fsc_test_service_check_descriptors (service);
       fsc_test_service_stop (service);
     }
+  check_log (service);
   remove_tree (service->dir);
   fsc_test_assert_descriptors (service->descriptors);
   g_strfreev (service->arguments);

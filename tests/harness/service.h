@@ -41,7 +41,7 @@ void fsc_test_service_stop (FscTestService *service);
 /* The same with another signal. */
 void fsc_test_service_stop_with (FscTestService *service, int number);
 
-/* SIGKILL; no opener may be left after a second. */
+/* SIGKILL; no opener may be left. */
 void fsc_test_service_kill (FscTestService *service);
 
 /* Drops all entries, checks that descriptors are back where they were, stops it, removes the
@@ -64,10 +64,17 @@ void fsc_test_service_check_descriptors (FscTestService *service);
 /* A file of the build tree: "fscache/fscached". */
 char *fsc_test_build_path (const char *name);
 
-/* The processes whose parents are the service or its spawner: openers. */
+/* The processes (pid_t) that a process has started: of the service its spawner, of that openers. */
+GArray *fsc_test_list_children (pid_t pid);
 GArray *fsc_test_service_list_openers (FscTestService *service);
 
-/* A file in the private directory, with this content. Returns its path. */
+/* Fails unless all these processes have ended within three seconds. */
+void fsc_test_assert_all_end (GArray *pids);
+
+/* Puts this content into a file, which is made if it is not there, and else stays the same one. */
+void fsc_test_write (const char *path, const char *content);
+
+/* The same in the private directory. Returns the path. */
 char *fsc_test_service_write (FscTestService *service, const char *name, const char *content);
 
 /* The fixture: each test gets a running service. */
