@@ -552,6 +552,7 @@ static void
 finish_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
 {
   g_autoptr (FscHandle) handle = g_steal_pointer (&outcome->handle);
+  gboolean is_to_reopen = !outcome->is_final && (job->item.options & FSC_OPTION_REOPENS) != 0;
   GList *link = g_queue_pop_head_link (&job->waiters);
 
   cache->counters.open_errors += outcome->code != FSC_CODE_OK;
@@ -565,6 +566,7 @@ finish_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
         .handle = handle,
         .uri = job->item.uri,
         .sharing = waiter->sharing == FSC_SHARING_EXCLUSIVE ? FSC_SHARING_EXCLUSIVE
+                   : is_to_reopen                           ? FSC_SHARING_SHARED
                                                             : FSC_SHARING_INDEPENDENT,
         .source = handle != NULL ? FSC_SOURCE_PASSED : FSC_SOURCE_NONE,
         .coherence = FSC_COHERENCE_UNCACHED,

@@ -54,6 +54,7 @@ typedef struct
   int error;
   const char *text;
   FscHandle *handle; /* taken */
+  gboolean is_final; /* of what is passed: the very description that was asked for */
   FscCoherence coherence;
   guint32 ttl_ms;
 } FscOutcome;

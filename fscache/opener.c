@@ -275,6 +275,7 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
       outcome.handle = take_handle (opener, result, fds, next_fd);
       if (outcome.handle == NULL)
         return "answered without a handle";
+      outcome.is_final = result->source == FSC_SOURCE_PASSED;
     }
   else if (result->has_fd || (result->code == FSC_CODE_UNCHANGED) == (result->error != 0)
            || (result->code == FSC_CODE_UNCHANGED && job != NULL

@@ -16,7 +16,7 @@
 
 /* What made the file, or said how to find it, has been done, or does not hold for the link in
  * /proc. (O_TMPFILE includes O_DIRECTORY, which alone is to stay.) */
-#define FLAGS_NOT_REOPENED (O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | (O_TMPFILE & ~O_DIRECTORY))
+#define FLAGS_NOT_REOPENED (O_CREAT | O_EXCL | O_NOFOLLOW | (O_TMPFILE & ~O_DIRECTORY))
 
 static void
 fail (FscOpening *opening, int error)
@@ -140,6 +140,7 @@ reopen (FscacheClient *client, FscOpening *opening)
       if (fd != -ESTALE)
         __atomic_store_n (&client->lacks_proc, true, __ATOMIC_RELAXED);
       opening->reopens = false;
+      opening->flags &= ~(uint32_t) O_EXCL; /* it has been made */
       fsc_client_answer_clear (answer);
       return false;
     }

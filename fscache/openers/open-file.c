@@ -297,11 +297,11 @@ open_found (const Lookup *lookup, FscKind kind)
  * What is there already has been looked at, so that no FIFO or terminal is opened here but in a
  * race, and then without waiting. */
 static int
-open_created (const Lookup *lookup)
+open_created (const Lookup *lookup, int flags)
 {
   mode_t mask = umask (lookup->item->umask & 0777);
-  int fd = open_path (lookup->path, lookup->flags | O_NOCTTY | O_NONBLOCK,
-                      lookup->item->mode & 07777, RESOLVE_NO_MAGICLINKS);
+  int fd = open_path (lookup->path, flags | O_NOCTTY | O_NONBLOCK, lookup->item->mode & 07777,
+                      RESOLVE_NO_MAGICLINKS);
   int error = errno;
 
   umask (mask);
@@ -354,6 +354,29 @@ is_served (const Lookup *lookup, FscFound *found)
   return served;
 }
 
+/* Whether the client opens for writing what it is given. A description for writing that passes
+ * through opener and service is there for a moment after the client has got it: who writes a
+ * program, closes it and executes it at once would be told ETXTBSY. So what can be is opened for
+ * writing by the client, from a descriptor that cannot be written through. */
+static bool
+is_reopened_for_writing (const Lookup *lookup)
+{
+  return (lookup->item->options & FSC_OPTION_REOPENS) != 0
+         && ((lookup->flags & O_ACCMODE) != O_RDONLY || (lookup->flags & O_TRUNC) != 0);
+}
+
+/* Whether this user may open what `fd` is as was asked; the client, who opens it, may be more
+ * powerful. Of directories the kernel says something else than that they may not be written. */
+static bool
+may_be_opened (const Lookup *lookup, int fd, FscKind kind)
+{
+  int mode = lookup->flags & O_ACCMODE;
+  int wanted = (mode != O_WRONLY ? R_OK : 0)
+               | (mode != O_RDONLY || (lookup->flags & O_TRUNC) != 0 ? W_OK : 0);
+
+  return kind == FSC_KIND_DIRECTORY || faccessat (fd, "", wanted, AT_EACCESS | AT_EMPTY_PATH) == 0;
+}
+
 static void
 open_existing (Lookup *lookup, FscFound *found)
 {
@@ -367,6 +390,14 @@ open_existing (Lookup *lookup, FscFound *found)
     }
   if (!is_served (lookup, found) || !is_allowed (lookup, kind, found))
     return;
+  found->is_final = !is_reopened_for_writing (lookup);
+  if (!found->is_final && !may_be_opened (lookup, lookup->path_fd, kind))
+    {
+      fsc_found_system_error (found, lookup->path, errno);
+      return;
+    }
+  if (!found->is_final)
+    lookup->flags = (lookup->flags & PATH_FLAGS) | O_PATH;
   fd = open_found (lookup, kind);
   if (fd < 0)
     fsc_found_system_error (found, lookup->path, errno);
@@ -374,11 +405,19 @@ open_existing (Lookup *lookup, FscFound *found)
     describe (lookup, kind, fd, found);
 }
 
+/* The owner may write to what is made now. (Without a name, it is not looked at again.) */
+static bool
+may_be_reopened_for_writing (const Lookup *lookup)
+{
+  return (lookup->item->mode & ~lookup->item->umask & 0600) == 0600
+         && (lookup->flags & O_TMPFILE) != O_TMPFILE;
+}
+
 static void
 open_making (Lookup *lookup, FscFound *found)
 {
   FscFound ignored = { .fd = -1 };
-  int fd;
+  int fd = -1;
 
   /* Look before making: there may be a FIFO, a terminal, or a file of procfs. */
   if (look_up (lookup, &ignored))
@@ -398,7 +437,19 @@ open_making (Lookup *lookup, FscFound *found)
       return;
     }
 
-  fd = open_created (lookup);
+  if (is_reopened_for_writing (lookup) && may_be_reopened_for_writing (lookup))
+    fd = open_created (lookup, (lookup->flags & ~(O_ACCMODE | O_TRUNC | O_APPEND)) | O_RDONLY);
+  if (fd >= 0 && !may_be_opened (lookup, fd, FSC_KIND_REGULAR))
+    {
+      fsc_found_system_error (found, lookup->path, errno);
+      close (fd);
+      return;
+    }
+  if (fd < 0)
+    {
+      found->is_final = true;
+      fd = open_created (lookup, lookup->flags);
+    }
   if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, FSC_IDENTITY_MASK, &lookup->st) < 0)
     {
       fsc_found_system_error (found, lookup->path, errno);

@@ -142,6 +142,7 @@ put_result (Server *server, unsigned index, const FscFound *found)
     .error = found->error,
     .mount_id = found->mount_id,
     .sharing = found->most_sharing,
+    .source = found->is_final ? FSC_SOURCE_PASSED : FSC_SOURCE_NONE,
     .coherence = found->coherence,
     .kind = found->kind,
     .text = { found->text, strlen (found->text) },

@@ -18,8 +18,9 @@ typedef struct
 {
   FscCode code; /* OK, UNCHANGED, or why not */
   int error;
-  int fd;    /* taken by the loop */
-  bool hold; /* the descriptor must not leave this process: it may hang whoever closes it */
+  int fd;        /* taken by the loop */
+  bool is_final; /* it is the very description that was asked for; else the client reopens it */
+  bool hold;     /* the descriptor must not leave this process: it may hang whoever closes it */
   FscKind kind;
   FscSharing most_sharing; /* INDEPENDENT: it may be reopened; EXCLUSIVE: it may only be lent */
   FscCoherence coherence;
