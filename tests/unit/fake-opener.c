@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * An opener that misbehaves when it is told to, for tests of the lanes. Its name there is that of a
+ * real one. What it does with an item is the first component of the item's path: "answer" in
+ * file:///answer/1. Results are kept until all items of an OPEN are done, as a real opener does it
+ * if it is quick.
+ *
+ * A good answer's validator is a text: the process, the number of items in the OPEN, and how many
+ * this process has answered before.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "protocol/channel.h"
+#include "protocol/codec.h"
+
+#define SOCKET 3
+#define HELD_MAX 64
+#define DEAF_ID 1000 /* it is never handed out */
+
+typedef struct
+{
+  uint32_t serial;
+  uint32_t n_items;
+  FscWriter writer;
+  uint32_t n_results;
+  unsigned n_fds;
+  int fds[FSC_FDS_MAX];
+  uint8_t packet[FSC_PACKET_MAX];
+} Answer;
+
+typedef struct
+{
+  unsigned n_answered;
+  int held[HELD_MAX];
+  uint8_t in[FSC_PACKET_MAX];
+  Answer answer;
+} Fake;
+
+static void
+must_send (const void *packet, int length, const int *fds, unsigned n_fds)
+{
+  if (length < 0 || fsc_channel_send (SOCKET, packet, (size_t) length, fds, n_fds, 0) < 0)
+    _exit (1);
+}
+
+static void
+send_message (FscWriter *writer, FscOpcode opcode, uint32_t serial)
+{
+  must_send (writer->data, fsc_writer_finish (writer, opcode, serial, 0), NULL, 0);
+}
+
+/* An OPENED */
+
+static void
+begin (Answer *answer)
+{
+  fsc_writer_begin (&answer->writer, answer->packet, sizeof answer->packet);
+  fsc_codec_put_opened (&answer->writer, 0);
+  answer->n_results = 0;
+  answer->n_fds = 0;
+}
+
+static int
+finish (Answer *answer)
+{
+  FscWriter head;
+
+  fsc_writer_begin (&head, answer->packet, sizeof answer->packet);
+  fsc_codec_put_opened (&head, answer->n_results);
+  return fsc_writer_finish (&answer->writer, FSC_OP_OPENED, answer->serial, answer->n_fds);
+}
+
+static void
+flush (Answer *answer)
+{
+  if (answer->n_results > 0)
+    must_send (answer->packet, finish (answer), answer->fds, answer->n_fds);
+  for (unsigned i = 0; i < answer->n_fds; i++)
+    close (answer->fds[i]);
+  begin (answer);
+}
+
+static void
+put (Answer *answer, const FscResult *result)
+{
+  fsc_codec_put_result (&answer->writer, result);
+  answer->n_results++;
+}
+
+static void
+add_fd (Answer *answer)
+{
+  answer->fds[answer->n_fds++] = open ("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void
+put_failure (Answer *answer, unsigned index, int error)
+{
+  static const char text[] = "cannot open it: it was told to fail";
+
+  put (answer, &(FscResult){ .index = index,
+                             .code = FSC_CODE_SYSTEM,
+                             .error = error,
+                             .text = { text, sizeof text - 1 } });
+}
+
+static void
+put_handle (Fake *fake, unsigned index, uint64_t id)
+{
+  char validator[FSC_VALIDATOR_MAX];
+  int length = snprintf (validator, sizeof validator, "%d %u %u", (int) getpid (),
+                         fake->answer.n_items, fake->n_answered++);
+
+  if (id == 0)
+    add_fd (&fake->answer);
+  put (&fake->answer, &(FscResult){ .index = index,
+                                    .id = id,
+                                    .has_fd = id == 0,
+                                    .mount_id = 42,
+                                    .sharing = FSC_SHARING_INDEPENDENT,
+                                    .coherence = FSC_COHERENCE_TTL,
+                                    .kind = FSC_KIND_REGULAR,
+                                    .validator = { validator, (size_t) length } });
+}
+
+static void
+put_held (Fake *fake, unsigned index)
+{
+  for (unsigned i = 0; i < HELD_MAX; i++)
+    if (fake->held[i] < 0)
+      {
+        fake->held[i] = open ("/dev/zero", O_RDONLY | O_CLOEXEC);
+        put_handle (fake, index, i + 1);
+        return;
+      }
+  put_failure (&fake->answer, index, EMFILE);
+}
+
+/* Nonsense: each packet is sent at once, on its own. */
+
+static void
+send_nonsense (Fake *fake, const char *what, unsigned index)
+{
+  Answer *answer = &fake->answer;
+  FscResult good = { .index = index, .has_fd = true };
+  uint32_t serial = answer->serial;
+  int length;
+
+  flush (answer);
+  if (strcmp (what, "wrong-index") == 0)
+    put_failure (answer, index + answer->n_items, ENOENT);
+  else if (strcmp (what, "twice") == 0)
+    {
+      put_failure (answer, index, ENOENT);
+      put_failure (answer, index, ENOENT);
+    }
+  else if (strcmp (what, "wrong-serial") == 0)
+    {
+      answer->serial += 7;
+      put_failure (answer, index, ENOENT);
+    }
+  else if (strcmp (what, "no-handle") == 0)
+    put (answer, &(FscResult){ .index = index });
+  else if (strcmp (what, "handle-and-id") == 0)
+    {
+      good.id = 1;
+      add_fd (answer);
+      put (answer, &good);
+    }
+  else if (strcmp (what, "too-many-descriptors") == 0)
+    {
+      add_fd (answer);
+      add_fd (answer);
+      put (answer, &good);
+    }
+  else if (strcmp (what, "no-errno") == 0)
+    put_failure (answer, index, 0);
+  else if (strcmp (what, "unchanged") == 0)
+    put (answer, &(FscResult){ .index = index, .code = FSC_CODE_UNCHANGED });
+  else if (strcmp (what, "too-many-results") == 0)
+    for (unsigned i = 0; i <= answer->n_items; i++)
+      put_failure (answer, i, ENOENT);
+  else if (strcmp (what, "greeting") == 0)
+    {
+      fsc_writer_begin (&answer->writer, answer->packet, sizeof answer->packet);
+      fsc_codec_put_welcome (&answer->writer, &(FscWelcome){ .version = 1 });
+      send_message (&answer->writer, FSC_OP_WELCOME, 0);
+    }
+  else if (strcmp (what, "ping") == 0)
+    {
+      fsc_writer_begin (&answer->writer, answer->packet, sizeof answer->packet);
+      send_message (&answer->writer, FSC_OP_PING, 1);
+    }
+  else if (strcmp (what, "done") == 0)
+    {
+      fsc_writer_begin (&answer->writer, answer->packet, sizeof answer->packet);
+      fsc_codec_put_done (&answer->writer, 0);
+      send_message (&answer->writer, FSC_OP_DONE, 12345);
+    }
+  else if (strcmp (what, "bytes") == 0)
+    must_send ("?!", 2, NULL, 0);
+  else if (strcmp (what, "truncated") == 0)
+    {
+      put_handle (fake, index, 0);
+      length = finish (answer);
+      must_send (answer->packet, length - 4, answer->fds, answer->n_fds);
+      answer->n_results = 0;
+    }
+  else
+    _exit (9); /* the test is wrong */
+  flush (answer);
+  answer->serial = serial;
+}
+
+/* Requests */
+
+static void
+do_item (Fake *fake, unsigned index, const FscItem *item)
+{
+  char what[64];
+  const char *path = item->uri.data + strlen ("file:///");
+  size_t length = item->uri.length - strlen ("file:///");
+  const char *slash = memchr (path, '/', length);
+
+  snprintf (what, sizeof what, "%.*s", (int) (slash != NULL ? (size_t) (slash - path) : length),
+            path);
+  if (strcmp (what, "answer") == 0)
+    put_handle (fake, index, 0);
+  else if (strcmp (what, "check") == 0 && item->validator.length > 0)
+    put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_UNCHANGED });
+  else if (strcmp (what, "missing") == 0)
+    put_failure (&fake->answer, index, ENOENT);
+  else if (strcmp (what, "hold") == 0)
+    put_held (fake, index);
+  else if (strcmp (what, "hold-deaf") == 0)
+    put_handle (fake, index, DEAF_ID);
+  else if (strcmp (what, "nap") == 0)
+    {
+      usleep (200000);
+      put_handle (fake, index, 0);
+    }
+  else if (strcmp (what, "sleep") == 0)
+    for (;;)
+      pause ();
+  else if (strcmp (what, "mute") == 0)
+    flush (&fake->answer);
+  else if (strcmp (what, "crash") == 0)
+    abort ();
+  else if (strcmp (what, "exit") == 0)
+    _exit (0);
+  else if (strcmp (what, "crash-after") == 0)
+    {
+      put_handle (fake, index, 0);
+      flush (&fake->answer);
+      abort ();
+    }
+  else
+    send_nonsense (fake, what, index);
+}
+
+static bool
+take_open (Fake *fake, uint32_t serial, FscReader *reader)
+{
+  fake->answer.serial = serial;
+  begin (&fake->answer);
+  if (!fsc_codec_get_open (reader, &fake->answer.n_items))
+    return false;
+  for (uint32_t i = 0; i < fake->answer.n_items; i++)
+    {
+      FscItem item;
+
+      if (!fsc_codec_get_item (reader, &item))
+        return false;
+      do_item (fake, i, &item);
+    }
+  flush (&fake->answer);
+  return fsc_reader_finish (reader) == 0;
+}
+
+static int
+get_held (const Fake *fake, uint64_t id)
+{
+  return id >= 1 && id <= HELD_MAX ? fake->held[id - 1] : -1;
+}
+
+static bool
+take_hand (Fake *fake, uint32_t serial, FscReader *reader, int socket)
+{
+  int fds[FSC_FDS_MAX];
+  uint32_t packet_length;
+  uint8_t buffer[64];
+  FscBytes packet;
+  FscWriter writer;
+  unsigned n_ids;
+  int error = 0;
+
+  if (!fsc_codec_get_hand (reader, &n_ids, &packet_length))
+    return false;
+  for (unsigned i = 0; i < n_ids; i++)
+    {
+      uint64_t id;
+
+      if (!fsc_codec_get_id (reader, &id))
+        return false;
+      if (id == DEAF_ID)
+        return true;
+      fds[i] = get_held (fake, id);
+      if (fds[i] < 0)
+        error = ENOENT;
+    }
+  if (!fsc_codec_get_packet (reader, packet_length, &packet))
+    return false;
+  if (error == 0)
+    error = -fsc_channel_send (socket, packet.data, packet.length, fds, n_ids, MSG_DONTWAIT);
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_done (&writer, (uint64_t) error);
+  send_message (&writer, FSC_OP_DONE, serial);
+  return true;
+}
+
+static bool
+take_give_back (Fake *fake, FscReader *reader)
+{
+  uint32_t n;
+  uint64_t id;
+
+  if (!fsc_codec_get_give_back (reader, &n))
+    return false;
+  for (uint32_t i = 0; i < n; i++)
+    {
+      if (!fsc_codec_get_id (reader, &id))
+        return false;
+      if (get_held (fake, id) >= 0)
+        {
+          close (fake->held[id - 1]);
+          fake->held[id - 1] = -1;
+        }
+    }
+  return true;
+}
+
+static bool
+serve_one (Fake *fake)
+{
+  FscHeader header;
+  FscReader reader;
+  FscFds fds = { 0 };
+  FscWriter writer;
+  bool is_good = false;
+  ssize_t length = fsc_channel_receive (SOCKET, fake->in, sizeof fake->in, &fds, 1, NULL, 0);
+
+  if (length < 0 || fsc_reader_begin (&reader, &header, fake->in, (size_t) length, fds.n) < 0)
+    return false;
+  if (header.opcode == FSC_OP_HELLO)
+    {
+      fsc_writer_begin (&writer, fake->answer.packet, sizeof fake->answer.packet);
+      fsc_codec_put_welcome (&writer, &(FscWelcome){ .version = FSC_PROTOCOL_HIGHEST,
+                                                     .packet_max = FSC_PACKET_MAX,
+                                                     .items_max = FSC_ITEMS_MAX });
+      send_message (&writer, FSC_OP_WELCOME, 0);
+      is_good = true;
+    }
+  else if (header.opcode == FSC_OP_OPEN)
+    is_good = take_open (fake, header.serial, &reader);
+  else if (header.opcode == FSC_OP_HAND)
+    is_good = take_hand (fake, header.serial, &reader, fds.fds[0]);
+  else if (header.opcode == FSC_OP_GIVE_BACK)
+    is_good = take_give_back (fake, &reader);
+  fsc_fds_clear (&fds);
+  return is_good;
+}
+
+int
+main (void)
+{
+  static Fake fake; /* too large for a stack */
+
+  for (unsigned i = 0; i < HELD_MAX; i++)
+    fake.held[i] = -1;
+  while (serve_one (&fake))
+    ;
+  _exit (0);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The configuration: every key, every default, and that a mistake is an error which names the file,
+ * the group and the key.
+ */
+#include "fscache/config.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "tests/harness/descriptors.h"
+#include "tests/harness/tap.h"
+
+#define SECOND ((gint64) G_USEC_PER_SEC)
+
+static FscConfig *
+load (const char *text, GError **error, char **path)
+{
+  g_autofree char *name = NULL;
+  int fd = g_file_open_tmp ("fscache-config-XXXXXX", &name, NULL);
+  FscConfig *config;
+
+  g_assert_cmpint (fd, >=, 0);
+  close (fd);
+  g_assert_true (g_file_set_contents (name, text, -1, NULL));
+  config = fsc_config_load (name, error);
+  g_unlink (name);
+  if (path != NULL)
+    *path = g_steal_pointer (&name);
+  return config;
+}
+
+static FscConfig *
+load_good (const char *text)
+{
+  g_autoptr (GError) error = NULL;
+  FscConfig *config = load (text, &error, NULL);
+
+  g_assert_no_error (error);
+  g_assert_nonnull (config);
+  return config;
+}
+
+static void
+test_defaults (void)
+{
+  static const char *const texts[] = { "", "# nothing\n", "[service]\n[cache]\n[lanes]\n[file]\n" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (texts); i++)
+    {
+      g_autoptr (FscConfig) config = load_good (texts[i]);
+
+      g_assert_null (config->socket);
+      g_assert_cmpuint (config->max_handles, ==, 0);
+      g_assert_cmpuint (config->max_clients, ==, 0);
+      g_assert_cmpint (config->idle_time, ==, 600 * SECOND);
+      g_assert_cmpuint (config->lane_openers, ==, 4);
+      g_assert_cmpuint (config->lane_queue, ==, 10000);
+      g_assert_cmpint (config->lane_deadline, ==, 10 * SECOND);
+      g_assert_cmpint (config->lane_idle_time, ==, 30 * SECOND);
+      g_assert_cmpuint (config->ttl_ms, ==, 3000);
+    }
+}
+
+static void
+test_all_keys (void)
+{
+  g_autoptr (FscConfig) config = load_good ("[service]\n"
+                                            "socket = /run/x/socket \n"
+                                            "max-handles=1000000000\n"
+                                            "max-clients=1\n"
+                                            "[cache]\n"
+                                            "idle-time=0\n"
+                                            "[lanes]\n"
+                                            "openers=64\n"
+                                            "queue=1\n"
+                                            "deadline=0.29\n"
+                                            "idle-time= 0.1 \n"
+                                            "[file]\n"
+                                            "ttl=1.001\n");
+
+  g_assert_cmpstr (config->socket, ==, "/run/x/socket");
+  g_assert_cmpuint (config->max_handles, ==, 1000000000);
+  g_assert_cmpuint (config->max_clients, ==, 1);
+  g_assert_cmpint (config->idle_time, ==, 0);
+  g_assert_cmpuint (config->lane_openers, ==, 64);
+  g_assert_cmpuint (config->lane_queue, ==, 1);
+  g_assert_cmpint (config->lane_deadline, ==, 290000);
+  g_assert_cmpint (config->lane_idle_time, ==, 100000);
+  g_assert_cmpuint (config->ttl_ms, ==, 1001);
+}
+
+/* The last one counts, and what was there is freed. */
+static void
+test_twice (void)
+{
+  g_autoptr (FscConfig) config
+      = load_good ("[service]\nsocket=/a\nsocket=/b\n[cache]\nidle-time=1\n[service]\nsocket=/c\n");
+
+  g_assert_cmpstr (config->socket, ==, "/c");
+}
+
+static void
+test_errors (void)
+{
+  static const struct
+  {
+    const char *text;
+    const char *parts[3];
+  } cases[] = {
+    { "[servcie]\nsocket=/x\n", { "[servcie]", "no such group" } },
+    { "[lane]\n", { "[lane]", "no such group" } },
+    { "[service]\nmax-handels=5\n", { "[service] max-handels", "no such key" } },
+    { "[cache]\nttl=5\n", { "[cache] ttl", "no such key" } }, /* that of another group */
+    { "[service]\nsocket=x\n", { "[service] socket", "absolute path" } },
+    { "[service]\nsocket=\n", { "[service] socket", "absolute path" } },
+    { "[service]\nmax-handles=0\n", { "[service] max-handles", "\"0\"", "from 1 to 1000000000" } },
+    { "[service]\nmax-handles=-1\n", { "[service] max-handles", "\"-1\"" } },
+    { "[service]\nmax-handles=1.5\n", { "[service] max-handles", "\"1.5\"" } },
+    { "[service]\nmax-handles=many\n", { "[service] max-handles", "\"many\"" } },
+    { "[service]\nmax-handles=\n", { "[service] max-handles", "\"\"" } },
+    { "[service]\nmax-handles=5 6\n", { "[service] max-handles", "\"5 6\"" } },
+    { "[service]\nmax-handles=1e30\n", { "[service] max-handles", "\"1e30\"" } },
+    { "[service]\nmax-clients=nan\n", { "[service] max-clients", "\"nan\"" } },
+    { "[service]\nmax-clients=inf\n", { "[service] max-clients", "\"inf\"" } },
+    { "[cache]\nidle-time=-0.1\n", { "[cache] idle-time", "from 0 to" } },
+    { "[cache]\nidle-time=10s\n", { "[cache] idle-time", "\"10s\"" } },
+    { "[lanes]\nopeners=0\n", { "[lanes] openers", "from 1 to 64" } },
+    { "[lanes]\nopeners=65\n", { "[lanes] openers", "from 1 to 64" } },
+    { "[lanes]\nqueue=0\n", { "[lanes] queue", "from 1 to" } },
+    { "[lanes]\nqueue=1000001\n", { "[lanes] queue", "from 1 to" } },
+    { "[lanes]\ndeadline=0\n", { "[lanes] deadline", "from 0.01 to 86400" } },
+    { "[lanes]\ndeadline=86401\n", { "[lanes] deadline", "from 0.01 to 86400" } },
+    { "[lanes]\nidle-time=0\n", { "[lanes] idle-time", "from 0.1 to" } },
+    { "[file]\nttl=-1\n", { "[file] ttl", "from 0 to 86400" } },
+    { "[file]\nttl=86401\n", { "[file] ttl", "from 0 to 86400" } },
+    { "socket=/x\n", { "group" } },
+    { "[service]\nnonsense\n", { "nonsense" } },
+    { "[service]\nsocket=/x\\q\n", { "[service] socket" } },
+    { "[service]\nsocket=/\xff\xfe\n", { "[service] socket" } },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_autoptr (GError) error = NULL;
+      g_autofree char *path = NULL;
+
+      g_assert_null (load (cases[i].text, &error, &path));
+      g_assert_nonnull (error);
+      g_test_message ("%s", error->message);
+      g_assert_true (g_str_has_prefix (error->message, path));
+      for (guint j = 0; j < G_N_ELEMENTS (cases[i].parts) && cases[i].parts[j] != NULL; j++)
+        g_assert_nonnull (strstr (error->message, cases[i].parts[j]));
+    }
+}
+
+static void
+test_files (void)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (FscConfig) config = NULL;
+  g_autofree char *dir = g_build_filename (g_get_user_config_dir (), "fscache", NULL);
+  g_autofree char *path = g_build_filename (dir, "fscached.conf", NULL);
+
+  /* One that is named must be there. */
+  g_assert_null (fsc_config_load ("/nonexistent/fscached.conf", &error));
+  g_assert_nonnull (strstr (error->message, "/nonexistent/fscached.conf"));
+  g_clear_error (&error);
+  g_assert_null (fsc_config_load ("/", &error));
+  g_assert_nonnull (error);
+  g_clear_error (&error);
+
+  /* The user's own is found. (This directory is the test's: see main().) */
+  g_assert_cmpint (g_mkdir_with_parents (dir, 0700), ==, 0);
+  g_assert_true (g_file_set_contents (path, "[lanes]\nopeners=9\n", -1, NULL));
+  config = fsc_config_load (NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (config->lane_openers, ==, 9);
+  g_assert_true (g_file_set_contents (path, "[lanes]\nopeners=x\n", -1, NULL));
+  g_assert_null (fsc_config_load (NULL, &error));
+  g_assert_true (g_str_has_prefix (error->message, path));
+  g_unlink (path);
+  g_rmdir (dir);
+}
+
+static void
+run (gconstpointer test)
+{
+  char *before = fsc_test_list_descriptors ();
+
+  ((GTestFunc) test) ();
+  fsc_test_assert_descriptors (before);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_autofree char *dir = g_dir_make_tmp ("fscache-config-XXXXXX", NULL);
+  int status;
+
+  g_setenv ("XDG_CONFIG_HOME", dir, TRUE); /* before GLib looks */
+  fsc_test_init (&argc, &argv);
+  g_test_add_data_func ("/config/defaults", test_defaults, run);
+  g_test_add_data_func ("/config/all-keys", test_all_keys, run);
+  g_test_add_data_func ("/config/twice", test_twice, run);
+  g_test_add_data_func ("/config/errors", test_errors, run);
+  g_test_add_data_func ("/config/files", test_files, run);
+  status = g_test_run ();
+  g_rmdir (dir);
+  return status;
+}

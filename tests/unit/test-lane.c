@@ -1,0 +1,1153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Lanes with real processes: a real spawner starts fake-opener.c under the name of a real opener.
+ * What is promised is that each job is answered exactly once, whatever openers do, that one that
+ * misbehaves costs one request, and that neither process nor descriptor is left.
+ */
+#include "fscache/lane.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "protocol/channel.h"
+#include "tests/harness/descriptors.h"
+#include "tests/harness/tap.h"
+
+/* For what must happen: valgrind is slow. */
+#define PATIENCE (30 * G_USEC_PER_SEC)
+
+typedef struct
+{
+  FscConfig config;
+  FscLoop *loop;
+  FscSpawner *spawner;
+  FscMounts *mounts;
+  FscLanes *lanes;
+  char *dir; /* of openers */
+  guint32 local_mount, foreign_mount;
+  guint n_asked, n_answered, n_lost;
+  char *descriptors;
+} Stage;
+
+typedef struct
+{
+  FscJob job; /* first */
+  Stage *stage;
+  gboolean is_answered;
+  guint order; /* of its answer */
+  FscCode code;
+  int error;
+  char *text;
+  FscHandle *handle;
+  guint32 ttl_ms;
+} Asked;
+
+/* What a good answer of the fake opener says of itself. */
+typedef struct
+{
+  int pid;
+  unsigned n_items, number;
+} Told;
+
+/* The stage */
+
+static void
+before_wait (gpointer data)
+{
+  Stage *stage = data;
+
+  while (stage->lanes != NULL && fsc_lanes_flush (stage->lanes))
+    ;
+}
+
+static void
+job_done (FscJob *job, FscOutcome *outcome, gpointer data)
+{
+  Stage *stage = data;
+  Asked *asked = (Asked *) job;
+
+  g_assert_false (asked->is_answered);
+  asked->is_answered = TRUE;
+  asked->order = stage->n_answered++;
+  asked->code = outcome->code;
+  asked->error = outcome->error;
+  asked->text = g_strdup (outcome->text);
+  asked->handle = g_steal_pointer (&outcome->handle);
+  asked->ttl_ms = outcome->ttl_ms;
+  g_assert_cmpint (asked->handle != NULL, ==, asked->code == FSC_CODE_OK);
+}
+
+static void
+opener_lost (gpointer data)
+{
+  ((Stage *) data)->n_lost++;
+}
+
+static void
+turn (void)
+{
+  if (!g_main_context_iteration (NULL, FALSE))
+    g_usleep (1000);
+}
+
+#define wait_for(condition)                                                                        \
+  G_STMT_START                                                                                     \
+  {                                                                                                \
+    gint64 end = g_get_monotonic_time () + PATIENCE;                                               \
+    while (!(condition))                                                                           \
+      {                                                                                            \
+        g_assert_cmpint (g_get_monotonic_time (), <, end);                                         \
+        turn ();                                                                                   \
+      }                                                                                            \
+  }                                                                                                \
+  G_STMT_END
+
+static void
+run_for (double seconds)
+{
+  gint64 end = g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC);
+
+  while (g_get_monotonic_time () < end)
+    turn ();
+}
+
+static char *
+get_fake_opener (void)
+{
+  g_autofree char *self = g_file_read_link ("/proc/self/exe", NULL);
+  g_autofree char *dir = g_path_get_dirname (self);
+
+  return g_build_filename (dir, "fake-opener", NULL);
+}
+
+/* Puts the fake opener, or a shell script, where the lanes look for a program. */
+static void
+install_opener (Stage *stage, const char *script)
+{
+  g_autofree char *path = g_build_filename (stage->dir, "open-file", NULL);
+  g_autofree char *fake = get_fake_opener ();
+
+  g_unlink (path);
+  if (script == NULL)
+    g_assert_cmpint (symlink (fake, path), ==, 0);
+  else
+    {
+      g_assert_true (g_file_set_contents (path, script, -1, NULL));
+      g_assert_cmpint (g_chmod (path, 0700), ==, 0);
+    }
+}
+
+static guint32
+find_local_mount (Stage *stage)
+{
+  static const char *const paths[] = { "/dev/shm", "/tmp", "/run", "/", "/home" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (paths); i++)
+    {
+      guint32 mount = fsc_mounts_find (stage->mounts, paths[i]);
+
+      if (fsc_mounts_is_local (stage->mounts, mount))
+        return mount;
+    }
+  return 0;
+}
+
+static void
+stage_init (Stage *stage, guint n_openers, double deadline)
+{
+  g_autoptr (GError) error = NULL;
+
+  *stage = (Stage){ .descriptors = fsc_test_list_descriptors () };
+  stage->config = (FscConfig){ .lane_openers = n_openers,
+                               .lane_queue = 1000,
+                               .lane_deadline = (gint64) (deadline * G_USEC_PER_SEC),
+                               .lane_idle_time = 600 * G_USEC_PER_SEC,
+                               .ttl_ms = 1234 };
+  stage->dir = g_dir_make_tmp ("fscache-lane-XXXXXX", &error);
+  g_assert_no_error (error);
+  install_opener (stage, NULL);
+  stage->spawner = fsc_spawner_new (&error);
+  g_assert_no_error (error);
+  stage->loop = fsc_loop_new (before_wait, stage, &error);
+  g_assert_no_error (error);
+  stage->mounts = fsc_mounts_new (stage->loop, &error);
+  g_assert_no_error (error);
+  stage->local_mount = find_local_mount (stage);
+  stage->foreign_mount = fsc_mounts_find (stage->mounts, "/proc");
+  g_assert_false (fsc_mounts_is_local (stage->mounts, stage->foreign_mount));
+}
+
+static void
+stage_start (Stage *stage)
+{
+  g_autoptr (GError) error = NULL;
+
+  stage->lanes = fsc_lanes_new (stage->loop, stage->spawner, stage->mounts, &stage->config,
+                                stage->dir, job_done, opener_lost, stage);
+  fsc_spawner_attach (stage->spawner, stage->loop, fsc_lanes_opener_exited, stage->lanes, &error);
+  g_assert_no_error (error);
+}
+
+/* Waits until no child is left: orphans of the spawner are this process's, see main(). */
+static void
+assert_no_processes (void)
+{
+  gint64 end = g_get_monotonic_time () + PATIENCE;
+  pid_t pid;
+
+  while ((pid = waitpid (-1, NULL, WNOHANG)) >= 0)
+    if (pid == 0)
+      {
+        g_assert_cmpint (g_get_monotonic_time (), <, end);
+        g_usleep (1000);
+      }
+  g_assert_cmpint (errno, ==, ECHILD);
+}
+
+static void
+stage_clear (Stage *stage)
+{
+  g_autofree char *program = g_build_filename (stage->dir, "open-file", NULL);
+
+  g_clear_pointer (&stage->lanes, fsc_lanes_free);
+  g_assert_cmpuint (stage->n_answered, ==, stage->n_asked);
+  fsc_mounts_free (stage->mounts);
+  fsc_spawner_free (stage->spawner);
+  fsc_loop_free (stage->loop);
+  g_unlink (program);
+  g_assert_cmpint (g_rmdir (stage->dir), ==, 0);
+  g_free (stage->dir);
+  assert_no_processes ();
+  fsc_test_assert_descriptors (stage->descriptors);
+}
+
+static const FscLaneCounters *
+counters (const Stage *stage)
+{
+  return fsc_lanes_get_counters (stage->lanes);
+}
+
+/* Asking */
+
+static Asked *
+make_job (Stage *stage, const char *uri, guint32 mount_id, gboolean is_check)
+{
+  Asked *asked = g_new0 (Asked, 1);
+
+  asked->stage = stage;
+  asked->job.item.uri = (FscBytes){ g_strdup (uri), strlen (uri) };
+  if (is_check)
+    asked->job.item.validator = (FscBytes){ g_strdup ("valid"), 5 };
+  asked->job.mount_id = mount_id;
+  asked->job.since = g_get_monotonic_time ();
+  return asked;
+}
+
+static void
+start (Asked *asked)
+{
+  guint before = asked->stage->n_answered;
+
+  asked->stage->n_asked++;
+  fsc_lanes_start (asked->stage->lanes, &asked->job);
+  g_assert_cmpuint (asked->stage->n_answered, ==, before); /* never from within */
+}
+
+static Asked *
+ask (Stage *stage, const char *uri)
+{
+  Asked *asked = make_job (stage, uri, stage->foreign_mount, FALSE);
+
+  start (asked);
+  return asked;
+}
+
+static Asked *
+ask_locally (Stage *stage, const char *uri, gboolean is_check)
+{
+  Asked *asked = make_job (stage, uri, stage->local_mount, is_check);
+
+  start (asked);
+  return asked;
+}
+
+static void
+asked_free (Asked *asked)
+{
+  if (asked->handle != NULL)
+    fsc_handle_unref (asked->handle);
+  g_free ((char *) asked->job.item.uri.data);
+  g_free ((char *) asked->job.item.validator.data);
+  g_free (asked->text);
+  g_free (asked);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Asked, asked_free)
+
+static void
+assert_answer (const Asked *asked, FscCode code, int error, const char *part)
+{
+  g_test_message ("%.60s: %s", asked->job.item.uri.data, asked->text);
+  g_assert_true (asked->is_answered);
+  g_assert_cmpint (asked->code, ==, code);
+  g_assert_cmpint (asked->error, ==, error);
+  if (part != NULL)
+    g_assert_nonnull (strstr (asked->text, part));
+}
+
+static Told
+get_told (const Asked *asked)
+{
+  char text[FSC_VALIDATOR_MAX + 1] = "";
+  Told told;
+
+  assert_answer (asked, FSC_CODE_OK, 0, NULL);
+  memcpy (text, asked->handle->validator, asked->handle->validator_length);
+  g_assert_cmpint (sscanf (text, "%d %u %u", &told.pid, &told.n_items, &told.number), ==, 3);
+  return told;
+}
+
+/* Asks for something ordinary, and gets it: the lane works. */
+static Told
+assert_works (Stage *stage)
+{
+  g_autoptr (Asked) asked = ask (stage, "file:///answer/ordinary");
+
+  wait_for (asked->is_answered);
+  return get_told (asked);
+}
+
+static void
+wait_for_all (Stage *stage)
+{
+  wait_for (stage->n_answered == stage->n_asked);
+}
+
+static gboolean
+skip_without_local_mount (Stage *stage)
+{
+  if (stage->local_mount == 0)
+    g_test_skip ("no mount of a local file system here: nothing goes in batches");
+  return stage->local_mount == 0;
+}
+
+/* Tests: what goes well */
+
+static void
+test_normal (void)
+{
+  Stage stage;
+  struct stat st;
+
+  stage_init (&stage, 4, 60);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) good = ask (&stage, "file:///answer/1");
+    g_autoptr (Asked) missing = ask (&stage, "file:///missing/1");
+    g_autoptr (Asked) check = make_job (&stage, "file:///check/1", stage.foreign_mount, TRUE);
+
+    start (check);
+    wait_for_all (&stage);
+    assert_answer (good, FSC_CODE_OK, 0, NULL);
+    g_assert_cmpint (fstat (good->handle->fd, &st), ==, 0);
+    g_assert_true (S_ISCHR (st.st_mode));
+    g_assert_null (good->handle->holder);
+    g_assert_cmpint (good->handle->kind, ==, FSC_KIND_REGULAR);
+    g_assert_cmpint (good->handle->most_sharing, ==, FSC_SHARING_INDEPENDENT);
+    g_assert_cmpuint (good->handle->mount_id, ==, 42);
+    g_assert_cmpuint (good->ttl_ms, ==, 1234);
+    g_assert_cmpint (good->job.begun, >=, good->job.since);
+    assert_answer (missing, FSC_CODE_SYSTEM, ENOENT, "told to fail");
+    assert_answer (check, FSC_CODE_UNCHANGED, 0, NULL);
+  }
+  g_assert_cmpuint (counters (&stage)->lanes, ==, 1);
+  g_assert_cmpuint (counters (&stage)->openers_failed, ==, 0);
+  g_assert_cmpuint (counters (&stage)->timeouts, ==, 0);
+  stage_clear (&stage);
+}
+
+/* Different mounts and credentials have lanes of their own. */
+static void
+test_lanes_apart (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) slow = ask (&stage, "file:///sleep/1");
+    g_autoptr (Asked) other = make_job (&stage, "file:///answer/1", stage.foreign_mount, FALSE);
+    g_autoptr (Asked) here = make_job (&stage, "file:///answer/2", 0, FALSE); /* by its path */
+
+    other->job.credential = 7;
+    start (other);
+    start (here);
+    wait_for (other->is_answered && here->is_answered);
+    g_assert_false (slow->is_answered);
+    g_assert_cmpint (get_told (other).pid, !=, get_told (here).pid);
+    g_assert_cmpuint (counters (&stage)->lanes, ==, 3);
+    g_clear_pointer (&stage.lanes, fsc_lanes_free);
+    assert_answer (slow, FSC_CODE_OPENER_FAILED, EIO, "ended with the service");
+  }
+  stage_clear (&stage);
+}
+
+static void
+test_batch (void)
+{
+  Stage stage;
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+  guint most = 0;
+
+  stage_init (&stage, 4, 60);
+  stage_start (&stage);
+  if (!skip_without_local_mount (&stage))
+    {
+      for (guint i = 0; i < 300; i++)
+        g_ptr_array_add (all, ask_locally (&stage, "file:///answer/1", i % 2 == 0));
+      wait_for_all (&stage);
+      for (guint i = 0; i < all->len; i++)
+        most = MAX (most, get_told (all->pdata[i]).n_items);
+      g_assert_cmpuint (most, >=, 16);
+      g_assert_cmpuint (counters (&stage)->openers_started, <=, 4);
+    }
+  g_ptr_array_set_size (all, 0);
+  stage_clear (&stage);
+}
+
+/* More than a packet can carry. */
+static void
+test_long_names (void)
+{
+  Stage stage;
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+  g_autofree char *fill = g_strnfill (12000, 'x');
+  g_autofree char *uri = g_strconcat ("file:///answer/", fill, NULL);
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  if (!skip_without_local_mount (&stage))
+    {
+      for (guint i = 0; i < 40; i++)
+        g_ptr_array_add (all, ask_locally (&stage, uri, TRUE));
+      wait_for_all (&stage);
+      for (guint i = 0; i < all->len; i++)
+        {
+          g_assert_cmpuint (get_told (all->pdata[i]).n_items, <=, 5);
+          g_assert_cmpuint (get_told (all->pdata[i]).number, ==, i);
+        }
+    }
+  g_ptr_array_set_size (all, 0);
+  stage_clear (&stage);
+}
+
+/* First come, first served; and on a mount that may hang, each alone. */
+static void
+test_order (void)
+{
+  Stage stage;
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  for (guint i = 0; i < 50; i++)
+    g_ptr_array_add (all, ask (&stage, "file:///answer/1"));
+  wait_for_all (&stage);
+  for (guint i = 0; i < all->len; i++)
+    {
+      const Asked *asked = all->pdata[i];
+
+      g_assert_cmpuint (asked->order, ==, i);
+      g_assert_cmpuint (get_told (asked).number, ==, i);
+      g_assert_cmpuint (get_told (asked).n_items, ==, 1);
+    }
+  g_ptr_array_set_size (all, 0);
+  stage_clear (&stage);
+}
+
+static void
+test_unknown_scheme (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) asked = ask (&stage, "nosuch:thing");
+
+    wait_for_all (&stage);
+    assert_answer (asked, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT, "\"nosuch\"");
+  }
+  g_assert_cmpuint (counters (&stage)->openers_started, ==, 0);
+  stage_clear (&stage);
+}
+
+static void
+test_full_queue (void)
+{
+  Stage stage;
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+
+  stage_init (&stage, 1, 60);
+  stage.config.lane_queue = 3;
+  stage_start (&stage);
+  for (guint i = 0; i < 5; i++)
+    g_ptr_array_add (all, ask (&stage, "file:///answer/1"));
+  wait_for_all (&stage);
+  for (guint i = 0; i < 3; i++)
+    get_told (all->pdata[i]);
+  for (guint i = 3; i < 5; i++)
+    {
+      assert_answer (all->pdata[i], FSC_CODE_LIMIT, EAGAIN, "[lanes] queue=3");
+      assert_answer (all->pdata[i], FSC_CODE_LIMIT, EAGAIN, "/proc");
+      assert_answer (all->pdata[i], FSC_CODE_LIMIT, EAGAIN, "file:///answer/1");
+    }
+  assert_works (&stage);
+  g_ptr_array_set_size (all, 0);
+  stage_clear (&stage);
+}
+
+/* Tests: what goes wrong */
+
+static void
+test_crash (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) crash = ask (&stage, "file:///crash/1");
+    g_autoptr (Asked) leaves = ask (&stage, "file:///exit/1");
+    g_autoptr (Asked) next = ask (&stage, "file:///answer/1");
+    g_autoptr (Asked) after = NULL;
+
+    wait_for_all (&stage);
+    assert_answer (crash, FSC_CODE_OPENER_FAILED, EIO, "the opener open-file has ended");
+    assert_answer (crash, FSC_CODE_OPENER_FAILED, EIO, "file:///crash/1");
+    assert_answer (leaves, FSC_CODE_OPENER_FAILED, EIO, "the opener open-file has ended");
+    get_told (next);
+    after = ask (&stage, "file:///crash-after/1");
+    wait_for (counters (&stage)->openers_failed == 3);
+    get_told (after); /* it had been answered */
+  }
+  assert_works (&stage);
+  g_assert_cmpuint (stage.n_lost, ==, 3);
+  wait_for (counters (&stage)->stuck == 0);
+  stage_clear (&stage);
+}
+
+/* One of a batch crashes: the others are served, with as few openers as there may be. */
+static void
+test_crash_in_batch (void)
+{
+  for (guint n_openers = 1; n_openers <= 4; n_openers += 3)
+    {
+      g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+      Stage stage;
+
+      stage_init (&stage, n_openers, 60);
+      stage_start (&stage);
+      if (!skip_without_local_mount (&stage))
+        {
+          for (guint i = 0; i < 10; i++)
+            g_ptr_array_add (
+                all, ask_locally (&stage, i == 4 ? "file:///crash/1" : "file:///answer/1", TRUE));
+          wait_for_all (&stage);
+          for (guint i = 0; i < all->len; i++)
+            if (i == 4)
+              assert_answer (all->pdata[i], FSC_CODE_OPENER_FAILED, EIO, "has ended");
+            else
+              g_assert_cmpuint (get_told (all->pdata[i]).n_items, ==, 1);
+          g_assert_cmpuint (counters (&stage)->openers_failed, ==, 2);
+        }
+      g_ptr_array_set_size (all, 0);
+      stage_clear (&stage);
+    }
+}
+
+static void
+test_hang (void)
+{
+  Stage stage;
+  gint64 started;
+
+  stage_init (&stage, 1, 0.3);
+  stage_start (&stage);
+  assert_works (&stage);
+  started = g_get_monotonic_time ();
+  {
+    g_autoptr (Asked) hangs = ask (&stage, "file:///sleep/1");
+    g_autoptr (Asked) next = make_job (&stage, "file:///answer/1", stage.foreign_mount, FALSE);
+
+    next->job.since += 20 * G_USEC_PER_SEC; /* it has time */
+    start (next);
+    wait_for_all (&stage);
+    assert_answer (hangs, FSC_CODE_TIMED_OUT, ETIMEDOUT, "0.3 s");
+    assert_answer (hangs, FSC_CODE_TIMED_OUT, ETIMEDOUT, "/proc");
+    g_assert_cmpint (g_get_monotonic_time () - started, >=, 300000);
+    get_told (next);
+  }
+  g_assert_cmpuint (counters (&stage)->timeouts, ==, 1);
+  g_assert_cmpuint (counters (&stage)->openers_failed, ==, 1);
+  stage_clear (&stage);
+}
+
+/* All that is left of a batch when its opener is ended is one that has time yet: it is not to blame
+ * for the one that hangs. */
+static void
+test_innocent (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 1);
+  stage_start (&stage);
+  if (!skip_without_local_mount (&stage))
+    {
+      g_autoptr (Asked) hangs = make_job (&stage, "file:///sleep/1", stage.local_mount, TRUE);
+      g_autoptr (Asked) innocent = make_job (&stage, "file:///answer/1", stage.local_mount, TRUE);
+
+      innocent->job.since += 20 * G_USEC_PER_SEC;
+      start (hangs);
+      start (innocent);
+      wait_for_all (&stage);
+      assert_answer (hangs, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+      get_told (innocent);
+    }
+  stage_clear (&stage);
+}
+
+/* One of a batch hangs: all have the same deadline, and the others are served all the same. */
+static void
+test_hang_in_batch (void)
+{
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+  Stage stage;
+
+  stage_init (&stage, 4, 4);
+  stage_start (&stage);
+  if (!skip_without_local_mount (&stage))
+    {
+      for (guint i = 0; i < 20; i++)
+        g_ptr_array_add (
+            all, ask_locally (&stage, i == 7 ? "file:///sleep/1" : "file:///answer/1", TRUE));
+      wait_for_all (&stage);
+      for (guint i = 0; i < all->len; i++)
+        if (i == 7)
+          assert_answer (all->pdata[i], FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+        else
+          get_told (all->pdata[i]);
+      g_assert_cmpuint (counters (&stage)->timeouts, ==, 1);
+    }
+  g_ptr_array_set_size (all, 0);
+  stage_clear (&stage);
+}
+
+/* A job that has waited for long is overdue soon after it was given: its answer is not wanted any
+ * more, but the opener has done nothing wrong. */
+static void
+test_overdue_but_working (void)
+{
+  Stage stage;
+  int pid;
+
+  stage_init (&stage, 1, 10);
+  stage_start (&stage);
+  pid = assert_works (&stage).pid;
+  {
+    g_autoptr (Asked) slow = make_job (&stage, "file:///nap/1", stage.foreign_mount, FALSE);
+
+    slow->job.since -= (gint64) (9.95 * G_USEC_PER_SEC);
+    start (slow);
+    wait_for_all (&stage);
+    assert_answer (slow, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+  }
+  g_assert_cmpint (assert_works (&stage).pid, ==, pid);
+  g_assert_cmpuint (counters (&stage)->openers_failed, ==, 0);
+  stage_clear (&stage);
+}
+
+static void
+test_nonsense (void)
+{
+  static const struct
+  {
+    const char *what;
+    const char *text;
+  } kinds[] = {
+    { "wrong-index", "answered what it was not asked" },
+    { "wrong-serial", "answered what it was not asked" },
+    { "no-handle", "answered without a handle" },
+    { "handle-and-id", "answered without a handle" },
+    { "too-many-descriptors", "answered nonsense" },
+    { "no-errno", "answered nonsense" },
+    { "unchanged", "answered nonsense" },
+    { "too-many-results", "answered what it was not asked" },
+    { "greeting", "sent what it was not asked for" },
+    { "ping", "sent what it was not asked for" },
+    { "done", "answered what it was not asked" },
+    { "bytes", "sent nonsense" },
+    { "truncated", "sent nonsense" },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (kinds); i++)
+    {
+      g_autofree char *uri = g_strdup_printf ("file:///%s/1", kinds[i].what);
+      Stage stage;
+
+      stage_init (&stage, 1, 60);
+      stage_start (&stage);
+      {
+        g_autoptr (Asked) asked = ask (&stage, uri);
+
+        wait_for_all (&stage);
+        if (asked->code == FSC_CODE_OK) /* the second half of the packet was at fault */
+          g_assert_cmpstr (kinds[i].what, ==, "too-many-descriptors");
+        else
+          assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, kinds[i].text);
+        wait_for (counters (&stage)->openers_failed == 1);
+        assert_works (&stage);
+      }
+      stage_clear (&stage);
+    }
+}
+
+/* An opener that answers one of two items twice has not answered the other. */
+static void
+test_answered_twice (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  if (!skip_without_local_mount (&stage))
+    {
+      g_autoptr (Asked) twice = ask_locally (&stage, "file:///twice/1", TRUE);
+      g_autoptr (Asked) mute = ask_locally (&stage, "file:///mute/1", TRUE);
+
+      wait_for_all (&stage);
+      assert_answer (twice, FSC_CODE_SYSTEM, ENOENT, NULL);
+      assert_answer (mute, FSC_CODE_OPENER_FAILED, EIO, "answered the same question twice");
+    }
+  stage_clear (&stage);
+}
+
+static void
+test_missing_program (void)
+{
+  static const char *const scripts[] = { NULL, "#!/bin/sh\nexit 1\n", "#!/no/such/shell\n",
+                                         "#!/bin/sh\nprintf '?' >&3\nexec sleep 1000\n" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (scripts); i++)
+    {
+      g_autofree char *program = NULL;
+      Stage stage;
+
+      stage_init (&stage, 2, 60);
+      program = g_build_filename (stage.dir, "open-file", NULL);
+      if (scripts[i] != NULL)
+        install_opener (&stage, scripts[i]);
+      else
+        g_assert_cmpint (g_unlink (program), ==, 0);
+      stage_start (&stage);
+      {
+        g_autoptr (Asked) first = ask (&stage, "file:///answer/1");
+        g_autoptr (Asked) second = ask (&stage, "file:///answer/2");
+
+        wait_for_all (&stage);
+        assert_answer (first, FSC_CODE_OPENER_FAILED, EIO, "the opener open-file does not start");
+        assert_answer (second, FSC_CODE_OPENER_FAILED, EIO, "the opener open-file does not start");
+        g_assert_cmpuint (counters (&stage)->openers_started, <=, 6);
+      }
+      wait_for (counters (&stage)->openers == 0 && counters (&stage)->stuck == 0);
+      install_opener (&stage, NULL);
+      assert_works (&stage);
+      stage_clear (&stage);
+    }
+}
+
+/* Programs that start and say nothing are ended like those that hang, and make room. */
+static void
+test_hang_at_start (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 2, 0.3);
+  install_opener (&stage, "#!/bin/sh\nexec sleep 1000\n");
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) first = ask (&stage, "file:///answer/1");
+    g_autoptr (Asked) second = ask (&stage, "file:///answer/2");
+    g_autoptr (Asked) third = ask (&stage, "file:///answer/3");
+
+    wait_for_all (&stage);
+    assert_answer (first, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+    assert_answer (second, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+    assert_answer (third, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+  }
+  wait_for (counters (&stage)->openers == 0 && counters (&stage)->stuck == 0);
+  g_assert_cmpuint (counters (&stage)->openers_failed, ==, 2);
+  install_opener (&stage, NULL);
+  stage.config.lane_deadline = 60 * G_USEC_PER_SEC;
+  assert_works (&stage);
+  stage_clear (&stage);
+}
+
+/* The spawner */
+
+static pid_t
+find_spawner (void)
+{
+  g_autoptr (GDir) dir = g_dir_open ("/proc", 0, NULL);
+  const char *name;
+
+  while ((name = g_dir_read_name (dir)) != NULL)
+    {
+      g_autofree char *path = g_build_filename ("/proc", name, "stat", NULL);
+      g_autofree char *stat = NULL;
+      char state;
+      int parent;
+
+      if (g_ascii_isdigit (name[0]) && g_file_get_contents (path, &stat, NULL, NULL)
+          && strstr (stat, "(fscached-spawn)") != NULL
+          && sscanf (strrchr (stat, ')'), ") %c %d", &state, &parent) == 2 && state != 'Z'
+          && parent == getpid ())
+        return atoi (name);
+    }
+  return 0;
+}
+
+static void
+test_spawner_killed (void)
+{
+  Stage stage;
+  int pid;
+
+  stage_init (&stage, 2, 60);
+  stage_start (&stage);
+  pid = assert_works (&stage).pid;
+  for (guint i = 0; i < 3; i++)
+    {
+      g_autoptr (Asked) asked = ask (&stage, "file:///sleep/1");
+      g_autoptr (Asked) next = NULL;
+
+      wait_for (asked->job.begun != 0);
+      g_assert_cmpint (kill (find_spawner (), SIGKILL), ==, 0);
+      next = ask (&stage, "file:///answer/1"); /* it is not known yet */
+      wait_for (asked->is_answered);
+      assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, "has ended");
+      wait_for (next->is_answered && counters (&stage)->stuck == 0);
+      if (next->code != FSC_CODE_OK) /* it may have been given to one that was dying */
+        assert_answer (next, FSC_CODE_OPENER_FAILED, EIO, "has ended");
+      g_assert_cmpint (assert_works (&stage).pid, !=, pid);
+    }
+  stage_clear (&stage);
+}
+
+/* Openers that cannot be killed, because the spawner is stopped: they are counted, the lane refuses
+ * at once, and works again when they are gone. */
+static void
+test_stuck (void)
+{
+  Stage stage;
+  gint64 asked_at;
+  pid_t spawner;
+
+  stage_init (&stage, 1, 0.3);
+  stage_start (&stage);
+  assert_works (&stage);
+  spawner = find_spawner ();
+  g_assert_cmpint (kill (spawner, SIGSTOP), ==, 0);
+  {
+    g_autoptr (Asked) hangs = ask (&stage, "file:///sleep/1");
+    g_autoptr (Asked) refused = NULL;
+
+    wait_for_all (&stage);
+    assert_answer (hangs, FSC_CODE_TIMED_OUT, ETIMEDOUT, "deadline");
+    wait_for (counters (&stage)->stuck == 1);
+    run_for (1.1);
+    asked_at = g_get_monotonic_time ();
+    stage.config.lane_deadline = 60 * G_USEC_PER_SEC;
+    refused = ask (&stage, "file:///answer/1");
+    wait_for_all (&stage);
+    assert_answer (refused, FSC_CODE_TIMED_OUT, ETIMEDOUT, "1 openers are stuck");
+    g_assert_cmpint (g_get_monotonic_time () - asked_at, <, 20 * G_USEC_PER_SEC);
+  }
+  g_assert_cmpint (kill (spawner, SIGCONT), ==, 0);
+  wait_for (counters (&stage)->stuck == 0);
+  assert_works (&stage);
+  stage_clear (&stage);
+}
+
+static void
+test_idle (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 3, 60);
+  stage.config.lane_idle_time = (gint64) (0.2 * G_USEC_PER_SEC);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) held = ask (&stage, "file:///hold/1");
+
+    g_autoptr (Asked) other = ask (&stage, "file:///answer/1");
+
+    wait_for_all (&stage);
+    assert_answer (held, FSC_CODE_OK, 0, NULL);
+    get_told (other);
+    wait_for (counters (&stage)->openers == 1);
+    run_for (0.7);
+    g_assert_cmpuint (counters (&stage)->openers, ==, 1); /* it holds something */
+  }
+  wait_for (counters (&stage)->openers == 0 && counters (&stage)->lanes == 0);
+  assert_works (&stage);
+  stage_clear (&stage);
+}
+
+/* Handles that are held */
+
+static const char packet[] = "at least as long as a header";
+
+typedef struct
+{
+  gboolean is_called;
+  int error;
+} Handed;
+
+static void
+handed (int error, gpointer data)
+{
+  Handed *result = data;
+
+  g_assert_false (result->is_called);
+  *result = (Handed){ TRUE, error };
+}
+
+static void
+hand (FscHolder *holder, const guint64 *ids, guint n_ids, int socket, Handed *result)
+{
+  *result = (Handed){ FALSE, -1 };
+  holder->hand (holder, ids, n_ids, (FscBytes){ packet, strlen (packet) }, socket, handed, result);
+  g_assert_false (result->is_called);
+}
+
+static void
+test_hand (void)
+{
+  Stage stage;
+  int sockets[2];
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  g_assert_cmpint (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), ==, 0);
+  {
+    g_autoptr (Asked) first = ask (&stage, "file:///hold/1");
+    g_autoptr (Asked) second = ask (&stage, "file:///hold/2");
+    FscHolder *holder;
+    Handed result, other;
+    guint64 ids[2];
+    char buffer[64] = "";
+    FscFds fds;
+    struct stat st, zero;
+
+    wait_for_all (&stage);
+    assert_answer (first, FSC_CODE_OK, 0, NULL);
+    holder = first->handle->holder;
+    g_assert_nonnull (holder);
+    g_assert_true (second->handle->holder == holder);
+    g_assert_cmpint (first->handle->fd, ==, -1);
+    g_assert_true (fsc_handle_is_alive (first->handle));
+    ids[0] = first->handle->id;
+    ids[1] = second->handle->id;
+
+    hand (holder, ids, 2, sockets[0], &result);
+    wait_for (result.is_called);
+    g_assert_cmpint (result.error, ==, 0);
+    g_assert_cmpint (
+        fsc_channel_receive (sockets[1], buffer, sizeof buffer, &fds, 4, NULL, MSG_DONTWAIT), ==,
+        strlen (packet));
+    g_assert_cmpmem (buffer, strlen (packet), packet, strlen (packet));
+    g_assert_cmpuint (fds.n, ==, 2);
+    g_assert_cmpint (fstat (fds.fds[1], &st), ==, 0);
+    g_assert_cmpint (stat ("/dev/zero", &zero), ==, 0);
+    g_assert_cmpuint (st.st_rdev, ==, zero.st_rdev);
+    fsc_fds_clear (&fds);
+
+    /* A client that does not read. */
+    while (fsc_channel_send (sockets[0], buffer, sizeof buffer, NULL, 0, MSG_DONTWAIT) == 0)
+      ;
+    hand (holder, ids, 1, sockets[0], &result);
+    wait_for (result.is_called);
+    g_assert_cmpint (result.error, ==, EAGAIN);
+
+    /* One that was released. */
+    g_clear_pointer (&second->handle, fsc_handle_unref);
+    hand (holder, &ids[1], 1, sockets[0], &result);
+    wait_for (result.is_called);
+    g_assert_cmpint (result.error, ==, ENOENT);
+
+    /* A client that is gone, and had not read all. */
+    close (sockets[1]);
+    hand (holder, ids, 1, sockets[0], &result);
+    wait_for (result.is_called);
+    g_assert_cmpint (result.error, ==, ECONNRESET);
+
+    /* Many at once: each has its answer. */
+    hand (holder, ids, 1, sockets[0], &result);
+    hand (holder, &ids[1], 1, sockets[0], &other);
+    wait_for (result.is_called && other.is_called);
+    g_assert_cmpint (result.error, ==, EPIPE);
+    g_assert_cmpint (other.error, ==, ENOENT);
+  }
+  close (sockets[0]);
+  g_assert_cmpuint (stage.n_lost, ==, 0);
+  stage_clear (&stage);
+}
+
+static void
+test_holder_dies (void)
+{
+  Stage stage;
+  int sockets[2];
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  g_assert_cmpint (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), ==, 0);
+  {
+    g_autoptr (Asked) held = ask (&stage, "file:///hold-deaf/1");
+    g_autoptr (Asked) crash = NULL;
+    Handed result;
+
+    wait_for_all (&stage);
+    hand (held->handle->holder, &held->handle->id, 1, sockets[0], &result);
+    crash = ask (&stage, "file:///crash/1");
+    wait_for (result.is_called);
+    g_assert_cmpint (result.error, ==, EIO);
+    g_assert_cmpuint (stage.n_lost, ==, 1);
+    g_assert_false (fsc_handle_is_alive (held->handle));
+    assert_works (&stage);
+    g_assert_true (crash->is_answered);
+  }
+  close (sockets[0]);
+  close (sockets[1]);
+  stage_clear (&stage);
+}
+
+/* A holder that does not hand out is late, with no job there to have set the timer. */
+static void
+test_deaf_holder (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 0.5);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) held = ask (&stage, "file:///hold-deaf/1");
+    gint64 started;
+    Handed result;
+
+    wait_for_all (&stage);
+    assert_answer (held, FSC_CODE_OK, 0, NULL);
+    run_for (0.6); /* the timer of that job is over */
+    started = g_get_monotonic_time ();
+    hand (held->handle->holder, &held->handle->id, 1, STDIN_FILENO, &result);
+    wait_for (result.is_called);
+    g_assert_cmpint (result.error, ==, EIO);
+    g_assert_cmpint (g_get_monotonic_time () - started, >=, 500000);
+    g_assert_false (fsc_handle_is_alive (held->handle));
+  }
+  stage_clear (&stage);
+}
+
+/* The end */
+
+static void
+test_free (void)
+{
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+  Stage stage;
+  Handed result;
+
+  stage_init (&stage, 2, 60);
+  stage.config.lane_queue = 20;
+  stage_start (&stage);
+  g_ptr_array_add (all, ask (&stage, "file:///hold-deaf/1"));
+  wait_for_all (&stage);
+  {
+    const FscHandle *handle = ((Asked *) all->pdata[0])->handle;
+
+    hand (handle->holder, &handle->id, 1, STDIN_FILENO, &result);
+  }
+  g_ptr_array_add (all, ask (&stage, "file:///sleep/1"));
+  wait_for (((Asked *) all->pdata[1])->job.begun != 0);
+  for (guint i = 0; i < 30; i++)
+    {
+      g_ptr_array_add (all, ask (&stage, "file:///answer/1"));
+      g_ptr_array_add (all, ask (&stage, "nosuch:thing"));
+      g_ptr_array_add (all, ask_locally (&stage, "file:///answer/1", TRUE));
+    }
+  {
+    FscBytes *validator = &((Asked *) all->pdata[all->len - 1])->job.item.validator;
+
+    g_free ((char *) validator->data);
+    *validator = (FscBytes){ g_malloc0 (24), 24 };
+  }
+  g_clear_pointer (&stage.lanes, fsc_lanes_free);
+  g_assert_true (result.is_called);
+  for (guint i = 0; i < all->len; i++)
+    g_assert_true (((Asked *) all->pdata[i])->is_answered);
+  g_ptr_array_set_size (all, 0);
+  stage_clear (&stage);
+}
+
+/* Warnings about openers are what these tests are about. */
+static GLogWriterOutput
+write_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer data)
+{
+  for (gsize i = 0; i < n_fields; i++)
+    if (g_str_equal (fields[i].key, "GLIB_DOMAIN") && g_str_equal (fields[i].value, "fscached")
+        && (level & (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_ERROR)) == 0)
+      return G_LOG_WRITER_HANDLED;
+  return g_log_writer_default (level, fields, n_fields, data);
+}
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_init (&argc, &argv);
+  g_log_set_writer_func (write_log, NULL, NULL);
+  prctl (PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* no opener is out of sight */
+  g_main_context_default ();                  /* its descriptor is not a test's */
+  g_test_add_func ("/lane/normal", test_normal);
+  g_test_add_func ("/lane/lanes-apart", test_lanes_apart);
+  g_test_add_func ("/lane/batch", test_batch);
+  g_test_add_func ("/lane/long-names", test_long_names);
+  g_test_add_func ("/lane/order", test_order);
+  g_test_add_func ("/lane/unknown-scheme", test_unknown_scheme);
+  g_test_add_func ("/lane/full-queue", test_full_queue);
+  g_test_add_func ("/lane/crash", test_crash);
+  g_test_add_func ("/lane/crash-in-batch", test_crash_in_batch);
+  g_test_add_func ("/lane/hang", test_hang);
+  g_test_add_func ("/lane/innocent", test_innocent);
+  g_test_add_func ("/lane/hang-in-batch", test_hang_in_batch);
+  g_test_add_func ("/lane/overdue-but-working", test_overdue_but_working);
+  g_test_add_func ("/lane/nonsense", test_nonsense);
+  g_test_add_func ("/lane/answered-twice", test_answered_twice);
+  g_test_add_func ("/lane/missing-program", test_missing_program);
+  g_test_add_func ("/lane/hang-at-start", test_hang_at_start);
+  g_test_add_func ("/lane/spawner-killed", test_spawner_killed);
+  g_test_add_func ("/lane/stuck", test_stuck);
+  g_test_add_func ("/lane/idle", test_idle);
+  g_test_add_func ("/lane/hand", test_hand);
+  g_test_add_func ("/lane/holder-dies", test_holder_dies);
+  g_test_add_func ("/lane/deaf-holder", test_deaf_holder);
+  g_test_add_func ("/lane/free", test_free);
+  return g_test_run ();
+}
