@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Entries, who waits for them, and which of them stay; see cache.h.
+ * Who asks, who waits for what, and what is answered; see cache.h. The entries are kept in store.c.
  */
 #include "fscache/cache.h"
 
@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "fscache/store.h"
 #include "protocol/uri.h"
 
 /* The flags that make a handle another one. All others belong to the reopen. */
@@ -18,39 +19,6 @@
 
 #define WRITING_FLAGS                                                                              \
   ((guint32) (O_WRONLY | O_RDWR | O_CREAT | O_EXCL | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)))
-
-/* What an entry is found by. */
-typedef struct
-{
-  const char *uri;
-  guint32 hash;
-  guint32 credential;
-  guint32 flags;
-  guint16 uri_length;
-  guint16 is_exclusive;
-} Key;
-
-/* An entry is in the table from the first request on; it has a handle, and is in SIEVE's list, once
- * a job has brought one. It lives until it has neither handle nor flight. `twin` links exclusive
- * entries of one key, of which only the first is in the table: each is a description of its own. */
-struct FscEntry
-{
-  Key key;
-  FscEntry *newer, *older, *twin;
-  FscHandle *handle;
-  FscJob *flight;
-  gpointer lessee;
-  guint64 lease;
-  guint64 hits;
-  gint64 opened_at, used_at, checked_at;
-  guint32 cost_us;
-  guint32 ttl_ms;
-  guint32 slot;
-  guint8 coherence;
-  guint8 is_visited;
-  guint8 is_pinned;
-  char uri[]; /* with a zero byte at its end */
-};
 
 /* Who asks. One that has to wait is copied to the heap, and is in its job's queue. */
 struct FscWaiter
@@ -73,14 +41,10 @@ struct FscCache
   gpointer provider_data;
   FscLimits limits;
   FscCounters counters;
-  GHashTable *table;  /* Key (an entry's) -> itself */
+  FscStore store;
   GHashTable *leases; /* lease -> FscEntry */
-  GPtrArray *slots;   /* slot -> FscEntry, or NULL */
-  GArray *free_slots;
-  FscEntry *newest, *oldest, *hand; /* SIEVE */
   guint sweep_slot;
   guint64 last_lease;
-  guint32 seed;
 };
 
 static gint64
@@ -89,202 +53,7 @@ now (FscCache *cache)
   return cache->provider.now (cache->provider_data);
 }
 
-/* Keys */
-
-static guint32
-hash_bytes (const char *bytes, size_t length, guint32 seed)
-{
-  guint64 hash = seed ^ (length * 0x9E3779B97F4A7C15u);
-
-  while (length > 0)
-    {
-      guint64 word = 0;
-      size_t n = MIN (length, sizeof word);
-
-      memcpy (&word, bytes, n);
-      hash = (hash ^ word) * 0x9FB21C651E98DF25u;
-      hash ^= hash >> 32;
-      bytes += n;
-      length -= n;
-    }
-  return (guint32) hash;
-}
-
-static guint
-key_hash (gconstpointer data)
-{
-  return ((const Key *) data)->hash;
-}
-
-static gboolean
-key_equal (gconstpointer a, gconstpointer b)
-{
-  const Key *x = a, *y = b;
-
-  return x->hash == y->hash && x->flags == y->flags && x->credential == y->credential
-         && x->is_exclusive == y->is_exclusive && x->uri_length == y->uri_length
-         && memcmp (x->uri, y->uri, x->uri_length) == 0;
-}
-
-static Key
-make_key (FscCache *cache, FscBytes uri, guint32 credential, guint32 flags, gboolean is_exclusive)
-{
-  return (Key){
-    .uri = uri.data,
-    .uri_length = (guint16) uri.length,
-    .hash = hash_bytes (uri.data, uri.length, cache->seed + flags + credential),
-    .credential = credential,
-    .flags = flags,
-    .is_exclusive = is_exclusive != FALSE,
-  };
-}
-
-/* Entries and slots */
-
-static FscEntry *
-entry_new (FscCache *cache, const Key *key)
-{
-  FscEntry *entry = g_malloc0 (sizeof *entry + key->uri_length + 1);
-  FscEntry *twin;
-
-  memcpy (entry->uri, key->uri, key->uri_length);
-  entry->key = *key;
-  entry->key.uri = entry->uri;
-
-  twin = g_hash_table_lookup (cache->table, &entry->key);
-  if (twin != NULL)
-    {
-      entry->twin = twin->twin;
-      twin->twin = entry;
-    }
-  else
-    g_hash_table_add (cache->table, entry);
-
-  if (cache->free_slots->len > 0)
-    {
-      entry->slot = g_array_index (cache->free_slots, guint32, cache->free_slots->len - 1);
-      g_array_set_size (cache->free_slots, cache->free_slots->len - 1);
-      cache->slots->pdata[entry->slot] = entry;
-    }
-  else
-    {
-      entry->slot = cache->slots->len;
-      g_ptr_array_add (cache->slots, entry);
-    }
-  cache->counters.entries++;
-  return entry;
-}
-
-static void
-entry_free (FscCache *cache, FscEntry *entry)
-{
-  FscEntry *first = g_hash_table_lookup (cache->table, &entry->key);
-
-  g_assert (entry->handle == NULL && entry->flight == NULL && entry->lease == 0);
-  if (first == entry)
-    {
-      g_hash_table_remove (cache->table, &entry->key);
-      if (entry->twin != NULL)
-        g_hash_table_add (cache->table, entry->twin);
-    }
-  else
-    {
-      while (first->twin != entry)
-        first = first->twin;
-      first->twin = entry->twin;
-    }
-  cache->slots->pdata[entry->slot] = NULL;
-  g_array_append_val (cache->free_slots, entry->slot);
-  cache->counters.entries--;
-  g_free (entry);
-}
-
-/* SIEVE: a list by age, a bit an entry, and a hand that moves from old to new and takes the first
- * whose bit is not set, clearing those that it passes. */
-
-static void
-sieve_insert (FscCache *cache, FscEntry *entry)
-{
-  entry->older = cache->newest;
-  entry->newer = NULL;
-  if (cache->newest != NULL)
-    cache->newest->newer = entry;
-  else
-    cache->oldest = entry;
-  cache->newest = entry;
-}
-
-static void
-sieve_remove (FscCache *cache, FscEntry *entry)
-{
-  if (cache->hand == entry)
-    cache->hand = entry->newer;
-  if (entry->newer != NULL)
-    entry->newer->older = entry->older;
-  else
-    cache->newest = entry->older;
-  if (entry->older != NULL)
-    entry->older->newer = entry->newer;
-  else
-    cache->oldest = entry->newer;
-  entry->newer = entry->older = NULL;
-}
-
-static gboolean
-entry_is_evictable (const FscEntry *entry)
-{
-  return !entry->is_pinned && entry->lease == 0 && entry->flight == NULL;
-}
-
-/* Returns NULL if nothing can go. Two rounds: the first may only clear bits. */
-static FscEntry *
-sieve_pick (FscCache *cache)
-{
-  guint64 left = 2 * cache->counters.handles;
-
-  for (; left > 0; left--)
-    {
-      FscEntry *entry = cache->hand != NULL ? cache->hand : cache->oldest;
-
-      if (entry == NULL)
-        return NULL;
-      cache->hand = entry->newer;
-      if (!entry_is_evictable (entry))
-        continue;
-      if (!entry->is_visited)
-        return entry;
-      entry->is_visited = FALSE;
-    }
-  return NULL;
-}
-
-/* Handles of entries */
-
-static void
-entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
-{
-  FscCounters *counters = &cache->counters;
-
-  if (entry->handle != NULL)
-    {
-      counters->handles--;
-      counters->bytes -= entry->handle->bytes;
-      counters->held -= entry->handle->holder != NULL;
-      fsc_handle_unref (entry->handle);
-    }
-  else if (handle != NULL)
-    sieve_insert (cache, entry);
-
-  if (handle != NULL)
-    {
-      counters->handles++;
-      counters->bytes += handle->bytes;
-      counters->held += handle->holder != NULL;
-    }
-  else if (entry->handle != NULL)
-    sieve_remove (cache, entry);
-  entry->handle = handle;
-}
+/* Leases, pins, and going */
 
 static void
 entry_end_lease (FscCache *cache, FscEntry *entry)
@@ -316,18 +85,18 @@ fsc_cache_drop (FscCache *cache, FscEntry *entry)
 {
   fsc_cache_set_pinned (cache, entry, FALSE);
   entry_end_lease (cache, entry);
-  entry_set_handle (cache, entry, NULL);
+  fsc_store_set_handle (&cache->store, entry, NULL);
   if (entry->flight == NULL)
-    entry_free (cache, entry);
+    fsc_store_remove (&cache->store, entry);
 }
 
 /* Makes room for one more handle. Returns FALSE if nothing can go. */
 static gboolean
 make_room (FscCache *cache)
 {
-  while (cache->counters.handles >= cache->limits.max_handles)
+  while (cache->store.n_handles >= cache->limits.max_handles)
     {
-      FscEntry *entry = sieve_pick (cache);
+      FscEntry *entry = fsc_store_pick (&cache->store);
 
       if (entry == NULL)
         return FALSE;
@@ -353,6 +122,12 @@ job_new (const FscItem *item, FscBytes uri, guint32 credential, gint64 since)
   g_queue_init (&job->waiters);
   g_queue_init (&job->late);
   return job;
+}
+
+gboolean
+fsc_job_is_wanted (const FscJob *job)
+{
+  return job->entry != NULL || job->waiters.length > 0;
 }
 
 static void
@@ -555,7 +330,8 @@ finish_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
   gboolean is_to_reopen = !outcome->is_final && (job->item.options & FSC_OPTION_REOPENS) != 0;
   GList *link = g_queue_pop_head_link (&job->waiters);
 
-  cache->counters.open_errors += outcome->code != FSC_CODE_OK;
+  cache->counters.open_errors
+      += outcome->code != FSC_CODE_OK && outcome->code != FSC_CODE_CANCELLED;
   if (link != NULL)
     {
       g_autofree FscWaiter *waiter = link->data;
@@ -598,7 +374,7 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   if (entry->handle != NULL)
     {
       cache->counters.invalidations++;
-      entry_set_handle (cache, entry, NULL);
+      fsc_store_set_handle (&cache->store, entry, NULL);
     }
   if (keep && !make_room (cache))
     keep = FALSE;
@@ -611,10 +387,10 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   entry->cost_us = (guint32) CLAMP (entry->opened_at - job->begun, 0, G_MAXUINT32);
   entry->hits = 0;
   entry->is_visited = FALSE;
-  entry_set_handle (cache, entry, g_steal_pointer (&outcome->handle));
+  fsc_store_set_handle (&cache->store, entry, g_steal_pointer (&outcome->handle));
   answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
   if (!keep)
-    entry_set_handle (cache, entry, NULL);
+    fsc_store_set_handle (&cache->store, entry, NULL);
 }
 
 void
@@ -643,7 +419,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
       if (entry->handle != NULL && is_verdict (outcome))
         {
           cache->counters.invalidations++;
-          entry_set_handle (cache, entry, NULL);
+          fsc_store_set_handle (&cache->store, entry, NULL);
         }
       fail_waiters (&job->waiters, outcome);
     }
@@ -688,9 +464,9 @@ has_to_be_passed (const FscItem *item)
 
 /* Finds the entry of a key; of exclusive ones, one that is free. */
 static FscEntry *
-find_entry (FscCache *cache, const Key *key)
+find_entry (FscCache *cache, const FscKey *key)
 {
-  FscEntry *entry = g_hash_table_lookup (cache->table, key);
+  FscEntry *entry = fsc_store_find (&cache->store, key);
 
   while (entry != NULL && key->is_exclusive && (entry->lease != 0 || entry->flight != NULL))
     entry = entry->twin;
@@ -712,14 +488,14 @@ join (FscJob *job, const FscWaiter *who)
 }
 
 static FscWaiter *
-open_entry (FscCache *cache, const Key *key, const FscItem *item, FscEntry *entry,
+open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *entry,
             const FscWaiter *who)
 {
   FscWaiter *waiter;
   FscJob *job;
 
   if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
-    entry_set_handle (cache, entry, NULL);
+    fsc_store_set_handle (&cache->store, entry, NULL);
 
   if (entry != NULL && is_fresh (entry, who, who->since))
     {
@@ -734,7 +510,7 @@ open_entry (FscCache *cache, const Key *key, const FscItem *item, FscEntry *entr
     }
 
   if (entry == NULL)
-    entry = entry_new (cache, key);
+    entry = fsc_store_add (&cache->store, key);
   job = job_new (item, (FscBytes){ entry->uri, key->uri_length }, key->credential, who->since);
   job->item.flags &= VARIANT_FLAGS;
   job->item.options &= FSC_OPTION_REVALIDATE;
@@ -775,7 +551,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   char canonical[FSC_URI_MAX + 1];
   FscBytes uri = item->uri;
   FscEntry *entry;
-  Key key;
+  FscKey key;
   int length;
 
   if (fault != NULL)
@@ -786,7 +562,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
 
   /* Most requests come with a canonical URI of something that is cached: then it is found as it is.
    */
-  key = make_key (cache, uri, credential, flags, is_exclusive);
+  key = fsc_store_make_key (&cache->store, uri, credential, flags, is_exclusive);
   entry = has_to_be_passed (item) ? NULL : find_entry (cache, &key);
   if (entry != NULL)
     return open_entry (cache, &key, item, entry, &who);
@@ -801,7 +577,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   if (has_to_be_passed (item))
     return open_passed (cache, credential, item, uri, &who);
 
-  key = make_key (cache, uri, credential, flags, is_exclusive);
+  key = fsc_store_make_key (&cache->store, uri, credential, flags, is_exclusive);
   return open_entry (cache, &key, item, find_entry (cache, &key), &who);
 }
 
@@ -822,116 +598,30 @@ fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean d
 
 /* All entries, and some of them */
 
-typedef struct
-{
-  guint32 credential;
-  GPatternSpec *pattern;
-  char *uri; /* canonical, or NULL */
-} Match;
-
-static void
-match_clear (Match *match)
-{
-  g_clear_pointer (&match->pattern, g_pattern_spec_free);
-  g_clear_pointer (&match->uri, g_free);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Match, match_clear)
-
-static void
-match_init (Match *match, guint32 credential, const FscTarget *target)
-{
-  char canonical[FSC_URI_MAX + 1];
-  const char *reason;
-
-  *match = (Match){ .credential = credential };
-  if (target == NULL || target->uri.length == 0)
-    return;
-  if (target->is_pattern)
-    {
-      g_autofree char *pattern = g_strndup (target->uri.data, target->uri.length);
-
-      match->pattern = g_pattern_spec_new (pattern);
-    }
-  else if (fsc_uri_canonicalize (target->uri, canonical, sizeof canonical, &reason) > 0)
-    match->uri = g_strdup (canonical);
-  else
-    match->uri = g_strndup (target->uri.data, target->uri.length);
-}
-
-static gboolean
-matches (const Match *match, const FscEntry *entry)
-{
-  if (entry->handle == NULL || entry->key.credential != match->credential)
-    return FALSE;
-  if (match->pattern != NULL)
-    return g_pattern_spec_match (match->pattern, entry->key.uri_length, entry->uri, NULL);
-  return match->uri == NULL || strcmp (match->uri, entry->uri) == 0;
-}
-
-/* The kinds of open of one URI: each set of flags, shared and exclusive. */
-static guint64
-foreach_kind (FscCache *cache, const Match *match, FscEntryFunc func, gpointer data)
-{
-  static const guint32 flags[] = {
-    0,      O_DIRECTORY,          O_NOFOLLOW,          O_DIRECTORY | O_NOFOLLOW,
-    O_PATH, O_PATH | O_DIRECTORY, O_PATH | O_NOFOLLOW, O_PATH | O_DIRECTORY | O_NOFOLLOW,
-  };
-  FscBytes uri = { match->uri, strlen (match->uri) };
-  guint64 n = 0;
-
-  for (guint i = 0; i < 2 * G_N_ELEMENTS (flags); i++)
-    {
-      Key key = make_key (cache, uri, match->credential, flags[i / 2], i % 2 != 0);
-      FscEntry *next;
-
-      for (FscEntry *entry = g_hash_table_lookup (cache->table, &key); entry != NULL; entry = next)
-        {
-          next = entry->twin;
-          if (entry->handle == NULL)
-            continue;
-          func (cache, entry, data);
-          n++;
-        }
-    }
-  return n;
-}
-
 guint64
 fsc_cache_foreach (FscCache *cache, guint32 credential, const FscTarget *target, FscEntryFunc func,
                    gpointer data)
 {
-  g_auto (Match) match;
-  guint64 n = 0;
+  g_autoptr (GPtrArray) entries = fsc_store_collect (&cache->store, credential, target);
 
-  match_init (&match, credential, target);
-  if (match.uri != NULL)
-    return foreach_kind (cache, &match, func, data);
-  for (guint i = 0; i < cache->slots->len; i++)
-    {
-      FscEntry *entry = cache->slots->pdata[i];
-
-      if (entry != NULL && matches (&match, entry))
-        {
-          func (cache, entry, data);
-          n++;
-        }
-    }
-  return n;
+  for (guint i = 0; i < entries->len; i++)
+    func (cache, entries->pdata[i], data);
+  return entries->len;
 }
 
 guint64
 fsc_cache_list (FscCache *cache, guint32 credential, const FscTarget *target, guint64 cursor,
                 FscPageFunc func, gpointer data)
 {
-  g_auto (Match) match;
+  g_auto (FscMatch) match;
+  FscEntry *entry;
 
-  match_init (&match, credential, target);
-  for (guint64 i = cursor; i < cache->slots->len; i++)
+  fsc_match_init (&match, credential, target);
+  while ((entry = fsc_store_next (&cache->store, &match, cursor)) != NULL)
     {
-      FscEntry *entry = cache->slots->pdata[i];
-
-      if (entry != NULL && matches (&match, entry) && !func (cache, entry, data))
-        return i;
+      if (!func (cache, entry, data))
+        return entry->slot;
+      cursor = entry->slot + 1;
     }
   return 0;
 }
@@ -960,22 +650,15 @@ fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
   };
 }
 
-static void
-drop_if_dead (FscCache *cache, FscEntry *entry, gpointer data)
-{
-  if (!fsc_handle_is_alive (entry->handle))
-    fsc_cache_drop (cache, entry);
-}
-
 void
 fsc_cache_drop_dead (FscCache *cache)
 {
-  for (guint i = 0; i < cache->slots->len; i++)
+  for (guint i = 0; i < cache->store.slots->len; i++)
     {
-      FscEntry *entry = cache->slots->pdata[i];
+      FscEntry *entry = cache->store.slots->pdata[i];
 
-      if (entry != NULL && entry->handle != NULL)
-        drop_if_dead (cache, entry, NULL);
+      if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
+        fsc_cache_drop (cache, entry);
     }
 }
 
@@ -986,13 +669,13 @@ fsc_cache_sweep (FscCache *cache, guint n)
 
   if (cache->limits.idle_time == 0)
     return;
-  for (n = MIN (n, cache->slots->len); n > 0; n--)
+  for (n = MIN (n, cache->store.slots->len); n > 0; n--)
     {
       FscEntry *entry;
 
-      cache->sweep_slot = (cache->sweep_slot + 1) % cache->slots->len;
-      entry = cache->slots->pdata[cache->sweep_slot];
-      if (entry != NULL && entry->handle != NULL && entry_is_evictable (entry)
+      cache->sweep_slot = (cache->sweep_slot + 1) % cache->store.slots->len;
+      entry = cache->store.slots->pdata[cache->sweep_slot];
+      if (entry != NULL && entry->handle != NULL && fsc_entry_is_evictable (entry)
           && time - entry->used_at > cache->limits.idle_time)
         fsc_cache_drop (cache, entry);
     }
@@ -1008,20 +691,17 @@ fsc_cache_new (const FscProvider *provider, gpointer provider_data, const FscLim
   cache->provider = *provider;
   cache->provider_data = provider_data;
   cache->limits = *limits;
-  cache->table = g_hash_table_new (key_hash, key_equal);
+  fsc_store_init (&cache->store);
   cache->leases = g_hash_table_new (g_int64_hash, g_int64_equal);
-  cache->slots = g_ptr_array_new ();
-  cache->free_slots = g_array_new (FALSE, FALSE, sizeof (guint32));
-  cache->seed = g_random_int ();
   return cache;
 }
 
 void
 fsc_cache_free (FscCache *cache)
 {
-  for (guint i = 0; i < cache->slots->len; i++)
+  for (guint i = 0; i < cache->store.slots->len; i++)
     {
-      FscEntry *entry = cache->slots->pdata[i];
+      FscEntry *entry = cache->store.slots->pdata[i];
 
       if (entry != NULL)
         {
@@ -1029,16 +709,18 @@ fsc_cache_free (FscCache *cache)
           fsc_cache_drop (cache, entry);
         }
     }
-  g_hash_table_unref (cache->table);
   g_hash_table_unref (cache->leases);
-  g_ptr_array_unref (cache->slots);
-  g_array_unref (cache->free_slots);
+  fsc_store_clear (&cache->store);
   g_free (cache);
 }
 
 const FscCounters *
-fsc_cache_get_counters (const FscCache *cache)
+fsc_cache_get_counters (FscCache *cache)
 {
+  cache->counters.handles = cache->store.n_handles;
+  cache->counters.held = cache->store.n_held;
+  cache->counters.bytes = cache->store.n_bytes;
+  cache->counters.entries = cache->store.n_entries;
   return &cache->counters;
 }
 

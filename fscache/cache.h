@@ -95,6 +95,9 @@ typedef struct
   gint64 idle_time; /* microseconds; 0: never */
 } FscLimits;
 
+/* Whether a job that has not begun still should: not if it was for one request that was cancelled. */
+gboolean fsc_job_is_wanted (const FscJob *job);
+
 FscCache *fsc_cache_new (const FscProvider *provider, gpointer provider_data,
                          const FscLimits *limits);
 void fsc_cache_free (FscCache *cache);
@@ -143,5 +146,5 @@ void fsc_cache_drop_dead (FscCache *cache);
 /* Looks at up to `n` entries, in turn, and forgets those that have been idle for too long. */
 void fsc_cache_sweep (FscCache *cache, guint n);
 
-const FscCounters *fsc_cache_get_counters (const FscCache *cache);
+const FscCounters *fsc_cache_get_counters (FscCache *cache);
 const FscLimits *fsc_cache_get_limits (const FscCache *cache);

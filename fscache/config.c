@@ -170,7 +170,7 @@ fsc_config_load (const char *path, GError **error)
 
   config->idle_time = 600 * G_USEC_PER_SEC;
   config->lane_openers = 4;
-  config->lane_queue = 10000;
+  config->lane_queue = 100000;
   config->lane_deadline = 10 * G_USEC_PER_SEC;
   config->lane_idle_time = 30 * G_USEC_PER_SEC;
   config->ttl_ms = 3000;

@@ -488,6 +488,13 @@ take_batch (Lane *lane, GPtrArray *batch)
     {
       gboolean is_check = job->item.validator.length > 0;
 
+      if (!fsc_job_is_wanted (job))
+        {
+          g_queue_pop_head (&lane->queue);
+          fail_job (lane->lanes, job, FSC_CODE_CANCELLED, ECANCELED,
+                    "nobody waits for it any more");
+          continue;
+        }
       if (batch->len > 0
           && (job->alone || !lane->is_local || batch->len >= (is_check ? CHECKS_AT_ONCE : opens)))
         return;
@@ -509,6 +516,8 @@ flush_lane (Lane *lane)
       guint given;
 
       take_batch (lane, batch);
+      if (batch->len == 0)
+        break;
       given = fsc_opener_give (opener, (FscJob *const *) batch->pdata, batch->len);
       while (batch->len > given)
         g_queue_push_head (&lane->queue, g_ptr_array_steal_index (batch, batch->len - 1));

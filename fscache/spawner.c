@@ -50,6 +50,7 @@ struct FscSpawner
   FscPoll poll; /* its descriptor is our end of the socket */
   FscExitedFunc exited;
   gpointer data;
+  pid_t pid;
   guint32 last_id;
   GHashTable *running; /* ids */
 };
@@ -235,6 +236,7 @@ fork_spawner (FscSpawner *spawner, GError **error)
       return FALSE;
     }
   spawner->poll.fd = sockets[0];
+  spawner->pid = pid;
   return TRUE;
 }
 
@@ -249,8 +251,8 @@ replace_spawner (FscSpawner *spawner)
   fsc_loop_remove (spawner->loop, &spawner->poll);
   close (spawner->poll.fd);
   spawner->poll.fd = -1;
-  while (waitpid (-1, NULL, WNOHANG) > 0)
-    ;
+  kill (spawner->pid, SIGKILL); /* if it has only closed its socket */
+  waitpid (spawner->pid, NULL, 0);
   if (fork_spawner (spawner, &error) && fsc_loop_add (spawner->loop, &spawner->poll, EPOLLIN))
     g_warning ("The spawner has ended; another was started");
   else

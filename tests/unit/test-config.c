@@ -55,7 +55,7 @@ test_defaults (void)
       g_assert_cmpuint (config->max_clients, ==, 0);
       g_assert_cmpint (config->idle_time, ==, 600 * SECOND);
       g_assert_cmpuint (config->lane_openers, ==, 4);
-      g_assert_cmpuint (config->lane_queue, ==, 10000);
+      g_assert_cmpuint (config->lane_queue, ==, 100000);
       g_assert_cmpint (config->lane_deadline, ==, 10 * SECOND);
       g_assert_cmpint (config->lane_idle_time, ==, 30 * SECOND);
       g_assert_cmpuint (config->ttl_ms, ==, 3000);
