@@ -257,6 +257,7 @@ start (Asked *asked)
   guint before = asked->stage->n_answered;
 
   asked->stage->n_asked++;
+  g_queue_push_tail (&asked->job.waiters, asked); /* somebody does */
   fsc_lanes_start (asked->stage->lanes, &asked->job);
   g_assert_cmpuint (asked->stage->n_answered, ==, before); /* never from within */
 }
@@ -284,6 +285,7 @@ asked_free (Asked *asked)
 {
   if (asked->handle != NULL)
     fsc_handle_unref (asked->handle);
+  g_queue_clear (&asked->job.waiters);
   g_free ((char *) asked->job.item.uri.data);
   g_free ((char *) asked->job.item.validator.data);
   g_free (asked->text);
@@ -1068,6 +1070,26 @@ test_deaf_holder (void)
 
 /* The end */
 
+/* What nobody waits for any more is not begun: it might make a file. */
+static void
+test_unwanted (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  {
+    g_autoptr (Asked) wanted = ask (&stage, "file:///answer/1");
+    g_autoptr (Asked) unwanted = ask (&stage, "file:///answer/2");
+
+    g_queue_clear (&unwanted->job.waiters);
+    wait_for (stage.n_answered == 2);
+    g_assert_cmpint (wanted->code, ==, FSC_CODE_OK);
+    g_assert_cmpint (unwanted->code, ==, FSC_CODE_CANCELLED);
+    g_assert_cmpint (unwanted->job.begun, ==, 0);
+  }
+  stage_clear (&stage);
+}
+
 static void
 test_free (void)
 {
@@ -1148,6 +1170,7 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/hand", test_hand);
   g_test_add_func ("/lane/holder-dies", test_holder_dies);
   g_test_add_func ("/lane/deaf-holder", test_deaf_holder);
+  g_test_add_func ("/lane/unwanted", test_unwanted);
   g_test_add_func ("/lane/free", test_free);
   return g_test_run ();
 }
