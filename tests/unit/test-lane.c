@@ -1077,6 +1077,7 @@ test_unwanted (void)
   Stage stage;
 
   stage_init (&stage, 1, 60);
+  stage_start (&stage);
   {
     g_autoptr (Asked) wanted = ask (&stage, "file:///answer/1");
     g_autoptr (Asked) unwanted = ask (&stage, "file:///answer/2");
