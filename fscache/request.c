@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What a client asks to have opened, and takes back; see request.h.
+ */
+#include "fscache/request.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "protocol/uri.h"
+
+/* Replies */
+
+void
+fsc_connection_send_packet (FscConnection *connection, FscWriter *writer, FscOpcode opcode,
+                            guint32 serial)
+{
+  int length = fsc_writer_finish (writer, opcode, serial, 0);
+
+  g_assert (length > 0); /* whoever wrote it left room */
+  fsc_outbox_push_packet (&connection->outbox, writer->data, (size_t) length);
+}
+
+void
+fsc_connection_send_error (FscConnection *connection, guint32 serial, FscCode code, int error,
+                           const char *format, ...)
+{
+  g_autofree char *text = NULL;
+  guint8 buffer[FSC_TEXT_MAX + 64];
+  FscWriter writer;
+  va_list arguments;
+
+  va_start (arguments, format);
+  text = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_error (&writer, &(FscError){ .code = code,
+                                             .error = error,
+                                             .text = { text, MIN (strlen (text), FSC_TEXT_MAX) } });
+  fsc_connection_send_packet (connection, &writer, FSC_OP_ERROR, serial);
+}
+
+void
+fsc_connection_send_done (FscConnection *connection, guint32 serial, guint64 count)
+{
+  guint8 buffer[64];
+  FscWriter writer;
+
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_done (&writer, count);
+  fsc_connection_send_packet (connection, &writer, FSC_OP_DONE, serial);
+}
+
+/* OPEN */
+
+FscRequest *
+fsc_request_new (FscConnection *connection, guint32 serial, guint n_items)
+{
+  FscRequest *request = g_malloc0 (sizeof *request + n_items * sizeof request->waiters[0]);
+
+  request->link.data = request;
+  request->connection = connection;
+  request->serial = serial;
+  request->n_items = n_items;
+  request->n_unanswered = n_items + 1; /* it must not go while items are begun */
+  connection->n_unanswered += n_items + 1;
+  g_queue_push_tail_link (&connection->requests, &request->link);
+  return request;
+}
+
+static void
+request_free (FscRequest *request)
+{
+  g_queue_unlink (&request->connection->requests, &request->link);
+  g_free (request);
+}
+
+void
+fsc_request_answered (FscRequest *request)
+{
+  request->connection->n_unanswered--;
+  if (--request->n_unanswered == 0)
+    request_free (request);
+}
+
+static void
+item_answered (const FscAnswer *answer, gpointer data, guint index)
+{
+  FscRequest *request = data;
+  FscConnection *connection = request->connection;
+
+  request->waiters[index] = NULL;
+  if (answer->lease != 0)
+    g_array_append_val (connection->leases, answer->lease);
+  fsc_outbox_push_answer (&connection->outbox, request->serial, index, answer);
+  fsc_request_answered (request);
+}
+
+static void
+refuse_item (FscRequest *request, guint index, FscCode code, int error, const char *format,
+             FscBytes uri)
+{
+  char name[FSC_NAME_IN_TEXT_MAX];
+  g_autofree char *text = g_strdup_printf (format, fsc_uri_abbreviate (uri, name));
+  FscAnswer answer = { .code = code, .error = error, .text = text };
+
+  item_answered (&answer, request, index);
+}
+
+static void
+open_item (FscRequest *request, guint index, const FscItem *item)
+{
+  FscConnection *connection = request->connection;
+
+  if (!connection->serves_paths && fsc_uri_has_scheme (item->uri, "file"))
+    refuse_item (request, index, FSC_CODE_NOT_SERVED, EXDEV,
+                 "cannot open %s: this client sees another file tree than the service", item->uri);
+  else
+    request->waiters[index] = fsc_cache_open (connection->server->cache, OWN_CREDENTIAL, item,
+                                              connection, item_answered, request, index);
+}
+
+gboolean
+fsc_request_take_open (FscConnection *connection, guint32 serial, FscReader *reader)
+{
+  g_autofree FscItem *items = NULL;
+  FscItem one;
+  FscRequest *request;
+  guint32 n;
+
+  /* All is read before any is begun: a malformed packet asks for nothing. */
+  if (!fsc_codec_get_open (reader, &n))
+    return FALSE;
+  if (n > 1)
+    items = g_new (FscItem, n);
+  for (guint32 i = 0; i < n; i++)
+    if (!fsc_codec_get_item (reader, n > 1 ? &items[i] : &one))
+      return FALSE;
+  if (fsc_reader_finish (reader) < 0)
+    return FALSE;
+
+  request = fsc_request_new (connection, serial, n);
+  for (guint32 i = 0; i < n; i++)
+    open_item (request, i, n > 1 ? &items[i] : &one);
+  fsc_request_answered (request);
+  return TRUE;
+}
+
+void
+fsc_request_cancel (FscRequest *request, gboolean is_answered)
+{
+  FscConnection *connection = request->connection;
+
+  request->n_unanswered++;
+  connection->n_unanswered++;
+  for (guint i = 0; i < request->n_items; i++)
+    {
+      FscAnswer answer
+          = { .code = FSC_CODE_CANCELLED, .error = ECANCELED, .text = "the request was cancelled" };
+
+      if (request->waiters[i] == NULL)
+        continue;
+      fsc_cache_cancel (connection->server->cache, request->waiters[i]);
+      if (is_answered)
+        item_answered (&answer, request, i);
+      else
+        {
+          request->waiters[i] = NULL;
+          fsc_request_answered (request);
+        }
+    }
+  fsc_request_answered (request);
+}
+
+gboolean
+fsc_request_take_cancel (FscConnection *connection, FscReader *reader)
+{
+  guint32 serial;
+
+  if (!fsc_codec_get_cancel (reader, &serial) || fsc_reader_finish (reader) < 0)
+    return FALSE;
+  for (GList *l = connection->requests.head; l != NULL; l = l->next)
+    {
+      FscRequest *request = l->data;
+
+      if (request->serial == serial)
+        {
+          fsc_request_cancel (request, TRUE);
+          break;
+        }
+    }
+  return TRUE;
+}
+
+gboolean
+fsc_request_take_give_back (FscConnection *connection, FscReader *reader)
+{
+  guint64 lease;
+  guint32 n;
+
+  if (!fsc_codec_get_give_back (reader, &n))
+    return FALSE;
+  for (guint32 i = 0; i < n; i++)
+    {
+      if (!fsc_codec_get_id (reader, &lease))
+        return FALSE;
+      for (guint j = 0; j < connection->leases->len; j++)
+        if (g_array_index (connection->leases, guint64, j) == lease)
+          {
+            g_array_remove_index_fast (connection->leases, j);
+            break;
+          }
+      fsc_cache_give_back (connection->server->cache, lease, connection, FALSE);
+    }
+  return fsc_reader_finish (reader) == 0;
+}
