@@ -95,7 +95,8 @@ typedef struct
   gint64 idle_time; /* microseconds; 0: never */
 } FscLimits;
 
-/* Whether a job that has not begun still should: not if it was for one request that was cancelled. */
+/* Whether a job that has not begun still should: not if it was for one request that was cancelled.
+ */
 gboolean fsc_job_is_wanted (const FscJob *job);
 
 FscCache *fsc_cache_new (const FscProvider *provider, gpointer provider_data,

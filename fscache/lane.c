@@ -16,6 +16,7 @@
 #define CHECKS_AT_ONCE 64
 #define OPENS_AT_ONCE 16
 #define START_FAILURES_MAX 3
+#define RETRY_MS 50
 #define HOUSEKEEPING_MAX (5 * G_USEC_PER_SEC)
 
 /* A process that was killed is given so long to go before it counts as one that cannot. */
@@ -73,6 +74,7 @@ struct FscLanes
   GHashTable *stuck; /* id of a killed opener -> its lane's key, copied */
   GSource *deadlines;
   GSource *housekeeping;
+  guint retry; /* source id while an opener could not be started */
   FscLaneCounters counters;
   gboolean is_stopping;
 };
@@ -438,6 +440,35 @@ fsc_lanes_opener_exited (guint32 id, int status, gpointer data)
   g_hash_table_remove (lanes->stuck, GUINT_TO_POINTER (id));
 }
 
+static gboolean
+retry (gpointer data)
+{
+  FscLanes *lanes = data;
+  g_autoptr (GPtrArray) all = list_lanes (lanes);
+
+  lanes->retry = 0;
+  for (guint i = 0; i < all->len; i++)
+    mark_dirty (all->pdata[i]);
+  return G_SOURCE_REMOVE;
+}
+
+/* What it fails for (too many descriptors, here or in flight between this user's programs) mostly
+ * passes: nobody is refused for it at once. */
+static void
+start_failed (Lane *lane, const GError *error)
+{
+  FscLanes *lanes = lane->lanes;
+  g_autofree char *why = g_strdup_printf ("cannot be started: %s", error->message);
+
+  g_info ("The opener %s %s", lane->key.provider->program, why);
+  if (lane->openers->len > 0)
+    return;
+  if (++lane->n_start_failures >= START_FAILURES_MAX)
+    fail_queue (lane, why);
+  else if (lanes->retry == 0)
+    lanes->retry = g_timeout_add (RETRY_MS, retry, lanes);
+}
+
 static void
 start_opener (Lane *lane)
 {
@@ -452,9 +483,7 @@ start_opener (Lane *lane)
 
   if (opener == NULL)
     {
-      g_warning ("%s", error->message);
-      if (lane->openers->len == 0)
-        fail_queue (lane, "cannot be started");
+      start_failed (lane, error);
       return;
     }
   g_debug ("Opener %u: %s for %s", fsc_opener_get_id (opener), program, lane_name (lane));
@@ -527,7 +556,7 @@ flush_lane (Lane *lane)
 
   for (guint i = 0; i < lane->openers->len; i++)
     n_starting += fsc_opener_is_starting (lane->openers->pdata[i]);
-  while (lane->queue.length > n_starting
+  while (lane->queue.length > n_starting && lane->lanes->retry == 0
          && lane->openers->len + lane->n_stuck < lane->lanes->config->lane_openers)
     {
       guint before = lane->openers->len;
@@ -730,6 +759,7 @@ fsc_lanes_free (FscLanes *lanes)
     }
   g_source_destroy (lanes->deadlines);
   g_source_unref (lanes->deadlines);
+  g_clear_handle_id (&lanes->retry, g_source_remove);
   g_source_destroy (lanes->housekeeping);
   g_source_unref (lanes->housekeeping);
   g_hash_table_unref (lanes->lanes);

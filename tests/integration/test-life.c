@@ -453,9 +453,9 @@ test_config_socket (void)
   FscTestService *service = fsc_test_service_prepare (NULL, NULL);
   g_autofree char *content
       = g_strdup_printf ("[service]\nsocket = %s/other/socket\nmax-handles = 7\n", service->dir);
-  g_autofree char *config = fsc_test_service_write (service, "fscached.conf", content);
   g_autofree char *other = g_build_filename (service->dir, "other", NULL);
 
+  g_free (fsc_test_service_write (service, "fscached.conf", content));
   fsc_test_service_start (service);
   g_assert_cmpint (access (other, F_OK), ==, -1);
   g_assert_cmpuint (fsc_test_service_counter (service, "max_handles"), ==, 7);

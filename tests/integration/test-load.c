@@ -33,7 +33,8 @@ make_files (FscTestService *service, guint n)
     {
       g_autofree char *name = g_strdup_printf ("file-%u", i);
       g_autofree char *content = g_strdup_printf ("This is file %u.\n", i);
-      g_autofree char *path = fsc_test_service_write (service, name, content);
+
+      g_free (fsc_test_service_write (service, name, content));
     }
 }
 
@@ -233,7 +234,7 @@ use_late_openers (FscTestService *service)
 static void
 let_openers_start (FscTestService *service)
 {
-  g_autofree char *path = fsc_test_service_write (service, "go", "");
+  g_free (fsc_test_service_write (service, "go", ""));
 }
 
 /* Tests: a thousand clients */

@@ -505,6 +505,8 @@ submit (Fixture *fixture, Pending *pending)
 static void
 assert_timed_out (const FscacheReply *reply, const char *name)
 {
+  if (reply->code != FSCACHE_ERROR_TIMED_OUT)
+    g_test_message ("%s", reply->message);
   g_assert_cmpint (reply->code, ==, FSCACHE_ERROR_TIMED_OUT);
   g_assert_cmpint (reply->error, ==, ETIMEDOUT);
   g_assert_cmpint (reply->fd, ==, -1);
