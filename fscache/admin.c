@@ -201,9 +201,12 @@ fsc_admin_take_info (FscConnection *connection, guint32 serial, FscReader *reade
     return FALSE;
   page_begin (&page);
   target.is_pattern = false;
-  if (target.uri.length > 0)
-    fsc_cache_foreach (connection->server->cache, OWN_CREDENTIAL, &target, put_entry_if_room,
-                       &page);
+  if (target.uri.length == 0)
+    {
+      fsc_connection_send_error (connection, serial, FSC_CODE_BAD_URI, EINVAL, "no URI was given");
+      return TRUE;
+    }
+  fsc_cache_foreach (connection->server->cache, OWN_CREDENTIAL, &target, put_entry_if_room, &page);
   if (page.n > 0)
     send_page (connection, serial, &page, 0);
   else

@@ -311,6 +311,13 @@ serve_one (Server *server)
     case FSC_OP_GIVE_BACK:
       good = take_give_back (server, &reader);
       break;
+    case FSC_OP_CANCEL: /* what it is about has been answered by now */
+      good = true;
+      break;
+    case FSC_OP_PING:
+      good = true;
+      send_done (header.serial, 0);
+      break;
     default:
       good = false;
     }

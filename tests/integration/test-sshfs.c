@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@
 #define SFTP_SERVER "/usr/lib/openssh/sftp-server"
 #define TTL_MS 1000
 #define DEADLINE_MS 1000
+#define PF_EXITING 0x4 /* of the flags in /proc/PID/stat */
 
 static const char config[] = "[lanes]\ndeadline=1\n[file]\nttl=1\n";
 
@@ -84,10 +86,42 @@ read_server (const Mount *mount)
   return g_file_get_contents (mount->pid_file, &content, NULL, NULL) ? atoi (content) : 0;
 }
 
+/* Whether a process is on its way out, however long it takes: one that has a file of the mount open
+ * hangs while it closes it, and closes nothing else before it has. */
+static gboolean
+is_exiting (pid_t pid)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/stat", pid);
+  g_autofree char *content = NULL;
+  const char *after;
+  unsigned flags;
+
+  if (!g_file_get_contents (path, &content, NULL, NULL))
+    return TRUE;
+  after = strrchr (content, ')'); /* the name may hold anything */
+  return after == NULL || sscanf (after + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1
+         || (flags & PF_EXITING) != 0;
+}
+
 /* A process that outlives a test that fails, and leaves nothing mounted and nothing stopped. */
+static void
+wait_for_end (int lifeline, pid_t test, pid_t *sshfs)
+{
+  for (;;)
+    {
+      struct pollfd pollfd = { .fd = lifeline, .events = POLLIN };
+
+      if (poll (&pollfd, 1, 200) > 0 && read (lifeline, sshfs, sizeof *sshfs) == 0)
+        return;
+      if (is_exiting (test))
+        return;
+    }
+}
+
 static void
 watch (Mount *mount)
 {
+  pid_t test = getpid ();
   int ends[2];
 
   g_assert_no_errno (pipe2 (ends, O_CLOEXEC));
@@ -96,19 +130,16 @@ watch (Mount *mount)
   if (mount->watcher == 0)
     {
       pid_t server, sshfs = 0;
-      ssize_t r;
 
       setsid ();
       close (ends[1]);
-      do
-        r = read (ends[0], &sshfs, sizeof sshfs);
-      while (r > 0 || (r < 0 && errno == EINTR));
+      wait_for_end (ends[0], test, &sshfs);
       server = read_server (mount);
-      unmount_lazily (mount->target);
       if (sshfs > 0)
-        kill (sshfs, SIGKILL);
+        kill (sshfs, SIGKILL); /* all that hangs ends with it */
       if (server > 0)
         kill (server, SIGKILL);
+      unmount_lazily (mount->target);
       remove_tree (mount->dir);
       _exit (0);
     }
