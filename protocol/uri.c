@@ -121,20 +121,36 @@ copy_canonical (Output *output, FscBytes path)
 {
   size_t n = 0;
 
-  for (; n < path.length; n++)
+  for (;;)
     {
-      bool is_last = n + 1 == path.length;
-      char next = is_last ? 'x' : path.data[n + 1];
-
-      if (!is_plain[(unsigned char) path.data[n]]
-          && (path.data[n] != '/' || !is_plain[(unsigned char) next] || next == '.'))
+      while (n < path.length && is_plain[(unsigned char) path.data[n]])
+        n++;
+      if (n == path.length || path.data[n] != '/')
         break;
+      if (n + 1 < path.length
+          && (path.data[n + 1] == '.' || !is_plain[(unsigned char) path.data[n + 1]]))
+        break;
+      n++;
     }
   if (n + 1 > output->size - output->length)
     return 0;
   memcpy (output->data + output->length, path.data, n);
   output->length += n;
   return n;
+}
+
+static void
+append_prefix (Output *output)
+{
+  const size_t length = sizeof FILE_PREFIX - 1;
+
+  if (output->size <= length)
+    {
+      output->overflow = true;
+      return;
+    }
+  memcpy (output->data, FILE_PREFIX, length);
+  output->length = length;
 }
 
 static int
@@ -229,8 +245,7 @@ fsc_uri_from_path (const char *path, char *buffer, size_t size)
 
   if (path[0] != '/')
     return -EINVAL;
-  for (const char *c = FILE_PREFIX; *c != '\0'; c++)
-    append (&output, *c);
+  append_prefix (&output);
   append_path (&output, (FscBytes){ path, strlen (path) }, false, &reason);
   return finish (&output);
 }
@@ -261,8 +276,7 @@ canonicalize_file (FscBytes uri, Output *output, const char **reason)
       return -EINVAL;
     }
 
-  for (const char *c = FILE_PREFIX; *c != '\0'; c++)
-    append (output, *c);
+  append_prefix (output);
   r = append_path (output, path, true, reason);
   return r < 0 ? r : finish (output);
 }
