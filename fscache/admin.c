@@ -132,7 +132,8 @@ fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader
   if (!connection->serves_paths && fsc_uri_has_scheme (target.uri, "file"))
     {
       fsc_connection_send_error (connection, serial, FSC_CODE_NOT_SERVED, EXDEV,
-                                 "cannot pin: this client sees another file tree than the service");
+                                 "cannot pin: this client sees another file tree, or is in other "
+                                 "groups, than the service");
       return TRUE;
     }
 

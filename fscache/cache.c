@@ -373,7 +373,7 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
 
   if (entry->handle != NULL)
     {
-      cache->counters.invalidations++;
+      cache->counters.invalidations += !fsc_handle_is_same (entry->handle, outcome->handle);
       fsc_store_set_handle (&cache->store, entry, NULL);
     }
   if (keep && !make_room (cache))

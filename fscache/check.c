@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -45,7 +46,8 @@ fsc_check_quickly (const FscItem *item)
       identity = fsc_identity_get (&st);
       is_unchanged = fsc_identity_has_validator (&identity, item->validator)
                      && ((item->flags & O_PATH) != 0
-                         || faccessat (fd, "", R_OK, AT_EACCESS | AT_EMPTY_PATH) == 0);
+                         || ((S_ISREG (st.stx_mode) || S_ISDIR (st.stx_mode))
+                             && faccessat (fd, "", R_OK, AT_EACCESS | AT_EMPTY_PATH) == 0));
     }
   close (fd);
   return is_unchanged;

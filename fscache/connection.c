@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,7 +33,9 @@ update_events (FscConnection *connection)
     return;
   /* While the client does not read, it is not read from. The edge is there for descriptors: the
    * socket stays writable while they are unread, and each packet that is read gives an edge. */
-  if (fsc_outbox_is_blocked (&connection->outbox))
+  if (fsc_outbox_is_starved (&connection->outbox))
+    events = 0; /* no event tells when that ends */
+  else if (fsc_outbox_is_blocked (&connection->outbox))
     events = EPOLLOUT | EPOLLET;
   else if (connection->n_unanswered > UNANSWERED_MAX)
     events = 0;
@@ -97,6 +100,34 @@ check_root (FscConnection *connection, int fd)
   return TRUE;
 }
 
+static int
+compare_groups (gconstpointer a, gconstpointer b)
+{
+  gid_t x = *(const gid_t *) a, y = *(const gid_t *) b;
+
+  return x < y ? -1 : x > y;
+}
+
+/* Whether the client's groups are the service's, as which openers open: else what they may read is
+ * not what the client may. */
+static gboolean
+has_own_groups (FscConnection *connection)
+{
+  int n = getgroups (0, NULL);
+  g_autofree gid_t *own = g_new (gid_t, n + 1);
+  g_autofree gid_t *its = g_new (gid_t, n + 1);
+  socklen_t length = (socklen_t) ((size_t) n * sizeof *its);
+
+  /* SO_PEERGROUPS fails with ERANGE if there are more. */
+  if (connection->peer.gid != getegid () || getgroups (n, own) != n
+      || getsockopt (connection->poll.fd, SOL_SOCKET, SO_PEERGROUPS, its, &length) < 0
+      || length != (size_t) n * sizeof *its)
+    return FALSE;
+  qsort (own, (size_t) n, sizeof *own, compare_groups);
+  qsort (its, (size_t) n, sizeof *its, compare_groups);
+  return memcmp (own, its, length) == 0;
+}
+
 static gboolean
 take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
 {
@@ -113,6 +144,8 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
   if (fds->n == 1 && !check_root (connection, fsc_fds_steal (fds, 0)))
     return FALSE;
 
+  if (connection->peer.uid != 0 && !has_own_groups (connection))
+    connection->serves_paths = FALSE;
   if (connection->peer.uid != geteuid () && connection->peer.uid != 0)
     {
       fsc_connection_send_error (connection, 0, FSC_CODE_REFUSED, EACCES,
@@ -148,7 +181,7 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
   fsc_connection_send_packet (connection, &writer, FSC_OP_WELCOME, 0);
   g_debug ("Client %d (%.*s) of user %u%s", connection->peer.pid, (int) hello.name.length,
            hello.name.data, connection->peer.uid,
-           connection->serves_paths ? "" : ", in another file tree");
+           connection->serves_paths ? "" : ", in another file tree or other groups");
   return TRUE;
 }
 

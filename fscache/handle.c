@@ -89,6 +89,13 @@ fsc_handle_is_alive (const FscHandle *handle)
 }
 
 gboolean
+fsc_handle_is_same (const FscHandle *a, const FscHandle *b)
+{
+  return a->validator_length == b->validator_length
+         && memcmp (a->validator, b->validator, a->validator_length) == 0;
+}
+
+gboolean
 fsc_handle_reset (FscHandle *handle)
 {
   struct flock everything = { .l_type = F_UNLCK, .l_whence = SEEK_SET };

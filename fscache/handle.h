@@ -69,6 +69,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscHandle, fsc_handle_unref)
 /* Whether it can still be given: the holder of a held one lives. */
 gboolean fsc_handle_is_alive (const FscHandle *handle);
 
+/* Whether two handles, by their validators, are of the same thing. */
+gboolean fsc_handle_is_same (const FscHandle *a, const FscHandle *b);
+
 /* Makes a handle that was lent fit to be lent again: offset, status flags and locks are those of a
  * new one. Returns FALSE if that cannot be done here. */
 gboolean fsc_handle_reset (FscHandle *handle);

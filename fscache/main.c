@@ -95,17 +95,17 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
   return TRUE;
 }
 
-/* A closed 0, 1 or 2 would become a handle or a socket, and be written to by whoever logs. */
+/* A closed 0, 1 or 2 would become a handle or a socket, and be written to by whoever logs. What
+ * else was inherited is not ours to keep open. */
 static void
-occupy_standard_descriptors (void)
+put_descriptors_in_order (void)
 {
   int fd;
 
   do
     fd = open ("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= 2);
-  if (fd > 2)
-    close (fd);
+  close_range (3, ~0U, 0);
 }
 
 static void
@@ -205,7 +205,7 @@ main (int argc, char **argv)
   g_auto (Options) options = { 0 };
 
   setlocale (LC_ALL, "");
-  occupy_standard_descriptors ();
+  put_descriptors_in_order ();
   signal (SIGPIPE, SIG_IGN);
   g_log_writer_default_set_use_stderr (TRUE);
   if (!parse_options (&argc, &argv, &options, &error))

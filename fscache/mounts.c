@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <gio/gio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct
@@ -58,16 +59,34 @@ parse_line (char *line, Mount *mount)
   return TRUE;
 }
 
+/* In a chroot that is no mount point, "/" is not in the list. */
+static void
+add_root (FscMounts *mounts)
+{
+  struct statx st;
+  Mount root = { .length = 1 };
+
+  for (guint i = 0; i < mounts->mounts->len; i++)
+    if (g_array_index (mounts->mounts, Mount, i).length == 1)
+      return;
+  if (statx (AT_FDCWD, "/", AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) < 0)
+    return;
+  root.id = (guint32) st.stx_mnt_id;
+  root.path = g_strdup ("/");
+  g_array_prepend_val (mounts->mounts, root);
+}
+
 static void
 read_mounts (FscMounts *mounts)
 {
   g_autofree char *content = NULL;
   char *line, *next;
 
-  mounts->is_stale = FALSE;
-  g_array_set_size (mounts->mounts, 0);
+  /* Without a descriptor to read it with, what was there before will do until there is one. */
   if (!g_file_get_contents ("/proc/self/mountinfo", &content, NULL, NULL))
     return;
+  mounts->is_stale = FALSE;
+  g_array_set_size (mounts->mounts, 0);
   for (line = content; line != NULL && *line != '\0'; line = next)
     {
       Mount mount;
@@ -78,6 +97,7 @@ read_mounts (FscMounts *mounts)
       if (parse_line (line, &mount))
         g_array_append_val (mounts->mounts, mount);
     }
+  add_root (mounts);
 }
 
 static void

@@ -14,7 +14,7 @@
 #include "protocol/channel.h"
 #include "protocol/uri.h"
 
-#define STARVED_MS 1
+#define STARVED_MS 5
 
 /* Either a packet or an answer. */
 typedef struct
@@ -144,7 +144,7 @@ reclaim (FscOutbox *outbox)
 }
 
 static gboolean
-starved (gpointer data)
+retry_starved (gpointer data)
 {
   FscServer *server = data;
 
@@ -155,6 +155,15 @@ starved (gpointer data)
       fsc_connection_flush (l->data, TRUE);
     }
   return G_SOURCE_REMOVE;
+}
+
+/* No event tells when others have read theirs. */
+static void
+starve (FscOutbox *outbox)
+{
+  outbox->is_starved = TRUE;
+  if (outbox->server->starved == 0)
+    outbox->server->starved = g_timeout_add (STARVED_MS, retry_starved, outbox->server);
 }
 
 /* Of what the others leave, a client may have half, so that however many do not read, there is
@@ -321,6 +330,8 @@ handed (int error, gpointer data)
         }
       if (again && outbox->blocked_since == 0)
         outbox->blocked_since = g_get_monotonic_time ();
+      if (error == ETOOMANYREFS)
+        starve (outbox);
       mark_dirty (outbox);
     }
   else if (outbox->socket >= 0 && outbox->n_handing == 0 && outbox->blocked_since != 0)
@@ -405,8 +416,9 @@ fsc_outbox_flush (FscOutbox *outbox, gboolean force)
     return TRUE;
   while (outbox->replies.length > 0 && r == 0)
     r = send_head (outbox);
-  if (r == -ETOOMANYREFS && outbox->server->starved == 0)
-    outbox->server->starved = g_timeout_add (STARVED_MS, starved, outbox->server);
+  outbox->is_starved = FALSE;
+  if (r == -ETOOMANYREFS)
+    starve (outbox);
   if (r == 0)
     outbox->blocked_since = 0;
   else if (r != -EAGAIN && r != -ETOOMANYREFS)
@@ -414,6 +426,12 @@ fsc_outbox_flush (FscOutbox *outbox, gboolean force)
   else if (outbox->blocked_since == 0 || outbox->replies.length < before)
     outbox->blocked_since = g_get_monotonic_time ();
   return TRUE;
+}
+
+gboolean
+fsc_outbox_is_starved (const FscOutbox *outbox)
+{
+  return outbox->is_starved;
 }
 
 gboolean

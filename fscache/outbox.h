@@ -24,6 +24,7 @@ typedef struct
   GList dirty_link;  /* in the server's list while is_dirty */
   gboolean is_dirty;
   gint64 blocked_since; /* 0: not blocked */
+  gboolean is_starved;
 } FscOutbox;
 
 void fsc_outbox_init (FscOutbox *outbox, FscServer *server, gpointer owner, int socket,
@@ -40,6 +41,10 @@ void fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index,
 /* Sends as much as goes; while blocked, only with `force`. Returns FALSE if the client is gone. */
 gboolean fsc_outbox_flush (FscOutbox *outbox, gboolean force);
 
-/* Whether something waits for the client to read. */
+/* Whether something waits because this user has too many descriptors in flight (ETOOMANYREFS). It
+ * is tried again after a moment. */
+gboolean fsc_outbox_is_starved (const FscOutbox *outbox);
+
+/* Whether something waits, for that or for the client to read. */
 gboolean fsc_outbox_is_blocked (const FscOutbox *outbox);
 gint64 fsc_outbox_blocked_since (const FscOutbox *outbox);

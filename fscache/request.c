@@ -114,7 +114,9 @@ open_item (FscRequest *request, guint index, const FscItem *item)
 
   if (!connection->serves_paths && fsc_uri_has_scheme (item->uri, "file"))
     refuse_item (request, index, FSC_CODE_NOT_SERVED, EXDEV,
-                 "cannot open %s: this client sees another file tree than the service", item->uri);
+                 "cannot open %s: this client sees another file tree, or is in other groups, than "
+                 "the service",
+                 item->uri);
   else
     request->waiters[index] = fsc_cache_open (connection->server->cache, OWN_CREDENTIAL, item,
                                               connection, item_answered, request, index);

@@ -20,6 +20,9 @@
 /* Descriptors for all but clients and handles: sockets of openers, the loop, logs, room to move. */
 #define RESERVE 64
 
+/* How many more than max-clients may be connected, to be told in words that there are too many. */
+#define GREETING_MARGIN 16
+
 /* Entries looked at each second: all of them within half a minute, and few at once. */
 #define SWEEP_MIN 256
 #define SWEEP_SECONDS 30
@@ -53,10 +56,16 @@ opener_lost (gpointer data)
     fsc_cache_drop_dead (server->cache);
 }
 
+/* Those who have not greeted yet count too: they have a descriptor of the service's. */
 static void
 client_came (int socket, gpointer data)
 {
-  fsc_connection_new (data, socket);
+  FscServer *server = data;
+
+  if (server->connections.length < server->max_clients + GREETING_MARGIN)
+    fsc_connection_new (server, socket);
+  else
+    close (socket);
 }
 
 /* What was collected while events were handled goes out, until nothing is left. */

@@ -306,8 +306,8 @@ extern "C"
 
   /* The canonical URI of a path or URI, in memory from malloc(3); NULL with errno set (EINVAL: not
    * a URI, ENOMEM, or what getcwd(3) says). Paths get "file://", '%' escapes for bytes that a URI
-   * may not hold, and lose '.' and empty components, not '..' and symlinks: only the kernel can
-   * resolve those. */
+   * may not hold, and lose empty components and '.' (not at their end), not '..' and symlinks: only
+   * the kernel can resolve those. */
   char *fscache_uri (const char *uri_or_path);
 
   /* A name for a code, a source, a sharing mode, a coherence, a kind: "shared". Never NULL. */

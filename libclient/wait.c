@@ -70,6 +70,14 @@ fsc_client_wait_expire (FscacheClient *client, FscCall *call, int64_t now)
             earliest = opening->deadline;
           continue;
         }
+      /* Without a service it can still be opened here. */
+      if (opening->state == FSC_OPENING_QUEUED && opening->may_fall_back
+          && (client->link.connection == NULL || !client->link.connection->is_ready))
+        {
+          opening->answer.is_local = true;
+          fsc_client_call_answered (client, call, i);
+          continue;
+        }
       snprintf (text, sizeof text, "there was no answer within %u ms", opening->timeout_ms);
       fsc_client_answer_fail (&opening->answer, FSCACHE_ERROR_TIMED_OUT, ETIMEDOUT,
                               (FscBytes){ text, strlen (text) });

@@ -201,13 +201,15 @@ next_byte (FscBytes path, size_t *position, bool is_escaped, const char **reason
   return (unsigned char) c;
 }
 
-/* Appends a path without empty components and '.'. */
+/* Appends a path without empty components, and without '.' but at its end: there open() wants to
+ * search the directory. */
 static int
 append_path (Output *output, FscBytes path, bool is_escaped, const char **reason)
 {
   size_t first = output->length;
   size_t start = first; /* where the last '/' is */
   size_t position = copy_canonical (output, path);
+  bool ends_with_dot = false;
 
   if (position > 0)
     start = (size_t) ((const char *) memrchr (output->data, '/', output->length) - output->data);
@@ -222,7 +224,10 @@ append_path (Output *output, FscBytes path, bool is_escaped, const char **reason
           size_t component = output->length - start;
 
           if (component == 2 && output->data[start + 1] == '.')
-            output->length = start + 1; /* "/./" is "/" */
+            {
+              output->length = start + 1; /* "/./" is "/", unless nothing follows */
+              ends_with_dot = true;
+            }
           else if (output->length == first || output->data[output->length - 1] != '/')
             {
               start = output->length;
@@ -230,10 +235,13 @@ append_path (Output *output, FscBytes path, bool is_escaped, const char **reason
             }
         }
       else
-        append_escaped (output, (char) byte);
+        {
+          append_escaped (output, (char) byte);
+          ends_with_dot = false;
+        }
     }
-  if (output->length - start == 2 && output->data[start + 1] == '.' && !output->overflow)
-    output->length = start + 1;
+  if (ends_with_dot)
+    append (output, '.');
   return 0;
 }
 

@@ -6,8 +6,9 @@
  *
  * Canonical is: the scheme in lower case; for file:, "file://" and the absolute path, each byte
  * escaped as %XX (upper case) except ASCII letters and digits and -._~!$&'()+,;=:@/ ; no empty
- * component and no '.'; a '/' at the end is kept, because it makes open() ask for a directory. The
- * rest of any other URI is left as it is, but must be printable ASCII without spaces.
+ * component and no '.' but at the end, where '/' and '/.' make open() ask for a directory, and to
+ * search it. The rest of any other URI is left as it is, but must be printable ASCII without
+ * spaces.
  */
 #pragma once
 

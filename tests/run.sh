@@ -14,7 +14,7 @@ usage: tests/run.sh [OPTION...] [TEST...]
 
 Builds in build/ (or \$BUILD_DIR), and runs all tests, or those named.
 
-  --suite NAME           only the tests of this suite (may be repeated): unit, integration, view, fuzz
+  --suite NAME           only the tests of this suite (may be repeated): unit, integration, fuzz
   --sanitize LIST        with sanitizers: address,undefined or thread; builds in build-LIST-COMPILER
   --cc COMPILER          with this compiler: gcc, clang
   --build-dir DIR        builds in DIR

@@ -75,7 +75,7 @@ run_cat (FscCtl *ctl, int argc, char **argv)
 
 const FscCommand fsc_ctl_cat = {
   .name = "cat",
-  .arguments = "URI…",
+  .arguments = "URI...",
   .summary = "Write the content of resources to stdout",
   .description
   = "The handle comes from the service, or it is a failure: nothing is opened here. Regular files\n"

@@ -128,7 +128,7 @@ run_drop (FscCtl *ctl, int argc, char **argv)
 
 const FscCommand fsc_ctl_drop = {
   .name = "drop",
-  .arguments = "URI|PATTERN…",
+  .arguments = "URI|PATTERN...",
   .summary = "Make the service forget entries",
   .description
   = "Programs that have a handle keep it; the next request opens anew. Prints how many entries\n"
@@ -153,7 +153,7 @@ run_pin (FscCtl *ctl, int argc, char **argv)
 
 const FscCommand fsc_ctl_pin = {
   .name = "pin",
-  .arguments = "URI…",
+  .arguments = "URI...",
   .summary = "Open resources and keep them, whatever happens",
   .description
   = "A pinned entry is neither evicted nor dropped for being idle, until it is unpinned or\n"
@@ -177,7 +177,7 @@ run_unpin (FscCtl *ctl, int argc, char **argv)
 
 const FscCommand fsc_ctl_unpin = {
   .name = "unpin",
-  .arguments = "URI…",
+  .arguments = "URI...",
   .summary = "End that",
   .description = FSC_HELP_NAMING "\n"
                                  "\n"

@@ -187,7 +187,7 @@ run_program (Plan *plan, char **program, gboolean listen)
 {
   int failed = -1;
   int error;
-  /* --fd 2=… is fine, but a complaint about the program does not belong there. */
+  /* --fd 2=... is fine, but a complaint about the program does not belong there. */
   int complaints = fsc_place_dup_aside (STDERR_FILENO, plan->placements, plan->n_fds);
 
   if (complaints < 0)
@@ -252,7 +252,7 @@ run_exec (FscCtl *ctl, int argc, char **argv)
 
 const FscCommand fsc_ctl_exec = {
   .name = "exec",
-  .arguments = "-- COMMAND [ARGUMENT…]",
+  .arguments = "-- COMMAND [ARGUMENT...]",
   .summary = "Run a program with handles on descriptors of its own",
   .description
   = "Each --fd N=URI gives COMMAND the resource on descriptor N (0, 1 and 2 are stdin, stdout and\n"
@@ -261,7 +261,7 @@ const FscCommand fsc_ctl_exec = {
     "pread()\n"
     "and mmap() are fine, and on a network file system one open is saved.\n"
     "\n"
-    "With --listen the handles are passed as sd_listen_fds(3) expects them: on 3, 4, 5 … in the\n"
+    "With --listen the handles are passed as sd_listen_fds(3) expects them: on 3, 4, 5 ... in the\n"
     "order given, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. What stands before the '=' then\n"
     "is the name (a number is a name too, but must be the one that the handle gets).\n"
     "\n"

@@ -164,7 +164,7 @@ parse_global_options (FscCtl *ctl, int *argc, char ***argv, int *status)
     { "version", 0, 0, G_OPTION_ARG_NONE, &version, "Print the version", NULL },
     { NULL },
   };
-  g_autoptr (GOptionContext) context = g_option_context_new ("COMMAND [ARGUMENT…]");
+  g_autoptr (GOptionContext) context = g_option_context_new ("COMMAND [ARGUMENT...]");
   g_autofree char *description = describe_tool ();
   g_autoptr (GError) error = NULL;
 

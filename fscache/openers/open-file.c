@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -236,17 +237,34 @@ look_up (Lookup *lookup, FscFound *found)
   return true;
 }
 
+/* Whether the mount has come to forbid devices (nodev) since the handle was opened. */
+static bool
+is_forbidden_device (const Lookup *lookup)
+{
+  struct statfs fs;
+
+  return (S_ISCHR (lookup->st.stx_mode) || S_ISBLK (lookup->st.stx_mode))
+         && (fstatfs (lookup->path_fd, &fs) < 0 || (fs.f_flags & ST_NODEV) != 0);
+}
+
 /* Whether a handle that is kept still is the answer. Reading is asked of the kernel with the same
- * credentials as open() would use; the walk has asked for the rest. */
+ * credentials as open() would use; the walk has asked for the rest.
+ *
+ * On a file system that changes behind the kernel's back only open() tells: what statx() says may
+ * come from its server's or its daemon's cache (sshfs has one of 20 s). So a time-to-live ends with
+ * an open. */
 static bool
 is_unchanged (const Lookup *lookup)
 {
   FscIdentity identity = fsc_identity_get (&lookup->st);
 
-  return lookup->item->validator.length > 0
-         && fsc_identity_has_validator (&identity, lookup->item->validator)
-         && ((lookup->flags & O_PATH) != 0
-             || faccessat (lookup->path_fd, "", R_OK, AT_EACCESS | AT_EMPTY_PATH) == 0);
+  if (lookup->item->validator.length == 0
+      || !fsc_identity_has_validator (&identity, lookup->item->validator))
+    return false;
+  if ((lookup->flags & O_PATH) != 0)
+    return true;
+  return lookup->item->validator.length == FSC_IDENTITY_SHORT && !is_forbidden_device (lookup)
+         && faccessat (lookup->path_fd, "", R_OK, AT_EACCESS | AT_EMPTY_PATH) == 0;
 }
 
 /* Refuses what must not be opened, before it is. */

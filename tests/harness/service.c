@@ -338,6 +338,23 @@ count_others (FscTestService *service)
   return n;
 }
 
+/* What a number alone would not tell. */
+static void
+show_descriptors (FscTestService *service)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/fd", service->pid);
+  g_autoptr (GDir) dir = g_dir_open (path, 0, NULL);
+  const char *name;
+
+  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
+    {
+      g_autofree char *link = g_build_filename (path, name, NULL);
+      g_autofree char *target = g_file_read_link (link, NULL);
+
+      g_test_message ("descriptor %s: %s", name, target);
+    }
+}
+
 void
 fsc_test_service_check_descriptors (FscTestService *service)
 {
@@ -348,6 +365,8 @@ fsc_test_service_check_descriptors (FscTestService *service)
       g_usleep (10000);
       others = count_others (service);
     }
+  if (others != service->base)
+    show_descriptors (service);
   g_assert_cmpint (others, ==, service->base);
 }
 

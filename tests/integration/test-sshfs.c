@@ -533,22 +533,29 @@ submit (Fixture *fixture, Pending *pending)
       fscache_submit (fixture->client, requests, DEAD_FILES, note_reply, pending, NULL), ==, 0);
 }
 
+/* Within the deadline, or soon after, with an error that says of what and why. */
 static void
-assert_timed_out (const FscacheReply *reply, const char *name)
+assert_failed (const FscacheReply *reply, const char *name, gint64 took)
 {
-  if (reply->code != FSCACHE_ERROR_TIMED_OUT)
-    g_test_message ("%s", reply->message);
-  g_assert_cmpint (reply->code, ==, FSCACHE_ERROR_TIMED_OUT);
-  g_assert_cmpint (reply->error, ==, ETIMEDOUT);
   g_assert_cmpint (reply->fd, ==, -1);
   g_assert_nonnull (strstr (reply->message, name));
+  g_assert_cmpint (took, <, DEADLINE_MS * 1000 + 1000000);
+}
+
+static void
+assert_timed_out (const FscacheReply *reply, const char *name, gint64 took)
+{
+  assert_failed (reply, name, took);
+  g_assert_cmpint (reply->code, ==, FSCACHE_ERROR_TIMED_OUT);
+  g_assert_cmpint (reply->error, ==, ETIMEDOUT);
+  g_assert_cmpint (took, >, DEADLINE_MS * 1000 - 100000);
 }
 
 static void
 test_stopped (Fixture *fixture)
 {
   gint64 longest = 0, since;
-  guint n_local = 0;
+  guint n_local = 0, n_slow = 0;
   Pending pending;
   FscacheReply reply;
 
@@ -581,6 +588,7 @@ test_stopped (Fixture *fixture)
 
       longest = MAX (longest, took);
       n_local++;
+      n_slow += took > 50000;
       g_assert_cmpint (fscache_dispatch (fixture->client), >=, 0);
       g_assert_cmpint (g_get_monotonic_time () - pending.since, <, 10 * G_USEC_PER_SEC);
       assert_not_held_by_service (fixture);
@@ -589,30 +597,27 @@ test_stopped (Fixture *fixture)
     {
       g_autofree char *name = g_strdup_printf ("file-%u", i);
 
-      assert_timed_out (&pending.replies[i], name);
-      g_assert_cmpint (pending.took[i], >, DEADLINE_MS * 1000 - 100000);
-      g_assert_cmpint (pending.took[i], <, DEADLINE_MS * 1000 + 1000000);
+      assert_timed_out (&pending.replies[i], name, pending.took[i]);
     }
   g_test_message ("%u other files opened meanwhile, none in more than %.1f ms: %s", n_local,
                   (double) longest / 1000, pending.replies[0].message);
   g_assert_cmpuint (n_local, >, 100);
-  g_assert_cmpint (longest, <, 300000);
+  g_assert_cmpint (longest, <, DEADLINE_MS * 1000);
+  g_assert_cmpuint (n_slow, <, 5);
 
   /* Nor does it get worse. */
   since = g_get_monotonic_time ();
   open_file (fixture, "file-1", FSCACHE_SHARED, 0, &pending.replies[0]);
-  assert_timed_out (&pending.replies[0], "file-1");
-  g_assert_cmpint (g_get_monotonic_time () - since, <, DEADLINE_MS * 1000 + 1000000);
-  g_assert_cmpint (assert_local (fixture), <, 300000);
+  assert_failed (&pending.replies[0], "file-1", g_get_monotonic_time () - since);
+  assert_local (fixture);
   if (fixture->victim == fixture->mount->server) /* sshfs has taken their questions */
     g_assert_cmpuint (fsc_test_service_counter (fixture->service, "openers_stuck"), >, 0);
 
   continue_victim (fixture);
   assert_content (reply.fd, "content"); /* the handle has outlived its holder */
   fscache_reply_clear (fixture->client, &reply);
-  for (int i = 0; fsc_test_service_counter (fixture->service, "openers_stuck") > 0 && i < 500; i++)
-    g_usleep (10000);
-  g_assert_cmpuint (fsc_test_service_counter (fixture->service, "openers_stuck"), ==, 0);
+  g_usleep (100000); /* the last opener is given up a moment after its request */
+  fsc_test_service_wait_for (fixture->service, "openers_stuck", 0);
   assert_opens (fixture, "file-1", FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, "content");
 }
 
@@ -727,7 +732,7 @@ test_sent (Fixture *fixture)
           fds[i] = fsc_test_raw_greet (fixture->service->socket, TRUE);
           g_assert_cmpint (fsc_channel_send (fds[i], packet, length, &handle, 1, 0), ==, 0);
         }
-      g_assert_cmpint (assert_local (fixture), <, 300000);
+      g_assert_cmpint (assert_local (fixture), <, DEADLINE_MS * 1000);
     }
   for (guint i = 0; i < G_N_ELEMENTS (fds); i++)
     {
