@@ -11,23 +11,27 @@
 
 /* Keys */
 
+static guint64
+mix (guint64 hash, guint64 word)
+{
+  hash = (hash ^ word) * 0x9FB21C651E98DF25u;
+  return hash ^ hash >> 32;
+}
+
 static guint32
 hash_bytes (const char *bytes, size_t length, guint32 seed)
 {
   guint64 hash = seed ^ (length * 0x9E3779B97F4A7C15u);
+  guint64 word;
 
-  while (length > 0)
+  for (; length >= sizeof word; length -= sizeof word, bytes += sizeof word)
     {
-      guint64 word = 0;
-      size_t n = MIN (length, sizeof word);
-
-      memcpy (&word, bytes, n);
-      hash = (hash ^ word) * 0x9FB21C651E98DF25u;
-      hash ^= hash >> 32;
-      bytes += n;
-      length -= n;
+      memcpy (&word, bytes, sizeof word);
+      hash = mix (hash, word);
     }
-  return (guint32) hash;
+  word = 0;
+  memcpy (&word, bytes, length);
+  return (guint32) mix (hash, word);
 }
 
 static guint
