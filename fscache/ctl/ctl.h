@@ -77,7 +77,8 @@ extern const FscCommand fsc_ctl_ping;   /* cmd-status.c */
 
 #define FSC_HELP_PATTERNS                                                                          \
   "In a PATTERN '*' stands for any characters, '/' among them, and '?' for one. It is matched\n"   \
-  "with whole canonical URIs, as list prints them; a path with * or ? becomes such a pattern.\n"   \
+  "with whole canonical URIs, as list prints them; a path with * or ? becomes such a pattern,\n"   \
+  "relative to the current directory if it does not start with '/' or a scheme.\n"                 \
   "Quote it, or the shell will expand it. A file whose name really has a * or ? is named by its\n" \
   "URI: file:///srv/what%3F (%2A for *)."
 
