@@ -67,8 +67,13 @@ fsc_test_scale (guint n)
   return percent != NULL ? MAX (1, n * (guint) atoi (percent) / 100) : n;
 }
 
-/* Memory is only what the program needs if no sanitizer puts freed memory aside. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* Memory is only what the program needs if no sanitizer puts freed memory aside. gcc says so in one
+ * way, clang in another. */
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)                                  \
+    || __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define FSC_TEST_MEASURES_MEMORY 0
 #else
 #define FSC_TEST_MEASURES_MEMORY 1
