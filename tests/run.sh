@@ -32,7 +32,7 @@ EOF
 
 # What Debian 12 calls what is needed. The last line is for tests, which say so when they skip.
 packages=(
-  gcc libc6-dev meson ninja-build pkg-config python3 libglib2.0-dev libjson-glib-dev
+  gcc libc6-dev dpkg-dev meson ninja-build pkg-config python3 libglib2.0-dev libjson-glib-dev
   sshfs fuse3 openssh-sftp-server procps
 )
 
