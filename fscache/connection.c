@@ -151,7 +151,6 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
       fsc_connection_send_error (connection, 0, FSC_CODE_REFUSED, EACCES,
                                  "this fscached serves user %u, not user %u", geteuid (),
                                  connection->peer.uid);
-      fsc_outbox_flush (&connection->outbox, TRUE);
       return FALSE;
     }
   if (server->connections.length > server->max_clients)
@@ -159,7 +158,6 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
       fsc_connection_send_error (connection, 0, FSC_CODE_LIMIT, EUSERS,
                                  "max-clients %" G_GUINT64_FORMAT " is reached",
                                  server->max_clients);
-      fsc_outbox_flush (&connection->outbox, TRUE);
       return FALSE;
     }
   if (hello.lowest > FSC_PROTOCOL_HIGHEST || hello.highest < FSC_PROTOCOL_LOWEST
@@ -169,7 +167,6 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
           connection, 0, FSC_CODE_VERSION, EPROTONOSUPPORT,
           "the client speaks versions %u to %u of the protocol, the service %u to %u", hello.lowest,
           hello.highest, FSC_PROTOCOL_LOWEST, FSC_PROTOCOL_HIGHEST);
-      fsc_outbox_flush (&connection->outbox, TRUE);
       return FALSE;
     }
 
@@ -235,11 +232,8 @@ receive (FscConnection *connection)
   if (length == -EAGAIN)
     return;
   if (length == -EMFILE) /* the HELLO is lost with its descriptor */
-    {
-      fsc_connection_send_error (connection, 0, FSC_CODE_LIMIT, ENFILE,
-                                 "the service has no free descriptor");
-      fsc_outbox_flush (&connection->outbox, TRUE);
-    }
+    fsc_connection_send_error (connection, 0, FSC_CODE_LIMIT, ENFILE,
+                               "the service has no free descriptor");
   is_good = length > 0 && fsc_reader_begin (&reader, &header, buffer, (size_t) length, fds.n) == 0
             && take_message (connection, &header, &reader, &fds);
   fsc_fds_clear (&fds);
@@ -250,6 +244,8 @@ receive (FscConnection *connection)
     }
   if (length != -ECONNRESET)
     g_info ("Client %d sent what it may not: disconnected", connection->peer.pid);
+  if (!connection->is_greeted)
+    fsc_outbox_flush (&connection->outbox, TRUE); /* why it is turned away */
   fsc_connection_close (connection);
 }
 

@@ -365,9 +365,10 @@ opener_done (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data)
 static void
 opener_handing (FscOpener *opener, gpointer data)
 {
-  Lane *lane = data;
+  FscLanes *lanes = ((Lane *) data)->lanes;
 
-  arm (lane->lanes, get_opener_due (lane, opener));
+  /* For all that it was told before, the timer is set already. */
+  arm (lanes, g_get_monotonic_time () + lanes->config->lane_deadline);
 }
 
 static void

@@ -304,9 +304,8 @@ fail_reply (Reply *reply, int error)
   g_clear_pointer (&reply->handle, fsc_handle_unref);
   g_free (reply->text);
   reply->text = text;
-  reply->result = (FscResult){ .index = reply->result.index,
-                               .code = FSC_CODE_OPENER_FAILED,
-                               .error = error == EIO ? EIO : error };
+  reply->result
+      = (FscResult){ .index = reply->result.index, .code = FSC_CODE_OPENER_FAILED, .error = error };
 }
 
 static void

@@ -121,6 +121,12 @@ get_kind (mode_t mode)
     }
 }
 
+static bool
+is_device (FscKind kind)
+{
+  return kind == FSC_KIND_CHARACTER || kind == FSC_KIND_BLOCK;
+}
+
 /* Terminals mean something else to each process: the controlling one, consoles, pseudo-terminals.
  */
 static bool
@@ -243,7 +249,7 @@ is_forbidden_device (const Lookup *lookup)
 {
   struct statfs fs;
 
-  return (S_ISCHR (lookup->st.stx_mode) || S_ISBLK (lookup->st.stx_mode))
+  return is_device (get_kind (lookup->st.stx_mode))
          && (fstatfs (lookup->path_fd, &fs) < 0 || (fs.f_flags & ST_NODEV) != 0);
 }
 
@@ -292,13 +298,20 @@ is_allowed (const Lookup *lookup, FscKind kind, FscFound *found)
 
 /* Opening */
 
+/* What was opened without waiting gets the flag that was asked for. */
+static void
+set_waiting (const Lookup *lookup, int fd)
+{
+  if (fd >= 0 && (lookup->flags & O_NONBLOCK) == 0)
+    fcntl (fd, F_SETFL, fcntl (fd, F_GETFL) & ~O_NONBLOCK);
+}
+
 /* Devices are opened without waiting, whatever was asked; what was asked is set after. */
 static int
 open_found (const Lookup *lookup, FscKind kind)
 {
-  bool is_device = kind == FSC_KIND_CHARACTER || kind == FSC_KIND_BLOCK;
   int flags = (lookup->flags & ~(O_NOFOLLOW | O_CREAT | O_EXCL)) | O_NOCTTY
-              | (is_device ? O_NONBLOCK : 0);
+              | (is_device (kind) ? O_NONBLOCK : 0);
   char name[32];
   int fd;
 
@@ -306,8 +319,8 @@ open_found (const Lookup *lookup, FscKind kind)
     return fcntl (lookup->path_fd, F_DUPFD_CLOEXEC, 0);
   snprintf (name, sizeof name, "/proc/self/fd/%d", lookup->path_fd);
   fd = open (name, flags | O_CLOEXEC);
-  if (fd >= 0 && is_device && (lookup->flags & O_NONBLOCK) == 0)
-    fcntl (fd, F_SETFL, fcntl (fd, F_GETFL) & ~O_NONBLOCK);
+  if (is_device (kind))
+    set_waiting (lookup, fd);
   return fd;
 }
 
@@ -323,8 +336,7 @@ open_created (const Lookup *lookup, int flags)
   int error = errno;
 
   umask (mask);
-  if (fd >= 0 && (lookup->flags & O_NONBLOCK) == 0)
-    fcntl (fd, F_SETFL, fcntl (fd, F_GETFL) & ~O_NONBLOCK);
+  set_waiting (lookup, fd);
   errno = error;
   return fd;
 }
@@ -335,23 +347,18 @@ describe (const Lookup *lookup, FscKind kind, int fd, FscFound *found)
 {
   struct statfs fs;
   FscIdentity identity = fsc_identity_get (&lookup->st);
-  bool is_served, is_local;
+  bool is_served, is_local = false;
 
   found->kind = kind;
   found->mount_id = identity.mount_id;
   found->most_sharing = (lookup->flags & O_PATH) != 0 || may_be_reopened (kind, &lookup->st)
                             ? FSC_SHARING_INDEPENDENT
                             : FSC_SHARING_EXCLUSIVE;
-  found->hold = true;
   found->coherence = FSC_COHERENCE_TTL;
   if (fstatfs (fd, &fs) == 0)
     found->coherence = get_coherence (&fs, &is_served, &is_local);
-  else
-    is_local = false;
   /* What a device does when it is closed, its driver decides. */
-  found->hold = !is_local
-                || ((kind == FSC_KIND_CHARACTER || kind == FSC_KIND_BLOCK)
-                    && (lookup->flags & O_PATH) == 0);
+  found->hold = !is_local || (is_device (kind) && (lookup->flags & O_PATH) == 0);
   found->validator_length
       = found->coherence == FSC_COHERENCE_TTL ? FSC_IDENTITY_LONG : FSC_IDENTITY_SHORT;
   memcpy (found->validator, &identity, found->validator_length);
@@ -440,14 +447,12 @@ open_making (Lookup *lookup, FscFound *found)
   /* Look before making: there may be a FIFO, a terminal, or a file of procfs. */
   if (look_up (lookup, &ignored))
     {
-      if (!is_served (lookup, found) || !is_allowed (lookup, get_kind (lookup->st.stx_mode), found))
-        {
-          if (found->error != ELOOP) /* O_CREAT has answers of its own to a symlink */
-            return;
-          found->code = FSC_CODE_OK;
-          found->error = 0;
-          found->text[0] = '\0';
-        }
+      FscKind kind = get_kind (lookup->st.stx_mode);
+
+      /* O_CREAT has answers of its own to a symlink. */
+      if (!is_served (lookup, found)
+          || (kind != FSC_KIND_SYMLINK && !is_allowed (lookup, kind, found)))
+        return;
     }
   else if (ignored.code == FSC_CODE_NOT_SERVED)
     {
