@@ -33,5 +33,9 @@ void fsc_loop_modify (FscLoop *loop, FscPoll *poll, guint32 events);
 /* After this `ready` is not called any more, not even for an event that was fetched already. */
 void fsc_loop_remove (FscLoop *loop, FscPoll *poll);
 
+/* As g_timeout_add(), which is not to be used while the loop runs: it would not be noticed before
+ * the next of GLib's turns. */
+guint fsc_loop_add_timeout (FscLoop *loop, guint ms, GSourceFunc func, gpointer data);
+
 /* When this turn began: the monotonic time, in microseconds, without asking for it again. */
 gint64 fsc_loop_get_time (FscLoop *loop);

@@ -16,43 +16,90 @@
 
 #define STARVED_MS 5
 
-/* Either a packet or an answer. */
 typedef struct
 {
-  GList link;
-  size_t length; /* of the packet; 0: an answer */
-  guint32 serial;
-  FscResult result;  /* without text */
+  FscResult result;
   FscHandle *handle; /* or NULL */
-  char *text;        /* or NULL; with a held handle: its URI, in case its holder fails */
-  guint8 *packet;    /* or NULL */
+  char *text;        /* or NULL: of the result; with a held handle: its URI, in case that fails */
 } Reply;
 
-/* Answers that a holder is sending. */
+/* What goes in one packet: a finished one, or replies to one request that come from one place. */
 typedef struct
 {
+  GList link; /* in the queue; not while a holder is sending it */
   FscOutbox *outbox;
-  GPtrArray *replies; /* of Reply */
-} Handing;
+  guint8 *packet; /* or NULL */
+  size_t length;  /* of the packet, or an upper bound of what the replies will take */
+  guint32 serial;
+  FscHolder *holder; /* who sends it; NULL: from here */
+  guint n, n_fds, capacity;
+  Reply replies[];
+} Parcel;
+
+static Parcel *
+parcel_new (FscOutbox *outbox, guint32 serial, FscHolder *holder, guint capacity)
+{
+  Parcel *parcel = g_malloc (sizeof *parcel + capacity * sizeof parcel->replies[0]);
+
+  *parcel = (Parcel){
+    .link.data = parcel,
+    .outbox = outbox,
+    .length = sizeof (FscWireHeader) + sizeof (FscWireOpened),
+    .serial = serial,
+    .holder = holder,
+    .capacity = capacity,
+  };
+  return parcel;
+}
 
 static void
-reply_free (gpointer data)
+reply_clear (Reply *reply)
 {
-  Reply *reply = data;
-
   if (reply->handle != NULL)
     fsc_handle_unref (reply->handle);
   g_free (reply->text);
-  g_free (reply->packet);
-  g_slice_free (Reply, reply);
 }
 
-static Reply *
-pop_reply (FscOutbox *outbox)
+static void
+parcel_free (Parcel *parcel)
 {
-  GList *link = g_queue_pop_head_link (&outbox->replies);
+  for (guint i = 0; i < parcel->n; i++)
+    reply_clear (&parcel->replies[i]);
+  g_free (parcel->packet);
+  g_free (parcel);
+}
 
-  return link != NULL ? link->data : NULL;
+/* The replies of a parcel are moved elsewhere. */
+static void
+parcel_free_moved (Parcel *parcel)
+{
+  parcel->n = 0;
+  parcel_free (parcel);
+}
+
+static size_t
+get_size (gboolean has_text)
+{
+  return sizeof (FscWireResult) + (has_text ? FSC_TEXT_MAX : 0);
+}
+
+static gboolean
+parcel_has_room (const Parcel *parcel, gboolean has_text)
+{
+  size_t most = FSC_PACKET_MAX;
+
+  if (parcel->holder != NULL) /* it travels in another packet */
+    most -= 1024 + FSC_FDS_MAX * sizeof (guint64);
+  return parcel->n < parcel->capacity && parcel->length + get_size (has_text) <= most;
+}
+
+/* Counts a reply in, and says where to put it. */
+static Reply *
+parcel_add (Parcel *parcel, gboolean has_fd)
+{
+  parcel->n_fds += has_fd;
+  parcel->length += get_size (!has_fd);
+  return &parcel->replies[parcel->n++];
 }
 
 static void
@@ -72,47 +119,89 @@ clear_dirty (FscOutbox *outbox)
   outbox->is_dirty = FALSE;
 }
 
-void
-fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length)
+static void
+push_parcel (FscOutbox *outbox, Parcel *parcel)
 {
-  Reply *reply = g_slice_new0 (Reply);
-
-  reply->link.data = reply;
-  reply->length = length;
-  reply->packet = g_memdup2 (packet, length);
-  g_queue_push_tail_link (&outbox->replies, &reply->link);
+  g_queue_push_tail_link (&outbox->parcels, &parcel->link);
   mark_dirty (outbox);
 }
 
 void
-fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const FscAnswer *answer)
+fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length)
 {
-  Reply *reply = g_slice_new0 (Reply); /* batches make many at once */
+  Parcel *parcel = parcel_new (outbox, 0, NULL, 0);
 
-  reply->link.data = reply;
-  reply->serial = serial;
-  reply->result = (FscResult){
-    .index = index,
-    .code = answer->code,
-    .error = answer->error,
-    .id = answer->lease,
-    .age_ms = answer->age_ms,
-    .has_fd = answer->handle != NULL,
-    .sharing = answer->sharing,
-    .source = answer->source,
-    .coherence = answer->coherence,
-    .kind = answer->handle != NULL ? answer->handle->kind : FSC_KIND_UNKNOWN,
-  };
-  if (answer->handle != NULL)
+  parcel->packet = g_memdup2 (packet, length);
+  parcel->length = length;
+  push_parcel (outbox, parcel);
+}
+
+/* Takes the text. */
+static void
+set_text (Reply *reply, char *text)
+{
+  reply->text = text;
+  if (text != NULL)
+    reply->result.text = (FscBytes){ text, MIN (strlen (text), FSC_TEXT_MAX) };
+}
+
+/* Finds a place for a reply in a parcel that waits, or in a new one with room for `n` such. The
+ * answers to one request may go in any order. */
+static Reply *
+add_reply (FscOutbox *outbox, guint32 serial, FscHolder *holder, gboolean has_fd, guint n)
+{
+  Parcel *parcel = NULL;
+
+  for (GList *l = outbox->parcels.tail; l != NULL; l = l->prev)
     {
-      reply->handle = fsc_handle_ref (answer->handle);
-      if (reply->handle->holder != NULL)
-        reply->text = g_strndup (answer->uri.data, answer->uri.length);
+      Parcel *last = l->data;
+
+      if (last->packet != NULL || last->serial != serial)
+        break;
+      if (last->holder == holder && parcel_has_room (last, !has_fd))
+        {
+          parcel = last;
+          break;
+        }
     }
+  if (parcel == NULL)
+    {
+      parcel = parcel_new (outbox, serial, holder, CLAMP (n, 1, FSC_ITEMS_MAX));
+      push_parcel (outbox, parcel);
+    }
+  return parcel_add (parcel, has_fd);
+}
+
+void
+fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const FscAnswer *answer,
+                        guint n_expected)
+{
+  FscHandle *handle = answer->handle;
+  FscHolder *holder = handle != NULL ? handle->holder : NULL;
+  Reply *reply = add_reply (outbox, serial, holder, handle != NULL, n_expected);
+
+  *reply = (Reply){
+    .result = {
+      .index = index,
+      .code = answer->code,
+      .error = answer->error,
+      .id = answer->lease,
+      .age_ms = answer->age_ms,
+      .has_fd = handle != NULL,
+      .sharing = answer->sharing,
+      .source = answer->source,
+      .coherence = answer->coherence,
+    },
+  };
+  if (handle == NULL)
+    set_text (reply, g_strdup (answer->text));
   else
-    reply->text = g_strdup (answer->text);
-  g_queue_push_tail_link (&outbox->replies, &reply->link);
-  mark_dirty (outbox);
+    {
+      reply->handle = fsc_handle_ref (handle);
+      reply->result.kind = handle->kind;
+    }
+  if (holder != NULL)
+    reply->text = g_strndup (answer->uri.data, answer->uri.length);
 }
 
 /* Descriptors in flight */
@@ -163,7 +252,8 @@ starve (FscOutbox *outbox)
 {
   outbox->is_starved = TRUE;
   if (outbox->server->starved == 0)
-    outbox->server->starved = g_timeout_add (STARVED_MS, retry_starved, outbox->server);
+    outbox->server->starved
+        = fsc_loop_add_timeout (outbox->server->loop, STARVED_MS, retry_starved, outbox->server);
 }
 
 /* Of what the others leave, a client may have half, so that however many do not read, there is
@@ -198,87 +288,37 @@ get_room (FscOutbox *outbox, guint wanted)
 
 /* Sending. Each returns 0 or a negative errno. */
 
-static FscHolder *
-get_holder (const Reply *reply)
-{
-  return reply->handle != NULL ? reply->handle->holder : NULL;
-}
-
-/* Answers that go in one packet: of one request, from one place. */
-typedef struct
-{
-  FscHolder *holder; /* NULL: from here */
-  guint n, n_fds;
-  Reply *replies[FSC_ITEMS_MAX];
-} Batch;
-
-/* Collects those that can go with the first in the queue, with at most `max_fds` descriptors. The
- * answers to one request may go in any order. */
-static void
-collect_batch (FscOutbox *outbox, guint max_fds, Batch *batch)
-{
-  const Reply *first = g_queue_peek_head (&outbox->replies);
-  size_t size = sizeof (FscWireHeader) + sizeof (FscWireOpened);
-  size_t size_max = FSC_PACKET_MAX;
-
-  batch->holder = get_holder (first);
-  batch->n = batch->n_fds = 0;
-  if (batch->holder != NULL) /* it travels in another packet */
-    size_max -= 1024 + FSC_FDS_MAX * sizeof (guint64);
-  for (GList *l = outbox->replies.head; l != NULL && batch->n < FSC_ITEMS_MAX; l = l->next)
-    {
-      Reply *reply = l->data;
-
-      if (reply->length > 0 || reply->serial != first->serial)
-        break;
-      if (get_holder (reply) != batch->holder)
-        continue;
-      size += sizeof (FscWireResult)
-              + (reply->handle == NULL && reply->text != NULL ? FSC_TEXT_MAX : 0);
-      if (size > size_max || batch->n_fds + reply->result.has_fd > max_fds)
-        break;
-      batch->replies[batch->n++] = reply;
-      batch->n_fds += reply->result.has_fd;
-    }
-}
-
 static int
-encode_batch (const Batch *batch, guint8 *buffer, size_t size)
+encode (const Parcel *parcel, guint8 *buffer, size_t size)
 {
   FscWriter writer;
 
   fsc_writer_begin (&writer, buffer, size);
-  fsc_codec_put_opened (&writer, batch->n);
-  for (guint i = 0; i < batch->n; i++)
+  fsc_codec_put_opened (&writer, parcel->n);
+  for (guint i = 0; i < parcel->n; i++)
     {
-      const Reply *reply = batch->replies[i];
-      FscResult result = reply->result;
+      const Reply *reply = &parcel->replies[i];
 
-      if (reply->handle == NULL && reply->text != NULL)
-        result.text = (FscBytes){ reply->text, MIN (strlen (reply->text), FSC_TEXT_MAX) };
-      fsc_codec_put_result (&writer, &result);
+      fsc_codec_put_result (&writer, &reply->result);
     }
-  return fsc_writer_finish (&writer, FSC_OP_OPENED, batch->replies[0]->serial, batch->n_fds);
+  return fsc_writer_finish (&writer, FSC_OP_OPENED, parcel->serial, parcel->n_fds);
 }
 
 static int
-send_local (FscOutbox *outbox, const Batch *batch, const guint8 *packet, int length)
+send_here (FscOutbox *outbox, Parcel *parcel, const guint8 *packet, size_t length)
 {
   int fds[FSC_FDS_MAX];
   guint n_fds = 0;
   int r;
 
-  for (guint i = 0; i < batch->n; i++)
-    if (batch->replies[i]->handle != NULL)
-      fds[n_fds++] = batch->replies[i]->handle->fd;
-  r = fsc_channel_send (outbox->socket, packet, (size_t) length, fds, n_fds, MSG_DONTWAIT);
+  for (guint i = 0; i < parcel->n; i++)
+    if (parcel->replies[i].handle != NULL)
+      fds[n_fds++] = parcel->replies[i].handle->fd;
+  r = fsc_channel_send (outbox->socket, packet, length, fds, n_fds, MSG_DONTWAIT);
   if (r < 0)
     return r;
-  for (guint i = 0; i < batch->n; i++)
-    {
-      g_queue_unlink (&outbox->replies, &batch->replies[i]->link);
-      reply_free (batch->replies[i]);
-    }
+  g_queue_unlink (&outbox->parcels, &parcel->link);
+  parcel_free (parcel);
   if (n_fds > 0)
     set_unread (outbox, outbox->n_unread + n_fds);
   return 0;
@@ -291,130 +331,152 @@ maybe_free (FscOutbox *outbox)
     outbox->free_owner (outbox->owner);
 }
 
-/* The holder could not send: tell the client instead. */
+/* The holder could not send: the client is told instead. Takes the parcel. */
 static void
-fail_reply (Reply *reply, int error)
+fail_parcel (Parcel *parcel, int error)
 {
-  char name[FSC_NAME_IN_TEXT_MAX];
-  char *text
-      = g_strdup_printf ("cannot hand over %s: the process that holds it %s",
-                         fsc_uri_abbreviate ((FscBytes){ reply->text, strlen (reply->text) }, name),
-                         error == EIO ? "has ended or does not answer" : g_strerror (error));
+  for (guint i = 0; i < parcel->n; i++)
+    {
+      const Reply *lost = &parcel->replies[i];
+      Reply *reply = add_reply (parcel->outbox, parcel->serial, NULL, FALSE, parcel->n - i);
+      char name[FSC_NAME_IN_TEXT_MAX];
 
-  g_clear_pointer (&reply->handle, fsc_handle_unref);
-  g_free (reply->text);
-  reply->text = text;
-  reply->result
-      = (FscResult){ .index = reply->result.index, .code = FSC_CODE_OPENER_FAILED, .error = error };
+      fsc_uri_abbreviate ((FscBytes){ lost->text, strlen (lost->text) }, name);
+      *reply = (Reply){
+        .result = { .index = lost->result.index, .code = FSC_CODE_OPENER_FAILED, .error = error },
+      };
+      set_text (reply, g_strdup_printf ("cannot hand over %s: the process that holds it %s", name,
+                                        error == EIO ? "has ended or does not answer"
+                                                     : g_strerror (error)));
+    }
+  parcel_free (parcel);
 }
 
 static void
 handed (int error, gpointer data)
 {
-  Handing *handing = data;
-  FscOutbox *outbox = handing->outbox;
+  Parcel *parcel = data;
+  FscOutbox *outbox = parcel->outbox;
   gboolean again = error == EAGAIN || error == ETOOMANYREFS;
 
   outbox->n_handing--;
   if (error != 0 && outbox->socket >= 0)
     {
-      set_unread (outbox, outbox->n_unread - MIN (outbox->n_unread, handing->replies->len));
-      for (guint i = handing->replies->len; i > 0; i--)
-        {
-          Reply *reply = g_ptr_array_steal_index (handing->replies, i - 1);
-
-          if (!again)
-            fail_reply (reply, error);
-          g_queue_push_head_link (&outbox->replies, &reply->link);
-        }
+      set_unread (outbox, outbox->n_unread - MIN (outbox->n_unread, parcel->n));
+      if (again)
+        g_queue_push_head_link (&outbox->parcels, &parcel->link);
+      else
+        fail_parcel (parcel, error);
       if (again && outbox->blocked_since == 0)
         outbox->blocked_since = g_get_monotonic_time ();
       if (error == ETOOMANYREFS)
         starve (outbox);
       mark_dirty (outbox);
+      return;
     }
-  else if (outbox->socket >= 0 && outbox->n_handing == 0 && outbox->blocked_since != 0)
+  if (outbox->socket >= 0 && outbox->n_handing == 0 && outbox->blocked_since != 0)
     {
       /* The client may have read what was handed before its holder said so: that was the last edge.
        */
       outbox->blocked_since = 0;
       mark_dirty (outbox);
     }
-  g_ptr_array_unref (handing->replies);
-  g_free (handing);
+  parcel_free (parcel);
   maybe_free (outbox);
 }
 
 static int
-send_held (FscOutbox *outbox, const Batch *batch, const guint8 *packet, int length)
+send_held (FscOutbox *outbox, Parcel *parcel, const guint8 *packet, size_t length)
 {
   guint64 ids[FSC_FDS_MAX];
-  Handing *handing = g_new (Handing, 1);
+  FscHolder *holder = parcel->holder;
 
-  handing->outbox = outbox;
-  handing->replies = g_ptr_array_new_with_free_func (reply_free);
-  for (guint i = 0; i < batch->n; i++)
-    {
-      g_queue_unlink (&outbox->replies, &batch->replies[i]->link);
-      g_ptr_array_add (handing->replies, batch->replies[i]);
-      ids[i] = batch->replies[i]->handle->id;
-    }
+  for (guint i = 0; i < parcel->n; i++)
+    ids[i] = parcel->replies[i].handle->id;
+  g_queue_unlink (&outbox->parcels, &parcel->link);
   outbox->n_handing++;
-  set_unread (outbox, outbox->n_unread + batch->n);
-  if (batch->holder->is_alive)
-    batch->holder->hand (batch->holder, ids, batch->n,
-                         (FscBytes){ (const char *) packet, (size_t) length }, outbox->socket,
-                         handed, handing);
+  set_unread (outbox, outbox->n_unread + parcel->n);
+  if (holder->is_alive)
+    holder->hand (holder, ids, parcel->n, (FscBytes){ (const char *) packet, length },
+                  outbox->socket, handed, parcel);
   else
-    handed (EIO, handing);
+    handed (EIO, parcel);
   return 0;
 }
 
 static int
-send_packet (FscOutbox *outbox, const Reply *reply)
+send_packet (FscOutbox *outbox, Parcel *parcel)
 {
-  int r = fsc_channel_send (outbox->socket, reply->packet, reply->length, NULL, 0, MSG_DONTWAIT);
+  int r = fsc_channel_send (outbox->socket, parcel->packet, parcel->length, NULL, 0, MSG_DONTWAIT);
 
   if (r == 0)
-    reply_free (pop_reply (outbox));
+    {
+      g_queue_unlink (&outbox->parcels, &parcel->link);
+      parcel_free (parcel);
+    }
   return r;
+}
+
+/* Divides the first parcel so that it has at most so many descriptors. Returns what is first then,
+ * or NULL if nothing is left of it. */
+static Parcel *
+divide_head (FscOutbox *outbox, guint n_fds)
+{
+  Parcel *whole = g_queue_pop_head_link (&outbox->parcels)->data;
+  Parcel *parts[2];
+
+  for (guint i = 0; i < 2; i++)
+    parts[i] = parcel_new (outbox, whole->serial, whole->holder, whole->n);
+  for (guint i = 0; i < whole->n; i++)
+    {
+      gboolean has_fd = whole->replies[i].result.has_fd;
+
+      *parcel_add (parts[parts[0]->n_fds + has_fd > n_fds], has_fd) = whole->replies[i];
+    }
+  parcel_free_moved (whole);
+  g_queue_push_head_link (&outbox->parcels, &parts[1]->link);
+  if (parts[0]->n == 0)
+    {
+      parcel_free (parts[0]);
+      return NULL;
+    }
+  g_queue_push_head_link (&outbox->parcels, &parts[0]->link);
+  return parts[0];
 }
 
 static int
 send_head (FscOutbox *outbox)
 {
-  const Reply *head = g_queue_peek_head (&outbox->replies);
+  Parcel *parcel = g_queue_peek_head (&outbox->parcels);
   guint8 buffer[FSC_PACKET_MAX];
-  Batch batch;
   guint room;
   int length;
 
-  if (head->length > 0)
-    return send_packet (outbox, head);
+  if (parcel->packet != NULL)
+    return send_packet (outbox, parcel);
 
-  collect_batch (outbox, FSC_FDS_MAX, &batch);
-  room = batch.n_fds > 0 ? get_room (outbox, batch.n_fds) : 0;
-  if (room < batch.n_fds)
-    collect_batch (outbox, room, &batch);
-  if (batch.n == 0)
+  room = parcel->n_fds > 0 ? get_room (outbox, parcel->n_fds) : 0;
+  if (room < parcel->n_fds)
+    parcel = divide_head (outbox, room);
+  if (parcel == NULL)
     return -EAGAIN;
-  length = encode_batch (&batch, buffer, sizeof buffer);
+  length = encode (parcel, buffer, sizeof buffer);
   g_assert (length > 0);
-  return batch.holder != NULL ? send_held (outbox, &batch, buffer, length)
-                              : send_local (outbox, &batch, buffer, length);
+  return parcel->holder != NULL ? send_held (outbox, parcel, buffer, (size_t) length)
+                                : send_here (outbox, parcel, buffer, (size_t) length);
 }
 
 gboolean
 fsc_outbox_flush (FscOutbox *outbox, gboolean force)
 {
-  guint before = outbox->replies.length;
+  gboolean has_sent = FALSE;
   int r = 0;
 
   clear_dirty (outbox);
   if (outbox->blocked_since != 0 && !force)
     return TRUE;
-  while (outbox->replies.length > 0 && r == 0)
-    r = send_head (outbox);
+  while (outbox->parcels.length > 0 && (r = send_head (outbox)) == 0)
+    has_sent = TRUE;
   outbox->is_starved = FALSE;
   if (r == -ETOOMANYREFS)
     starve (outbox);
@@ -422,7 +484,7 @@ fsc_outbox_flush (FscOutbox *outbox, gboolean force)
     outbox->blocked_since = 0;
   else if (r != -EAGAIN && r != -ETOOMANYREFS)
     return FALSE;
-  else if (outbox->blocked_since == 0 || outbox->replies.length < before)
+  else if (outbox->blocked_since == 0 || has_sent)
     outbox->blocked_since = g_get_monotonic_time ();
   return TRUE;
 }
@@ -455,16 +517,16 @@ fsc_outbox_init (FscOutbox *outbox, FscServer *server, gpointer owner, int socke
       = (FscOutbox){ .server = server, .owner = owner, .socket = socket, .free_owner = free_owner };
   outbox->unread_link.data = outbox;
   outbox->dirty_link.data = owner;
-  g_queue_init (&outbox->replies);
+  g_queue_init (&outbox->parcels);
 }
 
 void
 fsc_outbox_close (FscOutbox *outbox)
 {
-  Reply *reply;
+  GList *link;
 
-  while ((reply = pop_reply (outbox)) != NULL)
-    reply_free (reply);
+  while ((link = g_queue_pop_head_link (&outbox->parcels)) != NULL)
+    parcel_free (link->data);
   set_unread (outbox, 0);
   outbox->blocked_since = 0;
   outbox->socket = -1;

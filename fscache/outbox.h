@@ -17,7 +17,7 @@ typedef struct
   gpointer owner; /* the connection */
   GDestroyNotify free_owner;
   int socket; /* borrowed; -1 once closed */
-  GQueue replies;
+  GQueue parcels;
   GList unread_link; /* in the server's list while n_unread is not 0 */
   guint n_unread;    /* descriptors sent and not known to be read */
   guint n_handing;   /* packets that holders are sending */
@@ -35,8 +35,10 @@ void fsc_outbox_close (FscOutbox *outbox);
 
 /* The bytes are copied. */
 void fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length);
+
+/* `n_expected`, with this one, are answers to the same request that may follow at once. */
 void fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index,
-                             const FscAnswer *answer);
+                             const FscAnswer *answer, guint n_expected);
 
 /* Sends as much as goes; while blocked, only with `force`. Returns FALSE if the client is gone. */
 gboolean fsc_outbox_flush (FscOutbox *outbox, gboolean force);

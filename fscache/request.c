@@ -92,7 +92,8 @@ item_answered (const FscAnswer *answer, gpointer data, guint index)
   request->waiters[index] = NULL;
   if (answer->lease != 0)
     g_array_append_val (connection->leases, answer->lease);
-  fsc_outbox_push_answer (&connection->outbox, request->serial, index, answer);
+  fsc_outbox_push_answer (&connection->outbox, request->serial, index, answer,
+                          request->n_unanswered);
   fsc_request_answered (request);
 }
 
@@ -136,8 +137,13 @@ fsc_request_take_open (FscConnection *connection, guint32 serial, FscReader *rea
   if (n > 1)
     items = g_new (FscItem, n);
   for (guint32 i = 0; i < n; i++)
-    if (!fsc_codec_get_item (reader, n > 1 ? &items[i] : &one))
-      return FALSE;
+    {
+      FscItem *item = n > 1 ? &items[i] : &one;
+
+      /* Where mounts are and how far a walk has come, no client has to say. */
+      if (!fsc_codec_get_item (reader, item) || item->mount_length > 0 || item->resume.length > 0)
+        return FALSE;
+    }
   if (fsc_reader_finish (reader) < 0)
     return FALSE;
 

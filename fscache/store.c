@@ -18,20 +18,26 @@ mix (guint64 hash, guint64 word)
   return hash ^ hash >> 32;
 }
 
+static guint64
+read_word (const char *bytes, size_t length)
+{
+  guint64 word = 0;
+
+  memcpy (&word, bytes, length);
+  return word;
+}
+
+/* Word by word; the last one overlaps the one before it. */
 static guint32
 hash_bytes (const char *bytes, size_t length, guint32 seed)
 {
   guint64 hash = seed ^ (length * 0x9E3779B97F4A7C15u);
-  guint64 word;
 
-  for (; length >= sizeof word; length -= sizeof word, bytes += sizeof word)
-    {
-      memcpy (&word, bytes, sizeof word);
-      hash = mix (hash, word);
-    }
-  word = 0;
-  memcpy (&word, bytes, length);
-  return (guint32) mix (hash, word);
+  if (length < sizeof (guint64))
+    return (guint32) mix (hash, read_word (bytes, length));
+  for (size_t i = 0; i + sizeof (guint64) < length; i += sizeof (guint64))
+    hash = mix (hash, read_word (bytes + i, sizeof (guint64)));
+  return (guint32) mix (hash, read_word (bytes + length - sizeof (guint64), sizeof (guint64)));
 }
 
 static guint

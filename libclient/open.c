@@ -112,8 +112,8 @@ fscache_open_many (FscacheClient *client, const FscacheRequest *requests, Fscach
   FscDirectory directory;
   FscOpening *openings;
   FscCall call;
+  char *uris, *end;
   size_t size = 0;
-  char *uris;
 
   if (n > INT_MAX)
     return -EINVAL;
@@ -126,15 +126,12 @@ fscache_open_many (FscacheClient *client, const FscacheRequest *requests, Fscach
   if (openings == NULL)
     return fail_all (replies, n);
   uris = (char *) (openings + n);
+  end = uris + size;
 
   fsc_client_call_init (&call, openings, n, "open");
   for (size_t i = 0; i < n; i++)
-    {
-      size_t used = fsc_client_get_uri_bound (requests[i].uri, &directory);
-
-      fsc_client_prepare (client, &requests[i], &directory, &openings[i], uris, used);
-      uris += used;
-    }
+    uris += fsc_client_prepare (client, &requests[i], &directory, &openings[i], uris,
+                                (size_t) (end - uris));
   carry_out (client, &call, replies);
   fsc_client_call_clear (&call);
   free (openings);

@@ -184,9 +184,9 @@ find_fault (const FscacheRequest *request)
   return NULL;
 }
 
-void
-fsc_client_prepare (FscacheClient *client, const FscacheRequest *request, FscDirectory *directory,
-                    FscOpening *opening, char *buffer, size_t size)
+static void
+prepare (FscacheClient *client, const FscacheRequest *request, FscDirectory *directory,
+         FscOpening *opening, char *buffer, size_t size)
 {
   unsigned options = request->options | client->options;
   bool creates = (request->flags & O_CREAT) != 0 || (request->flags & O_TMPFILE) == O_TMPFILE;
@@ -231,10 +231,19 @@ fsc_client_prepare (FscacheClient *client, const FscacheRequest *request, FscDir
       return;
     }
   opening->uri = (FscBytes){ buffer, (size_t) r };
-  opening->is_file = fsc_uri_has_scheme (opening->uri, "file");
+  opening->is_file = r > 5 && memcmp (buffer, "file:", 5) == 0;
   opening->may_fall_back = opening->may_fall_back && opening->is_file;
   if (creates)
     prepare_creation (opening);
+}
+
+size_t
+fsc_client_prepare (FscacheClient *client, const FscacheRequest *request, FscDirectory *directory,
+                    FscOpening *opening, char *buffer, size_t size)
+{
+  prepare (client, request, directory, opening, buffer,
+           size < FSC_URI_MAX + 1 ? size : FSC_URI_MAX + 1);
+  return opening->uri.length + 1;
 }
 
 void
@@ -252,7 +261,7 @@ fsc_client_prepare_name (FscOpening *opening, const char *uri_or_path, char *buf
   if (r >= 0)
     {
       opening->uri = (FscBytes){ buffer, (size_t) r };
-      opening->is_file = fsc_uri_has_scheme (opening->uri, "file");
+      opening->is_file = r > 5 && memcmp (buffer, "file:", 5) == 0;
       return;
     }
   if (uri_or_path == NULL)

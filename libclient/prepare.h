@@ -26,13 +26,14 @@ void fsc_client_directory_init (FscDirectory *directory);
 int fsc_client_canonicalize (const char *uri_or_path, FscDirectory *directory, char *buffer,
                              size_t size, const char **reason);
 
-/* How large the buffer for that must be. */
+/* How much of a buffer that takes at most, with its zero byte. */
 size_t fsc_client_get_uri_bound (const char *uri_or_path, FscDirectory *directory);
 
 /* Fills an opening (which is all zero). The URI is written to `buffer`, which must live as long as
- * the opening. A request that cannot be carried out becomes an opening that is answered. */
-void fsc_client_prepare (FscacheClient *client, const FscacheRequest *request,
-                         FscDirectory *directory, FscOpening *opening, char *buffer, size_t size);
+ * the opening. A request that cannot be carried out becomes an opening that is answered. Returns
+ * how much of the buffer was taken: no more than that bound. */
+size_t fsc_client_prepare (FscacheClient *client, const FscacheRequest *request,
+                           FscDirectory *directory, FscOpening *opening, char *buffer, size_t size);
 
 /* The same for a request about a name that opens nothing. */
 void fsc_client_prepare_name (FscOpening *opening, const char *uri_or_path, char *buffer,

@@ -54,7 +54,7 @@ fscache_submit (FscacheClient *client, const FscacheRequest *requests, size_t n,
 {
   FscDirectory directory;
   FscCall *call;
-  char *uris;
+  char *uris, *end;
   size_t size;
 
   if (callback == NULL || n >= FSC_CLIENT_NO_INDEX)
@@ -71,13 +71,10 @@ fscache_submit (FscacheClient *client, const FscacheRequest *requests, size_t n,
     return -ENOMEM;
   call->callback = callback;
   call->data = data;
+  end = uris + size;
   for (size_t i = 0; i < n; i++)
-    {
-      size_t used = fsc_client_get_uri_bound (requests[i].uri, &directory);
-
-      fsc_client_prepare (client, &requests[i], &directory, &call->openings[i], uris, used);
-      uris += used;
-    }
+    uris += fsc_client_prepare (client, &requests[i], &directory, &call->openings[i], uris,
+                                (size_t) (end - uris));
 
   fsc_client_lock (client);
   if (client->is_closing)

@@ -77,9 +77,9 @@ fsc_uri_get_scheme_length (FscBytes uri)
 bool
 fsc_uri_has_scheme (FscBytes uri, const char *scheme)
 {
-  size_t length = fsc_uri_get_scheme_length (uri);
+  size_t length = strlen (scheme);
 
-  return length > 0 && length == strlen (scheme) && is_same (uri.data, scheme, length);
+  return uri.length > length && uri.data[length] == ':' && is_same (uri.data, scheme, length);
 }
 
 /* Appends to a buffer; the first byte that does not fit makes it fail. */
@@ -121,16 +121,18 @@ copy_canonical (Output *output, FscBytes path)
 {
   size_t n = 0;
 
-  for (;;)
+  while (n < path.length)
     {
-      while (n < path.length && is_plain[(unsigned char) path.data[n]])
+      if (is_plain[(unsigned char) path.data[n]])
         n++;
-      if (n == path.length || path.data[n] != '/')
+      else if (path.data[n] != '/')
         break;
-      if (n + 1 < path.length
-          && (path.data[n + 1] == '.' || !is_plain[(unsigned char) path.data[n + 1]]))
+      else if (n + 1 == path.length)
+        n++;
+      else if (path.data[n + 1] != '.' && is_plain[(unsigned char) path.data[n + 1]])
+        n += 2;
+      else
         break;
-      n++;
     }
   if (n + 1 > output->size - output->length)
     return 0;
@@ -211,6 +213,8 @@ append_path (Output *output, FscBytes path, bool is_escaped, const char **reason
   size_t position = copy_canonical (output, path);
   bool ends_with_dot = false;
 
+  if (position == path.length)
+    return 0;
   if (position > 0)
     start = (size_t) ((const char *) memrchr (output->data, '/', output->length) - output->data);
   while (position < path.length)
