@@ -20,6 +20,9 @@
 #define WRITING_FLAGS                                                                              \
   ((guint32) (O_WRONLY | O_RDWR | O_CREAT | O_EXCL | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)))
 
+/* Flags that the kernel allows to the owner alone, and says so before it says what else is wrong. */
+#define OWNER_FLAGS ((guint32) O_NOATIME)
+
 /* Who asks. One that has to wait is copied to the heap, and is in its job's queue. */
 struct FscWaiter
 {
@@ -116,7 +119,7 @@ job_new (const FscItem *item, FscBytes uri, guint32 credential, gint64 since)
   job->item = *item;
   job->item.uri.data = g_memdup2 (uri.data, uri.length);
   job->item.uri.length = uri.length;
-  job->item.validator = (FscBytes){ 0 };
+  job->item.validator = job->item.resume = (FscBytes){ 0 };
   job->credential = credential;
   job->since = since;
   g_queue_init (&job->waiters);
@@ -181,7 +184,6 @@ entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
     {
       const FscHandle *handle = entry->handle;
 
-      job->mount_id = handle->mount_id;
       job->item.validator.data = g_memdup2 (handle->validator, handle->validator_length);
       job->item.validator.length = handle->validator_length;
       if (entry->coherence == FSC_COHERENCE_TTL)
@@ -216,10 +218,9 @@ age_in_ms (gint64 at, gint64 time)
 /* Answers one request with a handle of the entry's, if its sharing mode allows it. `source` says
  * how it was come by. The entry may be dropped from within. */
 static void
-deliver (FscCache *cache, FscEntry *entry, FscHandle *entrys, FscSource source,
+deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
          const FscWaiter *waiter)
 {
-  g_autoptr (FscHandle) handle = fsc_handle_ref (entrys);
   FscBytes name = { entry->uri, entry->key.uri_length };
   gint64 time = now (cache);
   FscAnswer answer = {
@@ -457,7 +458,8 @@ static gboolean
 has_to_be_passed (const FscItem *item)
 {
   return (item->flags & WRITING_FLAGS) != 0
-         || (item->sharing == FSC_SHARING_INDEPENDENT && (item->options & FSC_OPTION_REOPENS) == 0)
+         || (item->sharing == FSC_SHARING_INDEPENDENT
+             && ((item->options & FSC_OPTION_REOPENS) == 0 || (item->flags & OWNER_FLAGS) != 0))
          || (item->sharing == FSC_SHARING_EXCLUSIVE
              && (item->flags & ~(VARIANT_FLAGS | (NEUTRAL_FLAGS & ~(guint32) O_NONBLOCK))) != 0);
 }

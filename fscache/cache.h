@@ -36,9 +36,8 @@ typedef struct
 {
   FscItem item; /* strings are owned by the job */
   guint32 credential;
-  guint32 mount_id; /* on which it was when last seen, or 0 */
-  gint64 since;     /* when the first who waits asked: deadlines count from here */
-  gint64 begun;     /* or 0 */
+  gint64 since; /* when the first who waits asked: deadlines count from here */
+  gint64 begun; /* or 0 */
   gpointer provider_data;
   gboolean alone; /* the provider's: to be tried in no company */
 
@@ -53,6 +52,7 @@ typedef struct
   FscCode code; /* OK: `handle`; UNCHANGED; or why not */
   int error;
   const char *text;
+  FscBytes resume;   /* between opener and lanes: with LEADS_ELSEWHERE */
   FscHandle *handle; /* taken */
   gboolean is_final; /* of what is passed: the very description that was asked for */
   FscCoherence coherence;
@@ -65,8 +65,7 @@ typedef struct
   gint64 (*now) (gpointer data); /* monotonic, in microseconds */
 } FscProvider;
 
-/* The answer to a request. Everything is borrowed: the handle until `func` returns, the strings
- * until it returns or drops the entry. */
+/* The answer to a request. Everything is borrowed, until `func` returns or drops the entry. */
 typedef struct
 {
   FscCode code;

@@ -18,7 +18,6 @@
 #include "protocol/channel.h"
 #include "protocol/codec.h"
 
-#define UNANSWERED_MAX 4096
 #define BLOCKED_MAX_SECONDS 60
 #define GREETING_MAX_SECONDS 10
 
@@ -37,10 +36,12 @@ update_events (FscConnection *connection)
     events = 0; /* no event tells when that ends */
   else if (fsc_outbox_is_blocked (&connection->outbox))
     events = EPOLLOUT | EPOLLET;
-  else if (connection->n_unanswered > UNANSWERED_MAX)
+  else if (connection->n_unanswered > FSC_UNANSWERED_MAX)
     events = 0;
   else
     events = EPOLLIN;
+  if (fsc_outbox_is_blocked (&connection->outbox))
+    fsc_server_watch_clients (connection->server);
   if (events != connection->events)
     {
       connection->events = events;
@@ -57,7 +58,7 @@ fsc_connection_flush (FscConnection *connection, gboolean force)
     fsc_connection_close (connection);
 }
 
-void
+gboolean
 fsc_connection_check (FscConnection *connection, gint64 time)
 {
   gint64 since = fsc_outbox_blocked_since (&connection->outbox);
@@ -67,14 +68,16 @@ fsc_connection_check (FscConnection *connection, gint64 time)
       g_info ("Client %d has not read for %d s: disconnected", connection->peer.pid,
               BLOCKED_MAX_SECONDS);
       fsc_connection_close (connection);
+      return FALSE;
     }
-  else if (!connection->is_greeted
-           && time - connection->since > GREETING_MAX_SECONDS * G_USEC_PER_SEC)
+  if (!connection->is_greeted && time - connection->since > GREETING_MAX_SECONDS * G_USEC_PER_SEC)
     {
       g_info ("Client %d has not said HELLO for %d s: disconnected", connection->peer.pid,
               GREETING_MAX_SECONDS);
       fsc_connection_close (connection);
+      return FALSE;
     }
+  return since != 0 || !connection->is_greeted;
 }
 
 /* The handshake */
@@ -222,13 +225,15 @@ static void
 receive (FscConnection *connection)
 {
   guint8 buffer[FSC_PACKET_MAX];
-  FscFds fds = { 0 };
   FscHeader header;
   FscReader reader;
+  FscFds fds;
   gboolean is_good;
-  ssize_t length = fsc_channel_receive (connection->poll.fd, buffer, sizeof buffer, &fds,
-                                        connection->is_greeted ? 0 : 1, NULL, MSG_DONTWAIT);
+  ssize_t length;
 
+  fds.n = 0; /* the rest need not be zero */
+  length = fsc_channel_receive (connection->poll.fd, buffer, sizeof buffer, &fds,
+                                connection->is_greeted ? 0 : 1, NULL, MSG_DONTWAIT);
   if (length == -EAGAIN)
     return;
   if (length == -EMFILE) /* the HELLO is lost with its descriptor */

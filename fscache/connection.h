@@ -30,6 +30,6 @@ void fsc_connection_close (FscConnection *connection);
  * loop says that it has (or with `force`). */
 void fsc_connection_flush (FscConnection *connection, gboolean force);
 
-/* Disconnects clients that have not read, or not greeted, for too long. Called about once a second.
- */
-void fsc_connection_check (FscConnection *connection, gint64 time);
+/* Disconnects a client that has not read, or not greeted, for too long. Called about once a second,
+ * while it returns TRUE: there is something that the client has to do. */
+gboolean fsc_connection_check (FscConnection *connection, gint64 time);

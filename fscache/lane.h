@@ -1,52 +1,101 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Lanes: one for each credential, provider and mount (or host). What is slow or dead in one lane
- * holds up nobody else. A lane has a bounded queue and a few openers, started when they are needed
- * and ended when they have been idle; each job has a deadline.
- *
- * An opener that crashes, hangs or answers nonsense costs one request. If it had been given
- * several, it is not known which one was to blame, so each is given once more, alone: the one that
- * fails alone has failed.
+ * One lane: its queue, its openers, and what is due when. Which lane a job belongs to, and what
+ * becomes of its answer, is lanes.c's, of which this is a part; it is used by nobody else.
  */
 #pragma once
 
 #include <glib.h>
 
-#include "fscache/cache.h"
-#include "fscache/config.h"
-#include "fscache/loop.h"
-#include "fscache/mounts.h"
-#include "fscache/spawner.h"
+#include "fscache/lanes.h"
 
-typedef struct FscLanes FscLanes;
+/* What opens which scheme. */
+typedef struct
+{
+  const char *scheme;
+  const char *program;
+} FscOpenerProgram;
 
 typedef struct
 {
-  guint64 lanes, openers;                            /* now */
-  guint64 openers_started, openers_failed, timeouts; /* since the start */
-  guint64 stuck;                                     /* killed, but not yet gone */
-} FscLaneCounters;
+  const FscOpenerProgram *program;
+  guint32 credential;
+  guint32 mount_id;
+} FscLaneKey;
 
-/* `done` gets the outcome of each job, never from within fsc_lanes_start(). `lost` is called when
- * an opener went that may have held handles. `opener_dir` is where the programs are. */
-typedef void (*FscLanesDone) (FscJob *job, FscOutcome *outcome, gpointer data);
-typedef void (*FscLanesLost) (gpointer data);
+/* What all lanes have in common. */
+struct FscLanes
+{
+  FscLoop *loop;
+  FscSpawner *spawner;
+  FscMounts *mounts;
+  const FscConfig *config;
+  const char *opener_dir;
+  FscLanesDone done;
+  FscLanesLost lost;
+  gpointer data;
+  GHashTable *lanes; /* FscLaneKey -> FscLane */
+  GPtrArray *dirty;  /* lanes to flush */
+  GQueue quick;      /* jobs to be tried by a quick check */
+  GQueue refused;    /* jobs that no lane takes */
+  GHashTable *stuck; /* id of a killed opener -> its lane's key, copied */
+  GSource *timer;
+  FscLaneCounters counters;
+  gboolean is_stopping;
+};
 
-FscLanes *fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
-                         const FscConfig *config, const char *opener_dir, FscLanesDone done,
-                         FscLanesLost lost, gpointer data);
+typedef struct
+{
+  FscLaneKey key; /* first: it is found by it */
+  FscLanes *lanes;
+  gboolean is_local; /* opens are quick, and many may go in one message */
+  gboolean is_dirty;
+  GQueue queue;       /* of FscJob */
+  GPtrArray *openers; /* of FscOpener */
+  guint n_stuck;      /* openers that were killed and are not gone */
+  gint64 stuck_since; /* when the last of them was killed */
+  guint n_start_failures;
+  gint64 failed_at; /* when the last of these was */
+  gint64 retry_at;  /* when to try to start one again, or 0 */
+  gboolean is_ending_late;
+} FscLane;
 
-/* Fails all jobs and ends all openers. */
-void fsc_lanes_free (FscLanes *lanes);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscLanes, fsc_lanes_free)
+FscLane *fsc_lane_new (FscLanes *lanes, const FscLaneKey *key);
 
-void fsc_lanes_start (FscLanes *lanes, FscJob *job);
+/* It must have neither jobs nor openers. */
+void fsc_lane_free (FscLane *lane);
 
-/* Gives jobs to openers: once a turn of the loop, so that one message carries many. Returns whether
- * there was anything to do. */
-gboolean fsc_lanes_flush (FscLanes *lanes);
+/* Where it is, for people. */
+const char *fsc_lane_get_name (const FscLane *lane);
 
-/* To be called by the spawner. */
-void fsc_lanes_opener_exited (guint32 id, int status, gpointer lanes);
+/* Takes a job; it is given to an opener with the next flush. */
+void fsc_lane_push (FscLane *lane, FscJob *job);
+void fsc_lane_flush (FscLane *lane);
 
-const FscLaneCounters *fsc_lanes_get_counters (const FscLanes *lanes);
+/* Does what is due at this time: jobs and openers that are late, openers that have been idle.
+ * Returns when it has to be called again, or 0: not before something happens. */
+gint64 fsc_lane_expire (FscLane *lane, gint64 time);
+
+/* An opener that was stuck is gone. */
+void fsc_lane_unstick (FscLane *lane);
+
+/* Whether nothing is lost with it. */
+gboolean fsc_lane_is_unused (const FscLane *lane, gint64 time);
+
+/* Ends its openers and fails its jobs. */
+void fsc_lane_stop (FscLane *lane);
+
+/* What a lane asks of all lanes together. */
+
+/* To be flushed. */
+void fsc_lanes_mark_dirty (FscLanes *lanes, FscLane *lane);
+
+/* fsc_lane_expire() has to be called then. */
+void fsc_lanes_arm (FscLanes *lanes, gint64 due);
+
+/* An opener of this lane has answered. */
+void fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome *outcome);
+
+/* "cannot open NAME: ..." */
+void fsc_lanes_fail (FscLanes *lanes, FscJob *job, FscCode code, int error, const char *format, ...)
+    G_GNUC_PRINTF (5, 6);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gio/gio.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
@@ -15,6 +14,8 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "fscache/failure.h"
 
 #define BACKLOG 4096
 #define ACCEPTS_AT_ONCE 64
@@ -34,21 +35,6 @@ struct FscListener
   gboolean is_short; /* of descriptors, which has been said */
 };
 
-static gboolean fail (GError **error, int code, const char *format, ...) G_GNUC_PRINTF (3, 4);
-
-static gboolean
-fail (GError **error, int code, const char *format, ...)
-{
-  g_autofree char *message = NULL;
-  va_list arguments;
-
-  va_start (arguments, format);
-  message = g_strdup_vprintf (format, arguments);
-  va_end (arguments);
-  g_set_error_literal (error, G_IO_ERROR, g_io_error_from_errno (code), message);
-  return FALSE;
-}
-
 char *
 fsc_listener_get_default_path (void)
 {
@@ -67,8 +53,8 @@ fill_address (const char *path, struct sockaddr_un *address, GError **error)
 {
   *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
   if (g_strlcpy (address->sun_path, path, sizeof address->sun_path) >= sizeof address->sun_path)
-    return fail (error, ENAMETOOLONG, "the socket's path %s is longer than %zu bytes", path,
-                 sizeof address->sun_path - 1);
+    return fsc_failure_set (error, ENAMETOOLONG, "the socket's path %s is longer than %zu bytes",
+                            path, sizeof address->sun_path - 1);
   return TRUE;
 }
 
@@ -143,8 +129,8 @@ displace (const struct sockaddr_un *address, int lock_fd, GError **error)
     close (pidfd);
   if (is_gone || wait_for_lock (lock_fd, KILLED_SECONDS))
     return TRUE;
-  return fail (error, EBUSY, "the instance that serves %s could not be displaced",
-               address->sun_path);
+  return fsc_failure_set (error, EBUSY, "the instance that serves %s could not be displaced",
+                          address->sun_path);
 }
 
 static gboolean
@@ -155,15 +141,16 @@ take_lock (FscListener *listener, const struct sockaddr_un *address, gboolean re
 
   listener->lock_fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (listener->lock_fd < 0)
-    return fail (error, errno, "cannot open the lock file %s: %s", path, g_strerror (errno));
+    return fsc_failure_set_errno (error, errno, "cannot open the lock file %s", path);
   if (flock (listener->lock_fd, LOCK_EX | LOCK_NB) == 0)
     return TRUE;
   if (errno != EWOULDBLOCK)
-    return fail (error, errno, "cannot lock %s: %s", path, g_strerror (errno));
+    return fsc_failure_set_errno (error, errno, "cannot lock %s", path);
   if (replace)
     return displace (address, listener->lock_fd, error);
-  return fail (error, EADDRINUSE, "another fscached already serves %s (--replace takes its place)",
-               listener->path);
+  return fsc_failure_set (error, EADDRINUSE,
+                          "another fscached already serves %s (--replace takes its place)",
+                          listener->path);
 }
 
 /* The socket */
@@ -175,20 +162,19 @@ remove_stale (const char *path, const struct sockaddr_un *address, GError **erro
   int fd;
 
   if (lstat (path, &st) < 0)
-    return errno == ENOENT
-           || fail (error, errno, "cannot look at %s: %s", path, g_strerror (errno));
+    return errno == ENOENT || fsc_failure_set_errno (error, errno, "cannot look at %s", path);
   if (!S_ISSOCK (st.st_mode))
-    return fail (error, EEXIST, "%s is there, and is not a socket", path);
+    return fsc_failure_set (error, EEXIST, "%s is there, and is not a socket", path);
   fd = try_connect (address);
   if (fd >= 0 || errno != ECONNREFUSED)
     {
       if (fd >= 0)
         close (fd);
-      return fail (error, EADDRINUSE, "another program listens at %s", path);
+      return fsc_failure_set (error, EADDRINUSE, "another program listens at %s", path);
     }
   g_debug ("Removing the stale socket %s", path);
   if (unlink (path) < 0)
-    return fail (error, errno, "cannot remove the stale socket %s: %s", path, g_strerror (errno));
+    return fsc_failure_set_errno (error, errno, "cannot remove the stale socket %s", path);
   return TRUE;
 }
 
@@ -198,7 +184,7 @@ make_directory (const char *path, GError **error)
   g_autofree char *directory = g_path_get_dirname (path);
 
   if (mkdir (directory, 0700) < 0 && errno != EEXIST)
-    return fail (error, errno, "cannot make the directory %s: %s", directory, g_strerror (errno));
+    return fsc_failure_set_errno (error, errno, "cannot make the directory %s", directory);
   return TRUE;
 }
 
@@ -210,12 +196,12 @@ listen_at (FscListener *listener, const struct sockaddr_un *address, GError **er
 
   listener->poll.fd = socket (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (listener->poll.fd < 0)
-    return fail (error, errno, "cannot make a socket: %s", g_strerror (errno));
+    return fsc_failure_set_errno (error, errno, "cannot make a socket");
   mask = umask (0177); /* 0600 from birth */
   r = bind (listener->poll.fd, (const struct sockaddr *) address, sizeof *address);
   umask (mask);
   if (r < 0 || listen (listener->poll.fd, BACKLOG) < 0)
-    return fail (error, errno, "cannot listen at %s: %s", listener->path, g_strerror (errno));
+    return fsc_failure_set_errno (error, errno, "cannot listen at %s", listener->path);
   return TRUE;
 }
 
@@ -290,7 +276,7 @@ suspend (FscListener *listener, int code)
     g_warning ("Cannot accept clients for now: %s", g_strerror (code));
   listener->is_short = TRUE;
   fsc_loop_modify (listener->loop, &listener->poll, 0);
-  listener->retry = g_timeout_add (RETRY_MS, retry, listener);
+  listener->retry = fsc_loop_add_timeout (listener->loop, RETRY_MS, retry, listener);
 }
 
 static void
@@ -323,7 +309,7 @@ fsc_listener_attach (FscListener *listener, FscLoop *loop, FscAcceptFunc func, g
   listener->func = func;
   listener->data = data;
   if (!fsc_loop_add (loop, &listener->poll, EPOLLIN))
-    return fail (error, errno, "epoll: %s", g_strerror (errno));
+    return fsc_failure_set_errno (error, errno, "epoll");
   listener->loop = loop;
   return TRUE;
 }

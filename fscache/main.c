@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "fscache/config.h"
+#include "fscache/failure.h"
 #include "fscache/privileges.h"
 #include "fscache/server.h"
 
@@ -151,11 +152,7 @@ run (FscServer *server, GError **error)
   FscPoll signals = { .fd = open_signals (), .ready = stop, .data = loop };
 
   if (signals.fd < 0 || !fsc_loop_add (server->loop, &signals, EPOLLIN))
-    {
-      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "cannot wait for signals: %s",
-                   g_strerror (errno));
-      return FALSE;
-    }
+    return fsc_failure_set_errno (error, errno, "cannot wait for signals");
   g_main_loop_run (loop);
   g_info ("Stopping");
   fsc_loop_remove (server->loop, &signals);
@@ -182,11 +179,7 @@ serve (const FscConfig *config, const Options *options, GError **error)
   if (listener == NULL)
     return FALSE;
   if (!fsc_privileges_drop ())
-    {
-      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno),
-                   "cannot give up capabilities: %s", g_strerror (errno));
-      return FALSE;
-    }
+    return fsc_failure_set_errno (error, errno, "cannot give up capabilities");
   server = fsc_server_new (config, g_steal_pointer (&spawner), g_steal_pointer (&listener),
                            opener_dir != NULL ? opener_dir : FSC_OPENER_DIR, error);
   if (server == NULL)

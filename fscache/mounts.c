@@ -11,31 +11,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct
-{
-  guint32 id;
-  char *path;
-  size_t length;
-  gboolean is_local;
-} Mount;
+#include "fscache/failure.h"
 
 struct FscMounts
 {
   FscLoop *loop;
   FscPoll poll;
-  GArray *mounts; /* of Mount, in the kernel's order: later ones lie on top */
+  GArray *mounts; /* of FscMount */
+  guint32 root;   /* the ID of the mount of "/" */
   gboolean is_stale;
 };
 
 static void
 mount_clear (gpointer data)
 {
-  g_free (((Mount *) data)->path);
+  g_free (((FscMount *) data)->path);
 }
 
 /* "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw" */
 static gboolean
-parse_line (char *line, Mount *mount)
+parse_line (char *line, FscMount *mount)
 {
   static const char *const local[] = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs" };
   char *rest = strstr (line, " - ");
@@ -51,6 +46,7 @@ parse_line (char *line, Mount *mount)
     return FALSE;
 
   mount->id = (guint32) g_ascii_strtoull (fields[0], NULL, 10);
+  mount->parent = (guint32) g_ascii_strtoull (fields[1], NULL, 10);
   mount->path = g_strcompress (fields[4]); /* \040 is a space */
   mount->length = strlen (mount->path);
   mount->is_local = FALSE;
@@ -59,19 +55,33 @@ parse_line (char *line, Mount *mount)
   return TRUE;
 }
 
-/* In a chroot that is no mount point, "/" is not in the list. */
+static const FscMount *
+find_by_id (const FscMounts *mounts, guint32 mount_id)
+{
+  for (guint i = 0; i < mounts->mounts->len; i++)
+    {
+      const FscMount *mount = &g_array_index (mounts->mounts, FscMount, i);
+
+      if (mount->id == mount_id)
+        return mount;
+    }
+  return NULL;
+}
+
+/* Of several mounts at "/" all but one are out of sight; and in a chroot that is no mount point,
+ * the mount that "/" lies on is not in the list. */
 static void
-add_root (FscMounts *mounts)
+find_root (FscMounts *mounts)
 {
   struct statx st;
-  Mount root = { .length = 1 };
+  FscMount root = { .length = 1 };
 
-  for (guint i = 0; i < mounts->mounts->len; i++)
-    if (g_array_index (mounts->mounts, Mount, i).length == 1)
-      return;
   if (statx (AT_FDCWD, "/", AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) < 0)
     return;
-  root.id = (guint32) st.stx_mnt_id;
+  mounts->root = (guint32) st.stx_mnt_id;
+  if (find_by_id (mounts, mounts->root) != NULL)
+    return;
+  root.id = mounts->root;
   root.path = g_strdup ("/");
   g_array_prepend_val (mounts->mounts, root);
 }
@@ -89,7 +99,7 @@ read_mounts (FscMounts *mounts)
   g_array_set_size (mounts->mounts, 0);
   for (line = content; line != NULL && *line != '\0'; line = next)
     {
-      Mount mount;
+      FscMount mount;
 
       next = strchr (line, '\n');
       if (next != NULL)
@@ -97,7 +107,7 @@ read_mounts (FscMounts *mounts)
       if (parse_line (line, &mount))
         g_array_append_val (mounts->mounts, mount);
     }
-  add_root (mounts);
+  find_root (mounts);
 }
 
 static void
@@ -112,7 +122,7 @@ fsc_mounts_new (FscLoop *loop, GError **error)
   FscMounts *mounts = g_new0 (FscMounts, 1);
 
   mounts->loop = loop;
-  mounts->mounts = g_array_new (FALSE, FALSE, sizeof (Mount));
+  mounts->mounts = g_array_new (FALSE, FALSE, sizeof (FscMount));
   g_array_set_clear_func (mounts->mounts, mount_clear);
   mounts->is_stale = TRUE;
   mounts->poll = (FscPoll){ .fd = open ("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC),
@@ -121,8 +131,7 @@ fsc_mounts_new (FscLoop *loop, GError **error)
   /* The kernel signals a change once, as POLLPRI and POLLERR. */
   if (mounts->poll.fd < 0 || !fsc_loop_add (loop, &mounts->poll, EPOLLPRI | EPOLLET))
     {
-      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno),
-                   "cannot watch /proc/self/mountinfo: %s", g_strerror (errno));
+      fsc_failure_set_errno (error, errno, "cannot watch /proc/self/mountinfo");
       fsc_mounts_free (mounts);
       return NULL;
     }
@@ -142,57 +151,60 @@ fsc_mounts_free (FscMounts *mounts)
 }
 
 static gboolean
-lies_on (const char *path, const Mount *mount)
+lies_on (const char *path, const FscMount *mount)
 {
-  return mount->length == 1
-         || (strncmp (path, mount->path, mount->length) == 0
-             && (path[mount->length] == '/' || path[mount->length] == '\0'));
+  return strncmp (path, mount->path, mount->length) == 0
+         && (path[mount->length] == '/' || path[mount->length] == '\0');
 }
 
-guint32
+/* The mount that a walk along `path` enters first from this one, or NULL. What is mounted on "/"
+ * after the process has started is not seen from there. */
+static const FscMount *
+find_child (const FscMounts *mounts, const FscMount *from, const char *path)
+{
+  const FscMount *first = NULL;
+
+  for (guint i = 0; i < mounts->mounts->len; i++)
+    {
+      const FscMount *mount = &g_array_index (mounts->mounts, FscMount, i);
+
+      if (mount->parent == from->id && mount->id != from->id && mount->length > 1
+          && (first == NULL || mount->length < first->length) && lies_on (path, mount))
+        first = mount;
+    }
+  return first;
+}
+
+/* As the kernel does it, from "/" on, so that what lies beneath another mount is not found. */
+const FscMount *
 fsc_mounts_find (FscMounts *mounts, const char *path)
 {
-  const Mount *best = NULL;
+  const FscMount *found, *next;
 
   if (mounts->is_stale)
     read_mounts (mounts);
-  for (guint i = 0; i < mounts->mounts->len; i++)
+  found = next = find_by_id (mounts, mounts->root);
+  for (guint left = mounts->mounts->len; next != NULL && left > 0; left--)
     {
-      const Mount *mount = &g_array_index (mounts->mounts, Mount, i);
-
-      if ((best == NULL || mount->length >= best->length) && lies_on (path, mount))
-        best = mount;
+      found = next;
+      next = find_child (mounts, found, path);
     }
-  return best != NULL ? best->id : 0;
-}
-
-static const Mount *
-find_by_id (FscMounts *mounts, guint32 mount_id)
-{
-  if (mounts->is_stale)
-    read_mounts (mounts);
-  for (guint i = 0; i < mounts->mounts->len; i++)
-    {
-      const Mount *mount = &g_array_index (mounts->mounts, Mount, i);
-
-      if (mount->id == mount_id)
-        return mount;
-    }
-  return NULL;
+  return found;
 }
 
 const char *
 fsc_mounts_get_path (FscMounts *mounts, guint32 mount_id)
 {
-  const Mount *mount = find_by_id (mounts, mount_id);
+  const FscMount *mount;
 
+  if (mounts->is_stale)
+    read_mounts (mounts);
+  mount = find_by_id (mounts, mount_id);
   return mount != NULL ? mount->path : "(unmounted)";
 }
 
-gboolean
-fsc_mounts_is_local (FscMounts *mounts, guint32 mount_id)
+void
+fsc_mounts_forget (FscMounts *mounts)
 {
-  const Mount *mount = find_by_id (mounts, mount_id);
-
-  return mount != NULL && mount->is_local;
+  mounts->is_stale = TRUE;
 }

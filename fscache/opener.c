@@ -6,13 +6,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gio/gio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fscache/failure.h"
+#include "fscache/hop.h"
 #include "protocol/channel.h"
 #include "protocol/codec.h"
+#include "protocol/uri.h"
+
+#define STARVED_MS 5
 
 /* An item of the OPEN under way. */
 typedef struct
@@ -43,7 +47,8 @@ struct FscOpener
   GArray *questions;  /* of that OPEN, by index */
   GPtrArray *pending; /* for fsc_opener_get_jobs() */
   GHashTable *hands;  /* serial -> Hand */
-  GQueue out;         /* of Packet: what the socket had no room for */
+  GQueue out;         /* of Packet: what could not be sent yet */
+  guint starved;      /* source id while too many descriptors are in flight */
   guint n_held;
   gint64 asked_since; /* to start, or what that OPEN still asks */
   gint64 idle_since;
@@ -73,6 +78,20 @@ packet_free (Packet *packet)
 
 /* Sending */
 
+static gboolean retry_starved (gpointer data);
+
+/* What could not be sent has to wait: for room in the socket, of which an event tells, or until
+ * fewer descriptors are in flight, of which none does. */
+static void
+wait_to_send (FscOpener *opener, int error)
+{
+  gboolean is_starved = error == -ETOOMANYREFS;
+
+  if (is_starved && opener->starved == 0)
+    opener->starved = fsc_loop_add_timeout (opener->loop, STARVED_MS, retry_starved, opener);
+  fsc_loop_modify (opener->loop, &opener->poll, is_starved ? EPOLLIN : EPOLLIN | EPOLLOUT);
+}
+
 static void
 flush (FscOpener *opener)
 {
@@ -84,21 +103,35 @@ flush (FscOpener *opener)
                                 packet->fd >= 0, MSG_DONTWAIT);
 
       if (r == -EAGAIN || r == -ETOOMANYREFS)
-        return;
+        {
+          wait_to_send (opener, r);
+          return;
+        }
       /* Any other error also ends the socket's input, where it is noticed. */
       packet_free (g_queue_pop_head (&opener->out));
     }
   fsc_loop_modify (opener->loop, &opener->poll, EPOLLIN);
 }
 
+static gboolean
+retry_starved (gpointer data)
+{
+  FscOpener *opener = data;
+
+  opener->starved = 0;
+  flush (opener);
+  return G_SOURCE_REMOVE;
+}
+
 /* Sends now or later. `fd` is borrowed, or -1. */
 static void
 send_packet (FscOpener *opener, const void *packet, size_t length, int fd)
 {
+  gboolean is_first = opener->out.length == 0;
   Packet *later;
   int r = -EAGAIN;
 
-  if (opener->out.length == 0)
+  if (is_first)
     r = fsc_channel_send (opener->poll.fd, packet, length, &fd, fd >= 0, MSG_DONTWAIT);
   if (r != -EAGAIN && r != -ETOOMANYREFS)
     return;
@@ -107,7 +140,8 @@ send_packet (FscOpener *opener, const void *packet, size_t length, int fd)
   later->length = length;
   memcpy (later->bytes, packet, length);
   g_queue_push_tail (&opener->out, later);
-  fsc_loop_modify (opener->loop, &opener->poll, EPOLLIN | EPOLLOUT);
+  if (is_first)
+    wait_to_send (opener, r);
 }
 
 static guint32
@@ -153,7 +187,8 @@ fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs)
   for (guint i = 0; i < n; i++)
     {
       fsc_codec_put_item (&writer, &jobs[i]->item);
-      jobs[i]->begun = time;
+      if (fsc_hop_get (jobs[i]) == NULL)
+        jobs[i]->begun = time;
       g_array_append_val (opener->questions, ((Question){ .job = jobs[i] }));
     }
   opener->asked_since = time;
@@ -202,7 +237,10 @@ holder_release (FscHolder *holder, guint64 id)
   fsc_codec_put_give_back (&writer, &id, 1);
   length = fsc_writer_finish (&writer, FSC_OP_GIVE_BACK, 0, 0);
   send_packet (opener, buffer, (size_t) length, -1);
-  opener->n_held -= opener->n_held > 0;
+  if (opener->n_held == 0 || --opener->n_held > 0 || !fsc_opener_is_idle (opener))
+    return;
+  opener->idle_since = g_get_monotonic_time ();
+  opener->events->idle (opener, opener->data);
 }
 
 static void
@@ -255,12 +293,36 @@ take_handle (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
   return handle;
 }
 
+/* Whether an answer without a handle makes sense. */
+static gboolean
+is_sensible (const FscResult *result, const FscJob *job)
+{
+  char canonical[FSC_URI_MAX + 1];
+  const char *reason;
+  int length;
+
+  if (result->has_fd)
+    return FALSE;
+  if (result->code == FSC_CODE_UNCHANGED)
+    return result->error == 0 && (job == NULL || job->item.validator.length > 0);
+  if (result->code != FSC_CODE_LEADS_ELSEWHERE)
+    return result->error != 0;
+  if (result->error != 0 || job == NULL)
+    return result->error == 0;
+  if (result->text.length == 0)
+    return job->item.resume.length > 0;
+  length = fsc_uri_canonicalize (result->text, canonical, sizeof canonical, &reason);
+  return job->item.mount_length > 0 && fsc_uri_has_scheme (result->text, "file")
+         && length == (int) result->text.length
+         && memcmp (canonical, result->text.data, result->text.length) == 0;
+}
+
 static const char *
 take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *next_fd)
 {
   FscOutcome outcome
       = { .code = result->code, .error = result->error, .coherence = result->coherence };
-  g_autofree char *text = g_strndup (result->text.data, result->text.length);
+  g_autofree char *text = NULL;
   Question *question;
   FscJob *job;
 
@@ -277,9 +339,7 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
         return "answered without a handle";
       outcome.is_final = result->source == FSC_SOURCE_PASSED;
     }
-  else if (result->has_fd || (result->code == FSC_CODE_UNCHANGED) == (result->error != 0)
-           || (result->code == FSC_CODE_UNCHANGED && job != NULL
-               && job->item.validator.length == 0))
+  else if (!is_sensible (result, job))
     return "answered nonsense";
 
   question->is_answered = TRUE;
@@ -289,7 +349,10 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
       g_clear_pointer (&outcome.handle, fsc_handle_unref);
       return NULL;
     }
-  outcome.text = text;
+  if (result->code != FSC_CODE_OK)
+    outcome.text = text = g_strndup (result->text.data, result->text.length);
+  if (result->code == FSC_CODE_LEADS_ELSEWHERE)
+    outcome.resume = result->validator;
   opener->events->done (opener, job, &outcome, opener->data);
   return NULL;
 }
@@ -396,8 +459,7 @@ fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program,
 
   if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
     {
-      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "cannot make a socket: %s",
-                   g_strerror (errno));
+      fsc_failure_set_errno (error, errno, "cannot make a socket");
       return NULL;
     }
   opener->poll = (FscPoll){ .fd = sockets[0], .ready = opener_ready, .data = opener };
@@ -406,8 +468,7 @@ fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program,
   if (opener->id == 0 || !fsc_loop_add (loop, &opener->poll, EPOLLIN))
     {
       if (opener->id != 0)
-        g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "epoll: %s",
-                     g_strerror (errno));
+        fsc_failure_set_errno (error, errno, "epoll");
       close (sockets[0]);
       return NULL;
     }
@@ -522,6 +583,7 @@ fsc_opener_end (FscOpener *opener, const char *why)
   opener->holder.is_alive = FALSE;
   fsc_loop_remove (opener->loop, &opener->poll);
   close (opener->poll.fd);
+  g_clear_handle_id (&opener->starved, g_source_remove);
   fsc_spawner_kill (opener->spawner, opener->id);
   while ((packet = g_queue_pop_head (&opener->out)) != NULL)
     packet_free (packet);

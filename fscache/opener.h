@@ -19,7 +19,8 @@ typedef struct FscOpener FscOpener;
 
 typedef struct
 {
-  /* It has started, or has answered all it was given: it may be given more. */
+  /* It has started, or has answered all it was given, or holds nothing any more: it may be given
+   * more, or be ended when it has been idle for long. */
   void (*idle) (FscOpener *opener, gpointer data);
   void (*done) (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data);
   /* It was told to hand something out, and has not yet. */

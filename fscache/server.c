@@ -23,8 +23,8 @@
 /* How many more than max-clients may be connected, to be told in words that there are too many. */
 #define GREETING_MARGIN 16
 
-/* Entries looked at each second: all of them within half a minute, and few at once. */
-#define SWEEP_MIN 256
+/* Entries are looked at for being idle: all of them within half a minute, and few at once. */
+#define SWEEP_FEW 256
 #define SWEEP_SECONDS 30
 
 /* Between the parts */
@@ -63,10 +63,75 @@ client_came (int socket, gpointer data)
   FscServer *server = data;
 
   if (server->connections.length < server->max_clients + GREETING_MARGIN)
-    fsc_connection_new (server, socket);
+    {
+      fsc_connection_new (server, socket);
+      fsc_server_watch_clients (server); /* it has to greet */
+    }
   else
     close (socket);
 }
+
+/* Housekeeping. Its timers run only while there is something for them to do: an idle service is not
+ * to wake a sleeping machine. */
+
+static gboolean
+sweep (gpointer data)
+{
+  FscServer *server = data;
+  guint64 n = fsc_cache_get_counters (server->cache)->entries;
+
+  server->sweeping = 0; /* before the next wait it is seen whether that goes on */
+  fsc_cache_sweep (server->cache,
+                   n <= SWEEP_FEW ? G_MAXUINT : (guint) MAX (SWEEP_FEW, n / SWEEP_SECONDS));
+  return G_SOURCE_REMOVE;
+}
+
+/* A few entries are looked at all at once, which need not be soon. */
+static void
+arm_sweep (FscServer *server)
+{
+  const FscCounters *counters = fsc_cache_get_counters (server->cache);
+  gint64 idle_seconds = fsc_cache_get_limits (server->cache)->idle_time / G_USEC_PER_SEC;
+  guint seconds
+      = counters->entries <= SWEEP_FEW ? (guint) CLAMP (idle_seconds / 8, 1, SWEEP_SECONDS) : 1;
+
+  server->sweeping = fsc_loop_add_timeout (server->loop, seconds * 1000, sweep, server);
+}
+
+static gboolean
+is_sweep_wanted (const FscServer *server)
+{
+  const FscCounters *counters = fsc_cache_get_counters (server->cache);
+
+  return counters->entries > counters->pinned
+         && fsc_cache_get_limits (server->cache)->idle_time > 0;
+}
+
+static gboolean
+watch_clients (gpointer data)
+{
+  FscServer *server = data;
+  gint64 time = g_get_monotonic_time ();
+  gboolean again = FALSE;
+
+  for (GList *l = server->connections.head, *next; l != NULL; l = next)
+    {
+      next = l->next;
+      again |= fsc_connection_check (l->data, time);
+    }
+  if (!again)
+    server->watching = 0;
+  return again;
+}
+
+void
+fsc_server_watch_clients (FscServer *server)
+{
+  if (server->watching == 0)
+    server->watching = fsc_loop_add_timeout (server->loop, 1000, watch_clients, server);
+}
+
+/* Between the turns of the loop */
 
 /* What was collected while events were handled goes out, until nothing is left. */
 static void
@@ -87,23 +152,8 @@ before_wait (gpointer data)
         }
     }
   while (again);
-}
-
-static gboolean
-housekeep (gpointer data)
-{
-  FscServer *server = data;
-  gint64 time = g_get_monotonic_time ();
-  guint64 n = fsc_cache_get_counters (server->cache)->entries;
-
-  if (n > 0)
-    fsc_cache_sweep (server->cache, (guint) MAX (SWEEP_MIN, n / SWEEP_SECONDS));
-  for (GList *l = server->connections.head, *next; l != NULL; l = next)
-    {
-      next = l->next;
-      fsc_connection_check (l->data, time);
-    }
-  return G_SOURCE_CONTINUE;
+  if (server->sweeping == 0 && is_sweep_wanted (server))
+    arm_sweep (server);
 }
 
 /* Limits */
@@ -181,7 +231,6 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   if (!fsc_spawner_attach (server->spawner, server->loop, fsc_lanes_opener_exited, server->lanes,
                            error))
     return FALSE;
-  server->housekeeping = g_timeout_add_seconds (1, housekeep, server);
   return fsc_listener_attach (server->listener, server->loop, client_came, server, error);
 }
 
@@ -207,9 +256,10 @@ fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscListener *liste
 void
 fsc_server_free (FscServer *server)
 {
-  g_clear_handle_id (&server->housekeeping, g_source_remove);
+  g_clear_handle_id (&server->sweeping, g_source_remove);
   while (server->connections.head != NULL)
     fsc_connection_close (server->connections.head->data);
+  g_clear_handle_id (&server->watching, g_source_remove);
   g_clear_handle_id (&server->starved, g_source_remove);
   g_clear_pointer (&server->lanes, fsc_lanes_free);
   g_clear_pointer (&server->cache, fsc_cache_free);

@@ -11,7 +11,7 @@
 
 #include "fscache/cache.h"
 #include "fscache/config.h"
-#include "fscache/lane.h"
+#include "fscache/lanes.h"
 #include "fscache/listener.h"
 #include "fscache/loop.h"
 #include "fscache/mounts.h"
@@ -36,7 +36,7 @@ typedef struct
   guint64 max_clients;
 
   guint64 root_mount, root_inode; /* of "/" as the service sees it */
-  guint housekeeping;             /* source id */
+  guint sweeping, watching;       /* source ids: for entries, and for clients */
   gint64 started;
 } FscServer;
 
@@ -48,6 +48,9 @@ FscServer *fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscList
 /* Disconnects all clients, ends all openers, closes everything. */
 void fsc_server_free (FscServer *server);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscServer, fsc_server_free)
+
+/* A client has yet to greet, or to read: sees to it that it is checked. */
+void fsc_server_watch_clients (FscServer *server);
 
 /* Calls `func` for each counter. */
 typedef void (*FscServerCounterFunc) (const char *name, guint64 value, gpointer data);

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gio/gio.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fscache/failure.h"
 #include "fscache/privileges.h"
 #include "protocol/channel.h"
 
@@ -53,6 +53,7 @@ struct FscSpawner
   pid_t pid;
   guint32 last_id;
   GHashTable *running; /* ids */
+  GArray *doomed;      /* ids of those whose KILL the socket has no room for yet */
 };
 
 /* The spawner's side */
@@ -213,11 +214,7 @@ fork_spawner (FscSpawner *spawner, GError **error)
   pid_t pid;
 
   if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
-    {
-      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "cannot make a socket: %s",
-                   g_strerror (errno));
-      return FALSE;
-    }
+    return fsc_failure_set_errno (error, errno, "cannot make a socket");
   pid = fork ();
   if (pid == 0)
     {
@@ -230,8 +227,7 @@ fork_spawner (FscSpawner *spawner, GError **error)
   close (sockets[1]);
   if (pid < 0)
     {
-      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "cannot start the spawner: %s",
-                   g_strerror (errno));
+      fsc_failure_set_errno (error, errno, "cannot start the spawner");
       close (sockets[0]);
       return FALSE;
     }
@@ -251,6 +247,7 @@ replace_spawner (FscSpawner *spawner)
   fsc_loop_remove (spawner->loop, &spawner->poll);
   close (spawner->poll.fd);
   spawner->poll.fd = -1;
+  g_array_set_size (spawner->doomed, 0);
   kill (spawner->pid, SIGKILL); /* if it has only closed its socket */
   waitpid (spawner->pid, NULL, 0);
   if (fork_spawner (spawner, &error) && fsc_loop_add (spawner->loop, &spawner->poll, EPOLLIN))
@@ -265,13 +262,38 @@ replace_spawner (FscSpawner *spawner)
     spawner->exited (GPOINTER_TO_UINT (ids[i]), SIGKILL, spawner->data);
 }
 
+/* No kill is lost: what cannot be sent now is sent when there is room. */
+static void
+send_kills (FscSpawner *spawner)
+{
+  guint n = 0;
+
+  for (; n < spawner->doomed->len; n++)
+    {
+      Message message = { .what = KILL, .id = g_array_index (spawner->doomed, guint32, n) };
+
+      if (fsc_channel_send (spawner->poll.fd, &message, SHORT_MESSAGE, NULL, 0, MSG_DONTWAIT)
+          == -EAGAIN)
+        break;
+    }
+  g_array_remove_range (spawner->doomed, 0, n);
+  if (spawner->loop != NULL)
+    fsc_loop_modify (spawner->loop, &spawner->poll,
+                     spawner->doomed->len > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
 static void
 spawner_ready (FscPoll *poll, guint32 events)
 {
   FscSpawner *spawner = poll->data;
   Message message;
-  ssize_t length
-      = fsc_channel_receive (poll->fd, &message, sizeof message, NULL, 0, NULL, MSG_DONTWAIT);
+  ssize_t length;
+
+  if ((events & EPOLLOUT) != 0)
+    send_kills (spawner);
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
+    return;
+  length = fsc_channel_receive (poll->fd, &message, sizeof message, NULL, 0, NULL, MSG_DONTWAIT);
 
   if (length == (ssize_t) SHORT_MESSAGE && message.what == EXITED)
     {
@@ -289,6 +311,7 @@ fsc_spawner_new (GError **error)
 
   spawner->poll = (FscPoll){ .fd = -1, .ready = spawner_ready, .data = spawner };
   spawner->running = g_hash_table_new (NULL, NULL);
+  spawner->doomed = g_array_new (FALSE, FALSE, sizeof (guint32));
   if (!fork_spawner (spawner, error))
     g_clear_pointer (&spawner, fsc_spawner_free);
   return spawner;
@@ -302,6 +325,7 @@ fsc_spawner_free (FscSpawner *spawner)
   if (spawner->poll.fd >= 0)
     close (spawner->poll.fd);
   g_hash_table_unref (spawner->running);
+  g_array_unref (spawner->doomed);
   g_free (spawner);
 }
 
@@ -310,11 +334,7 @@ fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc exited, gp
                     GError **error)
 {
   if (!fsc_loop_add (loop, &spawner->poll, EPOLLIN))
-    {
-      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errno), "epoll: %s",
-                   g_strerror (errno));
-      return FALSE;
-    }
+    return fsc_failure_set_errno (error, errno, "epoll");
   spawner->loop = loop;
   spawner->exited = exited;
   spawner->data = data;
@@ -334,8 +354,7 @@ fsc_spawner_start (FscSpawner *spawner, const char *program, int socket, GError 
                           1, MSG_DONTWAIT);
   if (r < 0)
     {
-      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (-r), "cannot start %s: %s", program,
-                   g_strerror (-r));
+      fsc_failure_set_errno (error, -r, "cannot start %s", program);
       return 0;
     }
   g_hash_table_add (spawner->running, GUINT_TO_POINTER (message.id));
@@ -345,10 +364,10 @@ fsc_spawner_start (FscSpawner *spawner, const char *program, int socket, GError 
 void
 fsc_spawner_kill (FscSpawner *spawner, guint32 id)
 {
-  Message message = { .what = KILL, .id = id };
-
-  if (fsc_spawner_is_running (spawner, id))
-    fsc_channel_send (spawner->poll.fd, &message, SHORT_MESSAGE, NULL, 0, MSG_DONTWAIT);
+  if (!fsc_spawner_is_running (spawner, id))
+    return;
+  g_array_append_val (spawner->doomed, id);
+  send_kills (spawner);
 }
 
 gboolean

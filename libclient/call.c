@@ -30,6 +30,7 @@ fsc_client_slots_init (FscSlots *slots)
 {
   slots->slots = slots->few;
   slots->n = FSC_CLIENT_SLOTS_INLINE;
+  slots->n_sent = 0;
   thread_slots (slots, 0);
 }
 
@@ -152,6 +153,7 @@ leave_slot (FscacheClient *client, FscOpening *opening)
 {
   FscSlot *slot = &client->slots.slots[opening->slot];
 
+  client->slots.n_sent--;
   if (--slot->n_open > 0)
     return 0;
   fsc_client_slots_free (&client->slots, slot);
@@ -196,6 +198,7 @@ fsc_client_call_sent (FscacheClient *client, FscCall *call, size_t index, uint32
 {
   call->openings[index].state = FSC_OPENING_SENT;
   call->openings[index].slot = slot;
+  client->slots.n_sent++;
   unqueue (client, call);
 }
 

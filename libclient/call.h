@@ -134,6 +134,7 @@ typedef struct
 {
   FscSlot *slots;
   uint32_t n, first_free;
+  uint32_t n_sent;                      /* openings in all of them that are not answered */
   FscSlot few[FSC_CLIENT_SLOTS_INLINE]; /* so that the first ones need no memory */
 } FscSlots;
 

@@ -174,6 +174,7 @@ new_client (const char *path, unsigned options, FscacheClient **new)
   STAILQ_INIT (&client->parcels);
   client->options = options;
   client->async_deadline = FSC_NEVER;
+  fsc_client_link_init (&client->link);
   fsc_client_slots_init (&client->slots);
   fsc_client_poller_init (&client->poller);
   mark_process (client);

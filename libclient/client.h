@@ -41,6 +41,9 @@ typedef struct
   bool had_grace;            /* it has not been there since the last grace began */
   int64_t welcome_until;     /* by then, WELCOME must have come */
   int64_t pause;             /* between the last attempts */
+  int64_t look_interval;     /* between looks whether a service that owes answers is silent */
+  int64_t next_look;         /* FSC_NEVER: none is needed, or the thread that receives sees to it */
+  unsigned n_quiet;          /* looks in a row since the last packet */
   FscTrouble trouble;        /* why there is none */
 } FscLink;
 
@@ -68,6 +71,7 @@ struct FscacheClient
   bool has_reader; /* a thread is receiving, or about to */
 
   uint8_t *send_buffer, *receive_buffer; /* FSC_PACKET_MAX each; the latter is the reader's */
+  FscResult results[FSC_ITEMS_MAX];      /* of the packet that is being read */
 };
 
 /* Every public call begins here: takes the lock, and in a child of fork() lets go of what is the

@@ -16,6 +16,8 @@
 #include "libclient/message.h"
 #include "protocol/channel.h"
 
+#define NANOSECONDS 1000000000
+
 static int
 set_trouble (FscTrouble *trouble, const char *path, int error)
 {
@@ -104,8 +106,21 @@ greet (int fd, const char *path, FscTrouble *trouble)
   return r < 0 ? set_trouble (trouble, path, -r) : 0;
 }
 
+static int
+make_blocking (int fd, int64_t patience)
+{
+  struct timeval time
+      = { .tv_sec = patience / NANOSECONDS, .tv_usec = patience % NANOSECONDS / 1000 };
+
+  if (setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) < 0
+      || fcntl (fd, F_SETFL, O_RDWR) < 0)
+    return -errno;
+  return 0;
+}
+
 int
-fsc_client_connection_new (const char *path, FscConnection **connection, FscTrouble *trouble)
+fsc_client_connection_new (const char *path, int64_t patience, FscConnection **connection,
+                           FscTrouble *trouble)
 {
   int fd, r;
 
@@ -120,8 +135,12 @@ fsc_client_connection_new (const char *path, FscConnection **connection, FscTrou
   r = connect_socket (fd, path, trouble);
   if (r == 0)
     r = greet (fd, path, trouble);
-  if (r == 0 && fcntl (fd, F_SETFL, O_RDWR) < 0)
-    r = set_trouble (trouble, path, errno);
+  if (r == 0)
+    {
+      r = make_blocking (fd, patience);
+      if (r < 0)
+        set_trouble (trouble, path, -r);
+    }
   if (r == 0)
     {
       *connection = calloc (1, sizeof **connection);

@@ -38,11 +38,11 @@ typedef struct
 } FscConnection;
 
 /* Connects to the socket at `path` and sends HELLO, both without waiting. Returns 0, or a negative
- * errno with the reason in *trouble:
- *   -EAGAIN     the service is there, but does not accept quickly enough: try again later;
- *   -ENOENT, -ECONNREFUSED  nobody is there;
- *   any other   as socket(2) and connect(2). */
-int fsc_client_connection_new (const char *path, FscConnection **connection, FscTrouble *trouble);
+ * errno with the reason in *trouble. A receive that waits will end after `patience` nanoseconds
+ * with -EAGAIN. -EAGAIN     the service is there, but does not accept quickly enough: try again
+ * later; -ENOENT, -ECONNREFUSED  nobody is there; any other   as socket(2) and connect(2). */
+int fsc_client_connection_new (const char *path, int64_t patience, FscConnection **connection,
+                               FscTrouble *trouble);
 
 /* Takes WELCOME in. Returns 0, or -EPROTO if it makes no sense. */
 int fsc_client_connection_welcome (FscConnection *connection, const FscWelcome *welcome);

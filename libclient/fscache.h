@@ -26,6 +26,14 @@
  * connection. Only an open that may not happen twice (O_CREAT with O_EXCL, or O_TRUNC) is not: it
  * fails with ECONNRESET if its answer was lost.
  *
+ * A SERVICE THAT HANGS, or is stopped, counts as gone too. While it owes an answer and nothing at
+ * all has come from it for 10 to 15 seconds, it is asked for a sign of life; if nothing comes for
+ * another 10, the connection is given up, and all goes on as if the service had died. A request
+ * that takes long is no such case: the service answers for itself at once. The 10 seconds can be
+ * set in milliseconds, in the environment: FSCACHE_SILENCE_MS (it is read when a client is made).
+ * For an event loop the times are in the descriptor of fscache_get_poll_fd(). A request with a
+ * timeout ends with that, if it comes first.
+ *
  * THREADS: all calls may be made on one client by several threads at once, except
  * fscache_disconnect(). Replies are the caller's own.
  *

@@ -5,7 +5,9 @@
 #include "libclient/link.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -19,6 +21,15 @@
 #define ABSENT_PAUSE (100 * FSC_MILLISECOND)
 #define REFUSED_PAUSE (1000 * FSC_MILLISECOND)
 #define STUCK_PAUSE (3000 * FSC_MILLISECOND)
+
+/* A PING is sent in the third look that finds nothing, which is one to one and a half times this
+ * after the last packet came; the connection is lost in the fifth, once this later. */
+#define SILENCE_MS 10000
+#define LOOKS_IN_SILENCE 2
+#define QUIET_PING 3
+#define QUIET_MAX (QUIET_PING + LOOKS_IN_SILENCE)
+
+static const char silent[] = "the service does not answer: it hangs, or is stopped";
 
 /* A request during which the service went away this often may be the reason for it. */
 #define LOSSES_MAX 32
@@ -87,8 +98,8 @@ connect_to_first (FscacheClient *client)
 
   for (unsigned i = 0; i < FSC_CLIENT_PATHS_MAX && client->paths[i] != NULL; i++)
     {
-      r = fsc_client_connection_new (client->paths[i], &client->link.connection,
-                                     &client->link.trouble);
+      r = fsc_client_connection_new (client->paths[i], client->link.look_interval,
+                                     &client->link.connection, &client->link.trouble);
       if (r != -ENOENT && r != -ENOTDIR)
         break;
     }
@@ -105,6 +116,8 @@ attempt (FscacheClient *client, int64_t now)
     {
       link->connection->generation = ++link->generation;
       link->welcome_until = now + WELCOME_TIME;
+      link->next_look = FSC_NEVER;
+      link->n_quiet = 0;
       fsc_client_wait_wake_one (client);
       return;
     }
@@ -173,27 +186,33 @@ take_all_back (FscacheClient *client, bool is_fault)
 }
 
 static void
-set_lost (FscTrouble *trouble, bool is_fault)
+set_trouble (FscTrouble *trouble, FscacheCode code, int error, const char *text)
 {
-  trouble->code = is_fault ? FSCACHE_ERROR_PROTOCOL : FSCACHE_ERROR_NO_SERVICE;
-  trouble->error = is_fault ? EPROTO : ECONNRESET;
-  snprintf (trouble->text, sizeof trouble->text, "%s",
-            is_fault ? "the service sends nonsense" : "the service closes the connection");
+  trouble->code = code;
+  trouble->error = error;
+  snprintf (trouble->text, sizeof trouble->text, "%s", text);
 }
 
-void
-fsc_client_link_lose (FscacheClient *client, bool is_fault)
+static void
+set_lost (FscTrouble *trouble, bool is_fault)
+{
+  if (is_fault)
+    set_trouble (trouble, FSCACHE_ERROR_PROTOCOL, EPROTO, "the service sends nonsense");
+  else
+    set_trouble (trouble, FSCACHE_ERROR_NO_SERVICE, ECONNRESET,
+                 "the service closes the connection");
+}
+
+/* Why is in link->trouble. */
+static void
+lose (FscacheClient *client, bool is_fault)
 {
   FscLink *link = &client->link;
   int64_t now = fsc_client_get_time ();
   bool was_ready;
 
-  if (link->connection == NULL)
-    return;
   was_ready = link->connection->is_ready;
   fsc_client_link_close (client);
-  set_lost (&link->trouble, is_fault);
-
   if (was_ready)
     {
       begin_grace (link, now);
@@ -218,6 +237,69 @@ fsc_client_link_lose (FscacheClient *client, bool is_fault)
     }
   /* Who waited for the reader now must wait for the time of the next attempt. */
   fsc_client_wait_wake_all (client);
+}
+
+void
+fsc_client_link_lose (FscacheClient *client, bool is_fault)
+{
+  if (client->link.connection == NULL)
+    return;
+  set_lost (&client->link.trouble, is_fault);
+  lose (client, is_fault);
+}
+
+/* Silence */
+
+void
+fsc_client_link_init (FscLink *link)
+{
+  const char *text = secure_getenv ("FSCACHE_SILENCE_MS");
+  unsigned long ms = text != NULL ? strtoul (text, NULL, 10) : SILENCE_MS;
+
+  if (ms < LOOKS_IN_SILENCE || ms > INT_MAX)
+    ms = SILENCE_MS;
+  link->look_interval = (int64_t) ms * FSC_MILLISECOND / LOOKS_IN_SILENCE;
+  link->next_look = FSC_NEVER;
+}
+
+/* Whether the service owes something: an answer, or to read. */
+static bool
+owes (const FscacheClient *client)
+{
+  return client->link.connection != NULL && client->link.connection->is_ready
+         && (client->slots.n_sent > 0 || client->is_full);
+}
+
+void
+fsc_client_link_expect (FscacheClient *client)
+{
+  FscLink *link = &client->link;
+
+  if (link->next_look == FSC_NEVER && owes (client))
+    link->next_look = fsc_client_get_time () + link->look_interval;
+}
+
+void
+fsc_client_link_look (FscacheClient *client)
+{
+  FscLink *link = &client->link;
+  int64_t now = fsc_client_get_time ();
+
+  /* Threads and the event loop may both come here, for the same interval. */
+  if (link->next_look != FSC_NEVER && now < link->next_look)
+    return;
+  link->next_look = FSC_NEVER;
+  if (!owes (client))
+    return;
+  link->next_look = now + link->look_interval;
+  link->n_quiet++;
+  if (link->n_quiet == QUIET_PING)
+    fsc_client_send_ping (client);
+  else if (link->n_quiet >= QUIET_MAX)
+    {
+      set_trouble (&link->trouble, FSCACHE_ERROR_NO_SERVICE, ETIMEDOUT, silent);
+      lose (client, false);
+    }
 }
 
 void
@@ -246,10 +328,7 @@ fsc_client_link_ensure (FscacheClient *client)
   else if (now >= link->welcome_until)
     {
       fsc_client_link_close (client);
-      link->trouble.code = FSCACHE_ERROR_NO_SERVICE;
-      link->trouble.error = ETIMEDOUT;
-      snprintf (link->trouble.text, sizeof link->trouble.text,
-                "the service does not answer: it hangs, or is stopped");
+      set_trouble (&link->trouble, FSCACHE_ERROR_NO_SERVICE, ETIMEDOUT, silent);
       be_without (client, now, STUCK_PAUSE);
       fsc_client_wait_wake_all (client);
     }
@@ -260,7 +339,7 @@ fsc_client_link_get_time (FscacheClient *client)
 {
   if (client->link.connection == NULL)
     return TAILQ_EMPTY (&client->unsent) ? FSC_NEVER : client->link.next_attempt;
-  return client->link.connection->is_ready ? FSC_NEVER : client->link.welcome_until;
+  return client->link.connection->is_ready ? client->link.next_look : client->link.welcome_until;
 }
 
 void

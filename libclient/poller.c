@@ -125,9 +125,13 @@ static void
 update_timer (FscacheClient *client)
 {
   FscPoller *poller = &client->poller;
-  int64_t time = fsc_client_link_get_time (client);
   struct itimerspec timer = { 0 };
+  int64_t time;
 
+  /* Once set, the time for the next look stays when answers come: that they have is seen then, and
+   * meanwhile the timer need not be set with each request. */
+  fsc_client_link_expect (client);
+  time = fsc_client_link_get_time (client);
   if (client->async_deadline < time)
     time = client->async_deadline;
   if (client->link.connection != NULL && poller->socket < 0 && !poller->is_suspended)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Receiving; see receive.h. A packet is read twice: first to know that all of it is valid, then to
- * use it, so that nothing is taken from one that is not.
+ * Receiving; see receive.h. All of a packet is read before any of it is used, so that nothing is
+ * taken from one that is not valid.
  */
 #include "libclient/receive.h"
 
@@ -29,27 +29,32 @@ get_error (int error)
   return error > 0 ? error : EIO;
 }
 
+/* What only openers say, to the service. */
 static bool
-is_valid_result (const FscResult *result, const FscSlot *slot)
+is_of_openers (FscCode code)
 {
-  return (result->code == FSC_CODE_OK) == result->has_fd && result->code != FSC_CODE_UNCHANGED
-         && (slot == NULL || result->index < slot->n);
+  return code == FSC_CODE_UNCHANGED || code == FSC_CODE_LEADS_ELSEWHERE;
 }
 
 static bool
-is_valid_opened (FscReader reader, const FscSlot *slot)
+is_valid_result (const FscResult *result, const FscSlot *slot)
 {
-  uint32_t n = 0;
-  FscResult result;
+  return (result->code == FSC_CODE_OK) == result->has_fd && !is_of_openers (result->code)
+         && (slot == NULL || result->index < slot->n);
+}
 
-  if (slot != NULL && slot->call->kind != FSC_CALL_OPEN)
-    return false;
-  if (!fsc_codec_get_opened (&reader, &n))
-    return false;
+/* Reads an OPENED. Returns how many results it has, or 0 if it is not valid. */
+static uint32_t
+read_results (FscReader *reader, const FscSlot *slot, FscResult *results)
+{
+  uint32_t n;
+
+  if ((slot != NULL && slot->call->kind != FSC_CALL_OPEN) || !fsc_codec_get_opened (reader, &n))
+    return 0;
   for (uint32_t i = 0; i < n; i++)
-    if (!fsc_codec_get_result (&reader, &result) || !is_valid_result (&result, slot))
-      return false;
-  return fsc_reader_finish (&reader) == 0;
+    if (!fsc_codec_get_result (reader, &results[i]) || !is_valid_result (&results[i], slot))
+      return 0;
+  return fsc_reader_finish (reader) == 0 ? n : 0;
 }
 
 /* Where a service says "not by me": whoever finishes the opening opens it. */
@@ -129,16 +134,13 @@ static int
 take_opened (FscacheClient *client, const FscHeader *header, FscReader *reader, FscFds *fds,
              bool lost)
 {
-  uint32_t n;
+  const FscSlot *slot = fsc_client_slots_find (&client->slots, header->serial);
+  uint32_t n = read_results (reader, slot, client->results);
   unsigned next_fd = 0;
-  FscResult result;
 
-  if (!is_valid_opened (*reader, fsc_client_slots_find (&client->slots, header->serial)))
-    return -EPROTO;
-  fsc_codec_get_opened (reader, &n);
-  for (uint32_t i = 0; i < n && fsc_codec_get_result (reader, &result); i++)
-    take_result (client, header->serial, &result, fds, &next_fd, lost);
-  return 0;
+  for (uint32_t i = 0; i < n; i++)
+    take_result (client, header->serial, &client->results[i], fds, &next_fd, lost);
+  return n > 0 ? 0 : -EPROTO;
 }
 
 /* The whole request is refused. */
@@ -151,7 +153,7 @@ take_error (FscacheClient *client, const FscHeader *header, FscReader *reader)
   size_t first, n;
 
   if (!fsc_codec_get_error (reader, &error) || fsc_reader_finish (reader) < 0
-      || error.code == FSC_CODE_OK || error.code == FSC_CODE_UNCHANGED)
+      || error.code == FSC_CODE_OK || is_of_openers (error.code))
     return -EPROTO;
   slot = fsc_client_slots_find (&client->slots, header->serial);
   if (slot == NULL)

@@ -112,6 +112,19 @@ fsc_client_send_give_back (FscacheClient *client, uint64_t lease, uint64_t gener
     send_parcel (client, packet, (size_t) length);
 }
 
+void
+fsc_client_send_ping (FscacheClient *client)
+{
+  uint8_t packet[32];
+  FscWriter writer;
+  int length;
+
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  length = fsc_writer_finish (&writer, FSC_OP_PING, 0, 0);
+  if (length > 0)
+    send_parcel (client, packet, (size_t) length);
+}
+
 /* Calls */
 
 static FscItem
@@ -129,62 +142,55 @@ get_item (const FscOpening *opening)
   };
 }
 
-/* How many of the queued openings from `first` on fit into one packet. */
-static size_t
-count_fitting (const FscConnection *connection, const FscCall *call, size_t first)
-{
-  size_t size = sizeof (FscWireHeader) + sizeof (FscWireOpen);
-  size_t n = 0;
-
-  while (first + n < call->n && n < connection->items_max
-         && call->openings[first + n].state == FSC_OPENING_QUEUED)
-    {
-      FscItem item = get_item (&call->openings[first + n]);
-
-      size += fsc_codec_item_size (&item);
-      if (size > connection->packet_max)
-        break;
-      n++;
-    }
-  return n;
-}
-
+/* Writes as many of the queued openings from `first` on as fit into one packet. Returns its length,
+ * and their number in *n: 0 if not even the first one fits. */
 static int
-write_openings (FscacheClient *client, const FscCall *call, size_t first, size_t n, uint32_t serial)
+write_openings (const FscacheClient *client, const FscCall *call, size_t first, uint32_t serial,
+                size_t *n)
 {
-  FscWriter writer;
+  const FscConnection *connection = client->link.connection;
+  FscWriter writer, count;
 
-  fsc_writer_begin (&writer, client->send_buffer, FSC_PACKET_MAX);
-  fsc_codec_put_open (&writer, (uint32_t) n);
-  for (size_t i = 0; i < n; i++)
+  fsc_writer_begin (&writer, client->send_buffer, connection->packet_max);
+  fsc_codec_put_open (&writer, 0);
+  for (*n = 0; first + *n < call->n && *n < connection->items_max; ++*n)
     {
-      FscItem item = get_item (&call->openings[first + i]);
+      const FscOpening *opening = &call->openings[first + *n];
+      const FscWriter before = writer;
+      FscItem item;
 
+      if (opening->state != FSC_OPENING_QUEUED)
+        break;
+      item = get_item (opening);
       fsc_codec_put_item (&writer, &item);
+      if (writer.failed)
+        {
+          writer = before;
+          break;
+        }
     }
+  fsc_writer_begin (&count, client->send_buffer, connection->packet_max);
+  fsc_codec_put_open (&count, (uint32_t) *n);
   return fsc_writer_finish (&writer, FSC_OP_OPEN, serial, 0);
 }
 
-/* Openings that need not be asked, or cannot: returns whether this was one. */
+/* Whether this service does not open files for this client, who then does so itself. */
 static bool
-answer_here (FscacheClient *client, FscCall *call, size_t index)
+is_local (const FscacheClient *client, const FscOpening *opening)
+{
+  return opening->is_file && opening->may_fall_back && !client->link.connection->serves_paths;
+}
+
+static void
+answer_too_long (FscacheClient *client, FscCall *call, size_t index)
 {
   static const char too_long[] = "its name is too long for the service";
-  const FscConnection *connection = client->link.connection;
-  FscOpening *opening = &call->openings[index];
+  FscAnswer *answer = &call->openings[index].answer;
 
-  if (opening->is_file && !connection->serves_paths && opening->may_fall_back)
-    opening->answer.is_local = true;
-  else if (count_fitting (connection, call, index) == 0)
-    {
-      fsc_client_answer_fail (&opening->answer, FSCACHE_ERROR_BAD_REQUEST, ENAMETOOLONG,
-                              (FscBytes){ too_long, sizeof too_long - 1 });
-      opening->answer.is_phrase = true;
-    }
-  else
-    return false;
+  fsc_client_answer_fail (answer, FSCACHE_ERROR_BAD_REQUEST, ENAMETOOLONG,
+                          (FscBytes){ too_long, sizeof too_long - 1 });
+  answer->is_phrase = true;
   fsc_client_call_answered (client, call, index);
-  return true;
 }
 
 /* Sends one packet of a call. Returns 0; -EAGAIN if there is no room for it now, in the socket or
@@ -200,34 +206,38 @@ send_some (FscacheClient *client, FscCall *call)
   while (call->openings[first].state != FSC_OPENING_QUEUED)
     first++;
   call->scan = first;
-  if (call->kind == FSC_CALL_NOTHING)
+  if (call->kind == FSC_CALL_OPEN)
+    call->openings[first].answer.is_local = is_local (client, &call->openings[first]);
+  if (call->kind == FSC_CALL_NOTHING || call->openings[first].answer.is_local)
     {
       fsc_client_call_answered (client, call, first);
       return 0;
     }
-  if (call->kind == FSC_CALL_OPEN && answer_here (client, call, first))
-    return 0;
 
+  /* With more the service would not read on, and a PING go unanswered. */
+  if (client->slots.n_sent + FSC_ITEMS_MAX > FSC_UNANSWERED_MAX)
+    return -EAGAIN;
   slot = fsc_client_slots_take (&client->slots);
   if (slot == NULL)
     return -EAGAIN;
   if (call->kind == FSC_CALL_OPEN)
-    {
-      n = count_fitting (client->link.connection, call, first);
-      r = write_openings (client, call, first, n, slot->serial);
-    }
+    r = write_openings (client, call, first, slot->serial, &n);
   else
     {
       fsc_codec_set_serial (call->packet, slot->serial);
       packet = call->packet;
       r = (int) call->packet_length;
     }
-  if (r >= 0)
+  if (r >= 0 && n > 0)
     r = send_now (client, packet, (size_t) r);
+  if (r < 0 || n == 0)
+    fsc_client_slots_free (&client->slots, slot);
   if (r < 0)
+    return r;
+  if (n == 0)
     {
-      fsc_client_slots_free (&client->slots, slot);
-      return r;
+      answer_too_long (client, call, first);
+      return 0;
     }
 
   slot->call = call;

@@ -15,5 +15,8 @@ void fsc_client_send_cancel (FscacheClient *client, uint32_t serial);
 /* Gives a lease back, if the connection is still the one that it was given on. */
 void fsc_client_send_give_back (FscacheClient *client, uint64_t lease, uint64_t generation);
 
+/* Asks for a sign of life; the answer is one to nobody. */
+void fsc_client_send_ping (FscacheClient *client);
+
 /* Drops messages that were meant for a connection that is gone. */
 void fsc_client_send_forget (FscacheClient *client);

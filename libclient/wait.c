@@ -33,6 +33,12 @@ get_timeout (int64_t until)
   return left < INT_MAX ? (int) left : INT_MAX;
 }
 
+static int64_t
+get_earlier (int64_t a, int64_t b)
+{
+  return a < b ? a : b;
+}
+
 void
 fsc_client_wait_wake_one (FscacheClient *client)
 {
@@ -110,9 +116,8 @@ take_received (FscacheClient *client, ssize_t r, FscFds *fds, bool lost)
 {
   if (r > 0)
     {
-      int e = fsc_client_receive_packet (client, client->receive_buffer, (size_t) r, fds, lost);
-
-      if (e < 0)
+      client->link.n_quiet = 0;
+      if (fsc_client_receive_packet (client, client->receive_buffer, (size_t) r, fds, lost) < 0)
         fsc_client_link_lose (client, true);
     }
   else if (r != -EAGAIN)
@@ -133,6 +138,11 @@ read_once (FscacheClient *client, int64_t until)
   FscFds fds;
   ssize_t r = -EAGAIN;
 
+  if (until != FSC_NEVER || is_full)
+    {
+      fsc_client_link_expect (client);
+      until = get_earlier (until, fsc_client_link_get_time (client));
+    }
   fds.n = 0;
   client->has_reader = true;
   fsc_client_connection_ref (connection);
@@ -153,7 +163,11 @@ read_once (FscacheClient *client, int64_t until)
   pthread_mutex_lock (&client->lock);
   client->has_reader = false;
   if (connection == client->link.connection)
-    take_received (client, r, &fds, lost);
+    {
+      take_received (client, r, &fds, lost);
+      if (r == -EAGAIN)
+        fsc_client_link_look (client);
+    }
   else
     close_unwanted (client, &fds);
   fsc_client_connection_unref (connection);
@@ -177,6 +191,8 @@ fsc_client_wait_read_available (FscacheClient *client)
       if (r == -EAGAIN)
         break;
     }
+  if (client->link.next_look != FSC_NEVER)
+    fsc_client_link_look (client);
 }
 
 /* The reader is in recvmsg(): who has something to send waits for room by itself. */
@@ -222,12 +238,6 @@ wait_for_others (FscacheClient *client, FscCall *call, int64_t until)
     }
   TAILQ_REMOVE (&client->waiting, call, in_waiting);
   call->is_waiting = false;
-}
-
-static int64_t
-get_earlier (int64_t a, int64_t b)
-{
-  return a < b ? a : b;
 }
 
 /* Does what there is to do for this call, or waits for whoever does it. */

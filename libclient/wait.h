@@ -11,8 +11,8 @@
  */
 void fsc_client_wait (FscacheClient *client, FscCall *call);
 
-/* With the lock: takes in what has arrived, without waiting. Does nothing while another thread is
- * the reader. */
+/* With the lock: takes in what has arrived, without waiting, and notices if nothing has for too
+ * long. Receives nothing while another thread is the reader. */
 void fsc_client_wait_read_available (FscacheClient *client);
 
 /* With the lock: lets a waiting thread look again: there is a connection, or no reader. */

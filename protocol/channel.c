@@ -23,8 +23,12 @@
 #include "protocol/channel.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef union
@@ -118,6 +122,43 @@ collect (struct msghdr *message, FscFds *fds, unsigned max_fds)
   return valid;
 }
 
+static int64_t
+get_ms (void)
+{
+  struct timespec now;
+
+  clock_gettime (CLOCK_MONOTONIC, &now);
+  return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* To be called when a signal has interrupted a receive. The kernel would begin the time of
+ * SO_RCVTIMEO anew with each, and where signals come often it would never pass; so from the first
+ * one on, *until (0 before) says when it has. Returns whether to try again. */
+static bool
+wait_on (int socket, int64_t *until)
+{
+  struct pollfd pollfd = { .fd = socket, .events = POLLIN };
+  struct timeval time = { 0 };
+  socklen_t length = sizeof time;
+  int64_t now;
+
+  if (getsockopt (socket, SOL_SOCKET, SO_RCVTIMEO, &time, &length) < 0
+      || (time.tv_sec == 0 && time.tv_usec == 0))
+    return true;
+  now = get_ms ();
+  if (*until == 0)
+    *until = now + (int64_t) time.tv_sec * 1000 + time.tv_usec / 1000;
+  while (now < *until)
+    {
+      int64_t left = *until - now;
+
+      if (poll (&pollfd, 1, left < INT_MAX ? (int) left : INT_MAX) > 0)
+        return true;
+      now = get_ms ();
+    }
+  return false;
+}
+
 ssize_t
 fsc_channel_receive (int socket, void *buffer, size_t size, FscFds *fds, unsigned max_fds,
                      bool *lost, int flags)
@@ -126,6 +167,7 @@ fsc_channel_receive (int socket, void *buffer, size_t size, FscFds *fds, unsigne
   struct iovec iov = { .iov_base = buffer, .iov_len = size };
   struct msghdr message;
   ssize_t length;
+  int64_t until = 0;
   bool valid = true, cut;
 
   if (fds != NULL)
@@ -144,11 +186,12 @@ fsc_channel_receive (int socket, void *buffer, size_t size, FscFds *fds, unsigne
           message.msg_controllen = CMSG_SPACE (max_fds * sizeof (int));
         }
       length = recvmsg (socket, &message, flags | MSG_CMSG_CLOEXEC);
+      if (length < 0 && errno != EINTR)
+        return -errno;
+      if (length < 0 && !wait_on (socket, &until))
+        return -EAGAIN;
     }
-  while (length < 0 && errno == EINTR);
-
-  if (length < 0)
-    return -errno;
+  while (length < 0);
 
   if (max_fds > 0)
     valid = collect (&message, fds, max_fds);

@@ -54,17 +54,28 @@ fsc_writer_begin (FscWriter *writer, void *buffer, size_t size)
   writer->failed = writer->size < sizeof (FscWireHeader);
 }
 
-static void
-put (FscWriter *writer, const void *bytes, size_t length)
+/* Returns where to write so many bytes, or NULL if there is no room. */
+static uint8_t *
+reserve (FscWriter *writer, size_t length)
 {
+  uint8_t *bytes = writer->data + writer->position;
+
   if (writer->failed || length > writer->size - writer->position)
     {
       writer->failed = true;
-      return;
+      return NULL;
     }
-  if (length > 0)
-    memcpy (writer->data + writer->position, bytes, length);
   writer->position += length;
+  return bytes;
+}
+
+static void
+put (FscWriter *writer, const void *bytes, size_t length)
+{
+  uint8_t *to = reserve (writer, length);
+
+  if (to != NULL)
+    memcpy (to, bytes, length);
 }
 
 /* Writes one or two strings and their padding. What is longer than the reader at the other end
@@ -72,14 +83,21 @@ put (FscWriter *writer, const void *bytes, size_t length)
 static void
 put_padded (FscWriter *writer, FscBytes first, size_t first_max, FscBytes second)
 {
-  static const uint8_t zeros[4] = { 0 };
   size_t length = first.length + second.length;
+  uint8_t *to;
 
+  if (length == 0)
+    return;
   if (first.length > first_max || second.length > FSC_VALIDATOR_MAX)
     writer->failed = true;
-  put (writer, first.data, first.length);
-  put (writer, second.data, second.length);
-  put (writer, zeros, PADDED (length) - length);
+  to = reserve (writer, PADDED (length));
+  if (to == NULL)
+    return;
+  memset (to + PADDED (length) - 4, 0, 4);
+  if (first.length > 0)
+    memcpy (to, first.data, first.length);
+  if (second.length > 0)
+    memcpy (to + first.length, second.data, second.length);
 }
 
 int
@@ -169,13 +187,16 @@ fsc_codec_put_item (FscWriter *writer, const FscItem *item)
   wire.flags = htole32 (item->flags);
   wire.mode = htole32 (item->mode);
   wire.umask = htole32 (item->umask);
-  wire.options = htole32 (item->options);
+  wire.options = (uint8_t) item->options;
+  wire.resume_length = (uint8_t) item->resume.length;
+  wire.mount_length = htole16 ((uint16_t) item->mount_length);
   wire.max_age_ms = htole32 (item->max_age_ms);
   wire.uri_length = htole16 ((uint16_t) item->uri.length);
   wire.sharing = (uint8_t) item->sharing;
   wire.validator_length = (uint8_t) item->validator.length;
   put (writer, &wire, sizeof wire);
   put_padded (writer, item->uri, FSC_URI_MAX, item->validator);
+  put_padded (writer, item->resume, FSC_RESUME_MAX, (FscBytes){ 0 });
 }
 
 void
@@ -184,6 +205,13 @@ fsc_codec_put_opened (FscWriter *writer, uint32_t n_results)
   FscWireOpened wire = { .n_results = htole32 (n_results) };
 
   put (writer, &wire, sizeof wire);
+}
+
+/* Where a way leads to is told in full. */
+static size_t
+result_text_max (const FscResult *result)
+{
+  return result->code == FSC_CODE_LEADS_ELSEWHERE ? FSC_URI_MAX : FSC_TEXT_MAX;
 }
 
 void
@@ -205,7 +233,7 @@ fsc_codec_put_result (FscWriter *writer, const FscResult *result)
   wire.validator_length = (uint8_t) result->validator.length;
   wire.text_length = htole16 ((uint16_t) result->text.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, result->text, FSC_TEXT_MAX, result->validator);
+  put_padded (writer, result->text, result_text_max (result), result->validator);
 }
 
 static void
@@ -324,7 +352,8 @@ fsc_codec_put_hand (FscWriter *writer, const uint64_t *ids, unsigned n_ids, FscB
 size_t
 fsc_codec_item_size (const FscItem *item)
 {
-  return sizeof (FscWireItem) + PADDED (item->uri.length + item->validator.length);
+  return sizeof (FscWireItem) + PADDED (item->uri.length + item->validator.length)
+         + PADDED (item->resume.length);
 }
 
 size_t
@@ -380,35 +409,33 @@ get (FscReader *reader, void *wire, size_t length)
   return true;
 }
 
-/* Takes a string of at most `max` bytes, and, unless a second one follows, its padding. */
+/* Takes two strings and their padding. */
 static bool
-get_bytes (FscReader *reader, FscBytes *bytes, size_t length, size_t max)
+get_strings (FscReader *reader, FscBytes *first, size_t first_length, size_t first_max,
+             FscBytes *second, size_t second_length)
 {
-  if (!require (reader, length <= max))
+  size_t length = first_length + second_length;
+  const uint8_t *bytes;
+
+  if (!require (reader, first_length <= first_max && second_length <= FSC_VALIDATOR_MAX))
     return false;
-  bytes->data = (const char *) take (reader, length);
-  bytes->length = length;
-  return bytes->data != NULL;
-}
-
-static bool
-get_padding (FscReader *reader, size_t length)
-{
-  size_t n = PADDED (length) - length;
-  const uint8_t *bytes = n > 0 ? take (reader, n) : NULL;
-
-  if (n == 0 || bytes == NULL)
-    return !reader->failed;
-  for (size_t i = 0; i < n; i++)
+  bytes = take (reader, PADDED (length));
+  if (bytes == NULL)
+    return false;
+  *first = (FscBytes){ (const char *) bytes, first_length };
+  *second = (FscBytes){ (const char *) bytes + first_length, second_length };
+  for (size_t i = length; i < PADDED (length); i++)
     if (bytes[i] != 0)
       return fail (reader);
   return true;
 }
 
 static bool
-get_padded (FscReader *reader, FscBytes *bytes, size_t length, size_t max)
+get_string (FscReader *reader, FscBytes *string, size_t length, size_t max)
 {
-  return get_bytes (reader, bytes, length, max) && get_padding (reader, length);
+  FscBytes none;
+
+  return get_strings (reader, string, length, max, &none, 0);
 }
 
 int
@@ -458,7 +485,7 @@ fsc_codec_get_hello (FscReader *reader, FscHello *hello)
   hello->highest = le16toh (wire.highest);
   hello->features = le32toh (wire.features);
   return require (reader, hello->magic == FSC_PROTOCOL_MAGIC && wire.zero == 0)
-         && get_padded (reader, &hello->name, le16toh (wire.name_length), FSC_NAME_MAX);
+         && get_string (reader, &hello->name, le16toh (wire.name_length), FSC_NAME_MAX);
 }
 
 bool
@@ -474,7 +501,7 @@ fsc_codec_get_welcome (FscReader *reader, FscWelcome *welcome)
   welcome->packet_max = le32toh (wire.packet_max);
   welcome->items_max = le16toh (wire.items_max);
   return require (reader, wire.zero == 0)
-         && get_padded (reader, &welcome->name, le16toh (wire.name_length), FSC_NAME_MAX);
+         && get_string (reader, &welcome->name, le16toh (wire.name_length), FSC_NAME_MAX);
 }
 
 bool
@@ -488,7 +515,7 @@ fsc_codec_get_error (FscReader *reader, FscError *error)
   error->error = (int) le32toh (wire.error);
   return require (reader,
                   error->code != FSC_CODE_OK && error->code <= FSC_CODE_LAST && error->error >= 0)
-         && get_padded (reader, &error->text, le16toh (wire.text_length), FSC_TEXT_MAX);
+         && get_string (reader, &error->text, le16toh (wire.text_length), FSC_TEXT_MAX);
 }
 
 bool
@@ -523,14 +550,16 @@ fsc_codec_get_item (FscReader *reader, FscItem *item)
   item->flags = le32toh (wire.flags);
   item->mode = le32toh (wire.mode);
   item->umask = le32toh (wire.umask);
-  item->options = le32toh (wire.options);
+  item->options = wire.options;
+  item->mount_length = le16toh (wire.mount_length);
   item->max_age_ms = le32toh (wire.max_age_ms);
   item->sharing = wire.sharing;
   return require (reader, wire.sharing <= FSC_SHARING_LAST
-                              && (item->options & ~(uint32_t) FSC_OPTIONS_ALL) == 0)
-         && get_bytes (reader, &item->uri, le16toh (wire.uri_length), FSC_URI_MAX)
-         && get_bytes (reader, &item->validator, wire.validator_length, FSC_VALIDATOR_MAX)
-         && get_padding (reader, item->uri.length + item->validator.length);
+                              && (item->options & ~(uint32_t) FSC_OPTIONS_ALL) == 0
+                              && item->mount_length <= le16toh (wire.uri_length))
+         && get_strings (reader, &item->uri, le16toh (wire.uri_length), FSC_URI_MAX,
+                         &item->validator, wire.validator_length)
+         && get_string (reader, &item->resume, wire.resume_length, FSC_RESUME_MAX);
 }
 
 bool
@@ -569,9 +598,8 @@ fsc_codec_get_result (FscReader *reader, FscResult *result)
                               && result->error >= 0 && wire.sharing <= FSC_SHARING_LAST
                               && wire.source <= FSC_SOURCE_LAST
                               && wire.coherence <= FSC_COHERENCE_LAST && wire.kind <= FSC_KIND_LAST)
-         && get_bytes (reader, &result->text, le16toh (wire.text_length), FSC_TEXT_MAX)
-         && get_bytes (reader, &result->validator, wire.validator_length, FSC_VALIDATOR_MAX)
-         && get_padding (reader, result->text.length + result->validator.length);
+         && get_strings (reader, &result->text, le16toh (wire.text_length),
+                         result_text_max (result), &result->validator, wire.validator_length);
 }
 
 bool
@@ -615,7 +643,7 @@ fsc_codec_get_target (FscReader *reader, FscTarget *target)
   target->is_pattern = wire.match == FSC_MATCH_PATTERN;
   target->pinned = wire.pinned == 1;
   return require (reader, wire.match <= FSC_MATCH_PATTERN && wire.pinned <= 1)
-         && get_padded (reader, &target->uri, le16toh (wire.uri_length), FSC_URI_MAX);
+         && get_string (reader, &target->uri, le16toh (wire.uri_length), FSC_URI_MAX);
 }
 
 bool
@@ -628,7 +656,7 @@ fsc_codec_get_list (FscReader *reader, FscList *list)
   list->cursor = le64toh (wire.cursor);
   list->is_pattern = wire.match == FSC_MATCH_PATTERN;
   return require (reader, wire.match <= FSC_MATCH_PATTERN && wire.zero == 0 && wire.zero2 == 0)
-         && get_padded (reader, &list->uri, le16toh (wire.uri_length), FSC_URI_MAX);
+         && get_string (reader, &list->uri, le16toh (wire.uri_length), FSC_URI_MAX);
 }
 
 bool
@@ -665,7 +693,7 @@ fsc_codec_get_entry (FscReader *reader, FscEntryInfo *entry)
   return require (reader, wire.kind <= FSC_KIND_LAST && wire.coherence <= FSC_COHERENCE_LAST
                               && wire.sharing <= FSC_SHARING_LAST && wire.zero == 0
                               && wire.zero2 == 0)
-         && get_padded (reader, &entry->uri, le16toh (wire.uri_length), FSC_URI_MAX);
+         && get_string (reader, &entry->uri, le16toh (wire.uri_length), FSC_URI_MAX);
 }
 
 bool
@@ -688,7 +716,7 @@ fsc_codec_get_counter (FscReader *reader, FscCounter *counter)
     return false;
   counter->value = le64toh (wire.value);
   return require (reader, wire.zero == 0 && wire.zero2 == 0)
-         && get_padded (reader, &counter->name, le16toh (wire.name_length), FSC_NAME_MAX);
+         && get_string (reader, &counter->name, le16toh (wire.name_length), FSC_NAME_MAX);
 }
 
 bool
@@ -707,5 +735,5 @@ fsc_codec_get_hand (FscReader *reader, unsigned *n_ids, uint32_t *packet_length)
 bool
 fsc_codec_get_packet (FscReader *reader, uint32_t packet_length, FscBytes *packet)
 {
-  return get_padded (reader, packet, packet_length, FSC_PACKET_MAX);
+  return get_string (reader, packet, packet_length, FSC_PACKET_MAX);
 }

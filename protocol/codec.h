@@ -60,7 +60,9 @@ typedef struct
 {
   FscBytes uri;
   FscBytes validator;
+  FscBytes resume;
   uint32_t flags, mode, umask, options, max_age_ms;
+  unsigned mount_length;
   FscSharing sharing;
 } FscItem;
 

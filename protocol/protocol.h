@@ -19,13 +19,15 @@
 #define FSC_PROTOCOL_HIGHEST 1
 
 /* Limits. A packet that exceeds one is malformed. */
-#define FSC_PACKET_MAX 65536 /* header and body, in bytes */
-#define FSC_FDS_MAX 253      /* descriptors in one packet: the kernel's SCM_MAX_FD */
-#define FSC_ITEMS_MAX 253    /* items of one OPEN */
-#define FSC_URI_MAX 12304    /* bytes of a URI: "file://" and 4,096 escaped bytes, with room */
-#define FSC_NAME_MAX 64      /* bytes of a client's name */
-#define FSC_TEXT_MAX 512     /* bytes of an error sentence */
-#define FSC_VALIDATOR_MAX 64 /* bytes of a validator */
+#define FSC_PACKET_MAX 65536    /* header and body, in bytes */
+#define FSC_FDS_MAX 253         /* descriptors in one packet: the kernel's SCM_MAX_FD */
+#define FSC_ITEMS_MAX 253       /* items of one OPEN */
+#define FSC_UNANSWERED_MAX 4096 /* items: with more to answer, a service need not read on */
+#define FSC_URI_MAX 12304       /* bytes of a URI: "file://" and 4,096 escaped bytes, with room */
+#define FSC_NAME_MAX 64         /* bytes of a client's name */
+#define FSC_TEXT_MAX 512        /* bytes of an error sentence */
+#define FSC_VALIDATOR_MAX 64    /* bytes of a validator */
+#define FSC_RESUME_MAX 64       /* bytes of what an opener has said of how far it has come */
 
 typedef enum
 {
@@ -53,22 +55,24 @@ typedef enum
 typedef enum
 {
   FSC_CODE_OK = 0,
-  FSC_CODE_SYSTEM = 1,         /* the answer of open(): errno is what it returned */
-  FSC_CODE_UNCHANGED = 2,      /* opener only: the resource still has the validator */
-  FSC_CODE_BAD_URI = 3,        /* not a URI, or not one of its scheme (EINVAL) */
-  FSC_CODE_BAD_REQUEST = 4,    /* flags or a sharing mode that do not go together (EINVAL) */
-  FSC_CODE_UNKNOWN_SCHEME = 5, /* no provider for it (EPROTONOSUPPORT) */
-  FSC_CODE_NOT_SERVED = 6,     /* the path means something else to each process, lies in another
-                                  mount namespace, or opening it would wait: open it yourself (EXDEV) */
-  FSC_CODE_NOT_REOPENABLE = 7, /* only exclusive use is possible (EOPNOTSUPP) */
-  FSC_CODE_LIMIT = 8,          /* a limit is reached; the text names it (errno as fits) */
-  FSC_CODE_TIMED_OUT = 9,      /* the deadline has passed (ETIMEDOUT) */
-  FSC_CODE_OPENER_FAILED = 10, /* the opener crashed or answered nonsense (EIO) */
-  FSC_CODE_CANCELLED = 11,     /* by CANCEL (ECANCELED) */
-  FSC_CODE_NOT_CACHED = 12,    /* no such entry (ENOENT) */
-  FSC_CODE_VERSION = 13,       /* no protocol version in common (EPROTONOSUPPORT) */
-  FSC_CODE_REFUSED = 14,       /* this service does not serve this user (EACCES) */
-  FSC_CODE_LAST = FSC_CODE_REFUSED
+  FSC_CODE_SYSTEM = 1,           /* the answer of open(): errno is what it returned */
+  FSC_CODE_UNCHANGED = 2,        /* opener only: the resource still has the validator */
+  FSC_CODE_BAD_URI = 3,          /* not a URI, or not one of its scheme (EINVAL) */
+  FSC_CODE_BAD_REQUEST = 4,      /* flags or a sharing mode that do not go together (EINVAL) */
+  FSC_CODE_UNKNOWN_SCHEME = 5,   /* no provider for it (EPROTONOSUPPORT) */
+  FSC_CODE_NOT_SERVED = 6,       /* the path means something else to each process, lies in another
+                                    mount namespace, or opening it would wait: open it yourself (EXDEV) */
+  FSC_CODE_NOT_REOPENABLE = 7,   /* only exclusive use is possible (EOPNOTSUPP) */
+  FSC_CODE_LIMIT = 8,            /* a limit is reached; the text names it (errno as fits) */
+  FSC_CODE_TIMED_OUT = 9,        /* the deadline has passed (ETIMEDOUT) */
+  FSC_CODE_OPENER_FAILED = 10,   /* the opener crashed or answered nonsense (EIO) */
+  FSC_CODE_CANCELLED = 11,       /* by CANCEL (ECANCELED) */
+  FSC_CODE_NOT_CACHED = 12,      /* no such entry (ENOENT) */
+  FSC_CODE_VERSION = 13,         /* no protocol version in common (EPROTONOSUPPORT) */
+  FSC_CODE_REFUSED = 14,         /* this service does not serve this user (EACCES) */
+  FSC_CODE_LEADS_ELSEWHERE = 15, /* opener only: the way leaves the item's mount; the text is the
+                                    URI of where it goes on */
+  FSC_CODE_LAST = FSC_CODE_LEADS_ELSEWHERE
 } FscCode;
 
 typedef enum
@@ -175,15 +179,18 @@ typedef struct
 
 typedef struct
 {
-  uint32_t flags;      /* O_* of open(2) on this machine */
-  uint32_t mode;       /* of a file that O_CREAT makes */
-  uint32_t umask;      /* of the client, for O_CREAT */
-  uint32_t options;    /* FSC_OPTION_* */
-  uint32_t max_age_ms; /* an answer as old as this will do without a check */
+  uint32_t flags;        /* O_* of open(2) on this machine */
+  uint32_t mode;         /* of a file that O_CREAT makes */
+  uint32_t umask;        /* of the client, for O_CREAT */
+  uint8_t options;       /* FSC_OPTION_* */
+  uint8_t resume_length; /* only service to opener: go on where LEADS_ELSEWHERE has left off */
+  uint16_t mount_length; /* only service to opener: so many bytes of the path are the mount point of
+                            the mount that must not be left; 0: any may be entered */
+  uint32_t max_age_ms;   /* an answer as old as this will do without a check */
   uint16_t uri_length;
   uint8_t sharing;
   uint8_t validator_length; /* only service to opener: answer UNCHANGED if it still holds */
-  /* uri, validator */
+  /* uri, validator; resume */
 } FscWireItem;
 
 typedef struct
@@ -206,7 +213,7 @@ typedef struct
   uint8_t source;
   uint8_t coherence;
   uint8_t kind;
-  uint8_t validator_length; /* only from an opener */
+  uint8_t validator_length; /* only from an opener; with LEADS_ELSEWHERE: what to resume with */
   uint16_t text_length;
   /* text, validator */
 } FscWireResult;

@@ -6,7 +6,12 @@
  * A resource is first looked up as a path only (O_PATH), which neither waits for nor disturbs
  * what is there: a FIFO's other end, a device, a terminal. When it is known what it is, and it is
  * something that may be opened, it is opened through that same descriptor, so that it cannot be
- * exchanged in between. Nothing here resolves a path; the kernel does.
+ * exchanged in between.
+ *
+ * The kernel resolves the path, and is told not to leave the mount that the service names: another
+ * one may be dead, and this process is there for this one. Only if it says that the way leads out
+ * is the way gone along by hand (walk.h), to find where to; then the service asks an opener of that
+ * mount. What makes a file goes the same way: nothing is made before the whole way is known.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,12 +24,12 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fscache/identity.h"
 #include "fscache/openers/serve.h"
+#include "fscache/openers/walk.h"
 #include "protocol/uri.h"
 
 #ifndef XFS_SUPER_MAGIC
@@ -39,8 +44,8 @@
 /* What the kernel looks at with O_PATH, and what it must not be told twice. */
 #define PATH_FLAGS (O_DIRECTORY | O_NOFOLLOW)
 
-/* Enough for any path that somebody has made on purpose. */
-#define STEPS_MAX 100
+/* How often something may change under a walk's feet. */
+#define ATTEMPTS_MAX 8
 
 typedef struct
 {
@@ -145,88 +150,221 @@ may_be_reopened (FscKind kind, const struct statx *st)
          || (kind == FSC_KIND_CHARACTER && st->stx_rdev_major == 1);
 }
 
-/* Looking up */
+/* Finding the way. What returns a descriptor returns -1 where there is none: then *found says why,
+ * if it has a code, else errno does. */
 
-static int
-open_path (const char *path, int flags, mode_t mode, uint64_t resolve)
-{
-  struct open_how how
-      = { .flags = (uint64_t) (flags | O_CLOEXEC), .mode = mode, .resolve = resolve };
-
-  return (int) syscall (SYS_openat2, AT_FDCWD, path, &how, sizeof how);
-}
-
-/* What is not there for this process may be there for the one that asks: /dev/fd/63. When the
- * kernel has said that a path leads nowhere, this goes along it by hand to see whether it came
- * through procfs. */
+/* Whether the mount is procfs: what is not there for this process may be there for the one that
+ * asks. */
 static bool
-leads_into_procfs (const char *path)
+is_on_procfs (const Lookup *lookup)
 {
-  char walk[PATH_MAX], target[PATH_MAX];
-  struct statfs fs;
+  char mount[PATH_MAX];
+  size_t length = lookup->item->mount_length;
   struct statx proc, st;
 
-  if (strlen (path) >= sizeof walk || statfs ("/proc", &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC
-      || statx (AT_FDCWD, "/proc", AT_STATX_DONT_SYNC, STATX_TYPE, &proc) < 0)
+  if (length <= 1 || length >= sizeof mount)
     return false;
-  strcpy (walk, path);
-  for (int i = 0; i < STEPS_MAX; i++)
-    {
-      char *slash = strrchr (walk, '/');
-      ssize_t n;
-
-      if (slash == NULL)
-        return false;
-      if (statx (AT_FDCWD, walk, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
-        {
-          *slash = '\0';
-          continue;
-        }
-      if (st.stx_dev_major == proc.stx_dev_major && st.stx_dev_minor == proc.stx_dev_minor)
-        return true;
-      n = S_ISLNK (st.stx_mode) ? readlink (walk, target, sizeof target - 1) : -1;
-      if (n <= 0)
-        return false;
-      target[n] = '\0';
-      slash = target[0] == '/' ? walk : slash + 1;
-      if (slash + n >= walk + sizeof walk)
-        return false;
-      strcpy (slash, target);
-    }
-  return false;
+  memcpy (mount, lookup->path, length);
+  mount[length] = '\0';
+  return statx (AT_FDCWD, "/proc", AT_STATX_DONT_SYNC, STATX_TYPE, &proc) == 0
+         && statx (AT_FDCWD, mount, AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0
+         && st.stx_dev_major == proc.stx_dev_major && st.stx_dev_minor == proc.stx_dev_minor;
 }
 
-/* Opens the O_PATH descriptor. Magic links (/proc/self/fd/1, /dev/stdin) lead to what belongs to
- * the process that follows them: the kernel refuses them here with ELOOP, which it also says of
- * symlinks that go round in circles; a second look tells the two apart. */
+static int
+fail_in_procfs (const Lookup *lookup, FscFound *found)
+{
+  fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
+                  "it leads into procfs, which is not the same for each process");
+  return -1;
+}
+
+/* Another opener goes on; or, without a text, the first one begins again. */
+static int
+lead_elsewhere (const char *path, const FscBookmark *bookmark, FscFound *found)
+{
+  if (path != NULL && fsc_uri_from_path (path, found->text, sizeof found->text) < 0)
+    {
+      found->text[0] = '\0';
+      errno = ENAMETOOLONG;
+      return -1;
+    }
+  found->code = FSC_CODE_LEADS_ELSEWHERE;
+  if (bookmark != NULL)
+    {
+      found->validator_length = sizeof *bookmark;
+      memcpy (found->validator, bookmark, sizeof *bookmark);
+    }
+  return -1;
+}
+
+/* Opens the last component. For a path only, that has been done. */
+static int
+open_last (const FscWalk *walk, int flags, mode_t mode)
+{
+  if ((flags & O_PATH) == 0)
+    return fsc_walk_open (walk->directory, walk->name, flags | O_NOFOLLOW, mode, walk->resolve);
+  if (walk->last < 0)
+    errno = ENOENT;
+  else if (!S_ISDIR (walk->last_mode)
+           && ((flags & O_DIRECTORY) != 0 || walk->name[strlen (walk->name) - 1] == '/'))
+    errno = ENOTDIR;
+  else
+    return fcntl (walk->last, F_DUPFD_CLOEXEC, 0);
+  return -1;
+}
+
+/* The end of a walk that has come to none. */
+static int
+fail_walk (const Lookup *lookup, const FscWalk *walk, int error, FscFound *found)
+{
+  struct statfs fs;
+
+  if (walk->directory >= 0 && fstatfs (walk->directory, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC)
+    return fail_in_procfs (lookup, found);
+  errno = error;
+  return -1;
+}
+
+static int
+finish_walk (const Lookup *lookup, const FscWalk *walk, FscWalkState state, int flags, mode_t mode,
+             FscFound *found)
+{
+  int fd;
+
+  switch (state)
+    {
+    case FSC_WALK_ARRIVED:
+      fd = open_last (walk, flags, mode);
+      return fd >= 0 ? fd : fail_walk (lookup, walk, errno, found);
+    case FSC_WALK_ELSEWHERE:
+      return lead_elsewhere (walk->text, &walk->bookmark, found);
+    case FSC_WALK_CHANGED:
+      return lead_elsewhere (NULL, NULL, found);
+    case FSC_WALK_MAGIC:
+      fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
+                      "it means something else to each process (a magic link of procfs)");
+      return -1;
+    default:
+      return fail_walk (lookup, walk, walk->error, found);
+    }
+}
+
+/* By hand. What is last may become a symlink or a mount point after it was looked at: then it is
+ * looked at again. */
+static int
+walk_to (const Lookup *lookup, int flags, mode_t mode, FscFound *found)
+{
+  FscBookmark bookmark;
+  bool is_resumed = lookup->item->resume.length == sizeof bookmark;
+  bool again = true;
+  int fd = -1;
+
+  if (is_resumed)
+    memcpy (&bookmark, lookup->item->resume.data, sizeof bookmark);
+  for (int i = 0; i < ATTEMPTS_MAX && again; i++)
+    {
+      FscWalk walk;
+      FscWalkState state = fsc_walk_begin (&walk, lookup->path, lookup->item->mount_length,
+                                           is_resumed ? &bookmark : NULL, flags);
+      int error;
+
+      if (state == FSC_WALK_ON)
+        state = fsc_walk_run (&walk);
+      fd = finish_walk (lookup, &walk, state, flags, mode, found);
+      error = errno;
+      again = fd < 0 && found->code == FSC_CODE_OK && state == FSC_WALK_ARRIVED
+              && (error == EXDEV || (error == ELOOP && !S_ISLNK (walk.last_mode)));
+      fsc_walk_end (&walk);
+      errno = error;
+    }
+  return fd;
+}
+
+/* By the kernel in one call, if the way does not leave the mount. A path without ".." that leads
+ * through no symlink does not, because it lies on the mount; else the mount point is opened first.
+ * It is not kept open: that would keep the mount busy. */
+static int
+open_bound (const Lookup *lookup, int flags, mode_t mode)
+{
+  size_t length = lookup->item->mount_length;
+  const char *rest = lookup->path + length;
+  char path[PATH_MAX];
+  int mount, fd, error;
+
+  if (length == 1)
+    return fsc_walk_open (AT_FDCWD, lookup->path, flags, mode, RESOLVE_NO_XDEV);
+  if (strstr (rest, "/..") == NULL)
+    {
+      fd = fsc_walk_open (AT_FDCWD, lookup->path, flags, mode, RESOLVE_NO_SYMLINKS);
+      if (fd >= 0 || errno != ELOOP)
+        return fd;
+    }
+  rest += strspn (rest, "/");
+  if (rest[0] == '\0') /* the mount point itself */
+    return fsc_walk_open (AT_FDCWD, lookup->path, flags, mode, 0);
+  memcpy (path, lookup->path, length);
+  path[length] = '\0';
+  mount = fsc_walk_open (AT_FDCWD, path, O_PATH, 0, 0);
+  if (mount < 0)
+    return -1;
+  fd = fsc_walk_open (mount, rest, flags, mode, RESOLVE_NO_XDEV);
+  error = errno;
+  close (mount);
+  errno = error;
+  return fd;
+}
+
+/* Opens the path. ELOOP the kernel says of symlinks that go round in circles, and of magic links
+ * (/proc/self/fd/1, /dev/stdin), which lead to what belongs to the process that follows them: by
+ * hand the two can be told apart. */
+static int
+open_path (const Lookup *lookup, int flags, mode_t mode, FscFound *found)
+{
+  int fd;
+
+  if (lookup->item->mount_length == 0 && lookup->item->resume.length == 0)
+    {
+      fd = fsc_walk_open (AT_FDCWD, lookup->path, flags, mode, 0);
+      return fd >= 0 ? fd : walk_to (lookup, flags, mode, found);
+    }
+  if (lookup->item->resume.length > 0)
+    return walk_to (lookup, flags, mode, found);
+  if (strlen (lookup->path) >= PATH_MAX)
+    {
+      errno = ENAMETOOLONG;
+      return -1;
+    }
+  fd = open_bound (lookup, flags, mode);
+  if (fd >= 0)
+    return fd;
+  if (errno == EXDEV || errno == ELOOP)
+    return walk_to (lookup, flags, mode, found);
+  if (is_on_procfs (lookup))
+    return fail_in_procfs (lookup, found);
+  return -1;
+}
+
+static void
+fail_open (const Lookup *lookup, FscFound *found)
+{
+  if (found->code == FSC_CODE_OK)
+    fsc_found_system_error (found, lookup->path, errno);
+}
+
+/* Opens the O_PATH descriptor. What O_CREAT with O_EXCL finds in its way may be a symlink. */
 static bool
 look_up (Lookup *lookup, FscFound *found)
 {
   int flags = O_PATH | (lookup->flags & PATH_FLAGS);
 
-  lookup->path_fd = open_path (lookup->path, flags, 0, RESOLVE_NO_MAGICLINKS);
-  if (lookup->path_fd < 0 && errno == ELOOP)
-    {
-      int fd = open_path (lookup->path, flags, 0, 0);
-
-      if (fd >= 0)
-        {
-          close (fd);
-          fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
-                          "it means something else to each process (a magic link of procfs)");
-          return false;
-        }
-      errno = ELOOP;
-    }
+  if ((lookup->flags & O_PATH) == 0 && (lookup->flags & O_CREAT) != 0
+      && (lookup->flags & O_EXCL) != 0)
+    flags |= O_NOFOLLOW;
+  lookup->path_fd = open_path (lookup, flags, 0, found);
   if (lookup->path_fd < 0)
     {
-      int error = errno;
-
-      if (leads_into_procfs (lookup->path))
-        fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
-                        "it leads into procfs, which is not the same for each process");
-      else
-        fsc_found_system_error (found, lookup->path, error);
+      fail_open (lookup, found);
       return false;
     }
 
@@ -328,11 +466,10 @@ open_found (const Lookup *lookup, FscKind kind)
  * What is there already has been looked at, so that no FIFO or terminal is opened here but in a
  * race, and then without waiting. */
 static int
-open_created (const Lookup *lookup, int flags)
+open_created (const Lookup *lookup, int flags, FscFound *found)
 {
   mode_t mask = umask (lookup->item->umask & 0777);
-  int fd = open_path (lookup->path, flags | O_NOCTTY | O_NONBLOCK, lookup->item->mode & 07777,
-                      RESOLVE_NO_MAGICLINKS);
+  int fd = open_path (lookup, flags | O_NOCTTY | O_NONBLOCK, lookup->item->mode & 07777, found);
   int error = errno;
 
   umask (mask);
@@ -441,11 +578,18 @@ may_be_reopened_for_writing (const Lookup *lookup)
 static void
 open_making (Lookup *lookup, FscFound *found)
 {
-  FscFound ignored = { .fd = -1 };
   int fd = -1;
 
+  /* Of flags that do not go together the kernel says so before it looks at the path. */
+  if (fsc_walk_open (AT_FDCWD, "", lookup->flags, lookup->item->mode & 07777, 0) < 0
+      && errno == EINVAL)
+    {
+      fsc_found_system_error (found, lookup->path, EINVAL);
+      return;
+    }
+
   /* Look before making: there may be a FIFO, a terminal, or a file of procfs. */
-  if (look_up (lookup, &ignored))
+  if (look_up (lookup, found))
     {
       FscKind kind = get_kind (lookup->st.stx_mode);
 
@@ -454,14 +598,17 @@ open_making (Lookup *lookup, FscFound *found)
           || (kind != FSC_KIND_SYMLINK && !is_allowed (lookup, kind, found)))
         return;
     }
-  else if (ignored.code == FSC_CODE_NOT_SERVED)
-    {
-      *found = ignored;
-      return;
-    }
+  else if (found->code != FSC_CODE_SYSTEM)
+    return;
+  found->code = FSC_CODE_OK;
+  found->error = 0;
+  found->text[0] = '\0';
 
   if (is_reopened_for_writing (lookup) && may_be_reopened_for_writing (lookup))
-    fd = open_created (lookup, (lookup->flags & ~(O_ACCMODE | O_TRUNC | O_APPEND)) | O_RDONLY);
+    fd = open_created (lookup, (lookup->flags & ~(O_ACCMODE | O_TRUNC | O_APPEND)) | O_RDONLY,
+                       found);
+  if (found->code != FSC_CODE_OK)
+    return;
   if (fd >= 0 && !may_be_opened (lookup, fd, FSC_KIND_REGULAR))
     {
       fsc_found_system_error (found, lookup->path, errno);
@@ -471,11 +618,11 @@ open_making (Lookup *lookup, FscFound *found)
   if (fd < 0)
     {
       found->is_final = true;
-      fd = open_created (lookup, lookup->flags);
+      fd = open_created (lookup, lookup->flags, found);
     }
   if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, FSC_IDENTITY_MASK, &lookup->st) < 0)
     {
-      fsc_found_system_error (found, lookup->path, errno);
+      fail_open (lookup, found);
       if (fd >= 0)
         close (fd);
       return;
@@ -492,6 +639,11 @@ open_file (const FscItem *item, const char *uri, FscFound *found)
   if (fsc_uri_to_path (item->uri, path, sizeof path) < 0)
     {
       fsc_found_fail (found, FSC_CODE_BAD_URI, EINVAL, uri, "it is no canonical file: URI");
+      return;
+    }
+  if (item->mount_length > strlen (path))
+    {
+      fsc_found_fail (found, FSC_CODE_BAD_REQUEST, EINVAL, path, "its mount point is longer");
       return;
     }
   if ((lookup.flags & ~KNOWN_FLAGS) != 0)

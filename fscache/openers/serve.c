@@ -1,10 +1,34 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The loop that all openers share; see serve.h.
+ * The loop that all openers share; see serve.h. There are two kinds of work: what may hang (to
+ * open, and to close what is held, for FUSE sends its server a FLUSH then), and what may not (to
+ * hand out). As long as nothing is held there is only the first kind, and one thread. With the
+ * first handle comes a second thread, and from then on there are:
+ *
+ *  - The receiver, which is the new one, receives all there is. It hands out, answers pings, and
+ *    never does anything that may hang.
+ *
+ *  - The worker, which is the first one, opens and closes, however long that takes, and never
+ *    receives. So a provider is always called by the same thread, one call at a time: umask,
+ *    working directory and buffers are its own.
+ *
+ * What the receiver passes on never piles up: the service gives an opener one OPEN at a time (one
+ * place is enough), and what was given back waits in the table of what is held, in its own slot.
+ * The worker takes one of each in turn. An OPEN may have to wait for a close that hangs, but it is
+ * for the same mount, and would hang as well.
+ *
+ * Two threads that both receive, each doing what it gets, would save passing on. But then both may
+ * hang, one opening and one closing, and a GIVE_BACK may overtake the HAND before it. A single
+ * receiver needs no references to know that what it hands out is not closed at that moment: only
+ * what it has itself taken out of the table is. (Handing out duplicates made for that would cost a
+ * FLUSH each.)
+ *
+ * To pass on costs a switch of thread, some microseconds: little beside an open on a network.
  */
 #include "fscache/openers/serve.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,16 +45,40 @@
 /* Results that are ready do not wait longer than this for the next one. */
 #define PATIENCE_NS 500000
 
+/* A place for a handle. Its number, counted from 1, is the handle's id. */
+typedef struct
+{
+  int fd;
+  uint32_t next; /* of its list: another id, or 0; or HELD: it is in none */
+} Slot;
+
+#define HELD UINT32_MAX
+
+/* First in, first out. */
+typedef struct
+{
+  uint32_t first, last; /* ids, or 0 */
+} List;
+
 typedef struct
 {
   const char *name;
   FscOpenFunc open;
+  bool has_receiver; /* never changes once there are two threads */
 
-  /* What is held: held[id - 1], or -1 */
-  int *held;
-  size_t n_held;
+  /* Of both threads, under the mutex, which nobody holds while doing what may hang. */
+  pthread_mutex_t mutex;
+  pthread_cond_t is_work; /* for the worker */
+  Slot *slots;
+  uint32_t n_slots;
+  List unused;
+  List given_back;      /* and not yet closed */
+  size_t passed_length; /* 0: no OPEN is waiting */
+  uint8_t passed[FSC_PACKET_MAX];
 
-  /* The OPENED being put together. */
+  uint8_t received[FSC_PACKET_MAX]; /* of the receiver alone */
+
+  /* All that follows is of the first thread alone. The OPENED being put together: */
   uint32_t serial;
   FscWriter writer;
   uint32_t n_results;
@@ -64,44 +112,98 @@ send_packet (const void *packet, int length, const int *fds, unsigned n_fds)
     _exit (1);
 }
 
-/* Held handles */
+/* Held handles. All of this is under the mutex. */
 
-static uint64_t
-hold (Server *server, int fd)
+static void
+append (Server *server, List *list, uint32_t id)
 {
-  size_t i, n;
+  server->slots[id - 1].next = 0;
+  if (list->first == 0)
+    list->first = id;
+  else
+    server->slots[list->last - 1].next = id;
+  list->last = id;
+}
 
-  for (i = 0; i < server->n_held && server->held[i] >= 0; i++)
-    ;
-  if (i == server->n_held)
-    {
-      n = server->n_held > 0 ? 2 * server->n_held : 16;
-      server->held = reallocarray (server->held, n, sizeof *server->held);
-      if (server->held == NULL)
-        _exit (1);
-      for (size_t j = server->n_held; j < n; j++)
-        server->held[j] = -1;
-      server->n_held = n;
-    }
-  server->held[i] = fd;
-  return i + 1;
+/* The list must not be empty. */
+static uint32_t
+take_first (Server *server, List *list)
+{
+  uint32_t id = list->first;
+
+  list->first = server->slots[id - 1].next;
+  return id;
+}
+
+static void
+add_slots (Server *server)
+{
+  uint32_t n = server->n_slots > 0 ? 2 * server->n_slots : 16;
+
+  server->slots = reallocarray (server->slots, n, sizeof *server->slots);
+  if (server->slots == NULL)
+    _exit (1);
+  while (server->n_slots < n)
+    append (server, &server->unused, ++server->n_slots);
 }
 
 static int
 get_held (const Server *server, uint64_t id)
 {
-  return id >= 1 && id <= server->n_held ? server->held[id - 1] : -1;
+  return id >= 1 && id <= server->n_slots && server->slots[id - 1].next == HELD
+             ? server->slots[id - 1].fd
+             : -1;
+}
+
+/* From here on it is not handed out. Its id is free when it is closed. */
+static void
+give_back (Server *server, uint64_t id)
+{
+  if (get_held (server, id) < 0)
+    return;
+  append (server, &server->given_back, (uint32_t) id);
 }
 
 static void
-release (Server *server, uint64_t id)
+close_first (Server *server)
 {
-  int fd = get_held (server, id);
+  uint32_t id = take_first (server, &server->given_back);
+  int fd = server->slots[id - 1].fd;
 
-  if (fd < 0)
-    return;
-  server->held[id - 1] = -1;
+  pthread_mutex_unlock (&server->mutex);
   close (fd);
+  pthread_mutex_lock (&server->mutex);
+  append (server, &server->unused, id);
+}
+
+static uint64_t
+hold (Server *server, int fd)
+{
+  uint32_t id;
+
+  if (server->unused.first == 0)
+    add_slots (server);
+  id = take_first (server, &server->unused);
+  server->slots[id - 1] = (Slot){ .fd = fd, .next = HELD };
+  return id;
+}
+
+/* The second thread */
+
+static void *receive_all (void *data);
+
+/* Where no thread can be had, one goes on doing all: handing out waits for what hangs, and nothing
+ * else is wrong. The next handle is another attempt. */
+static void
+start_receiver (Server *server)
+{
+  pthread_t thread;
+
+  server->has_receiver = true;
+  if (pthread_create (&thread, NULL, receive_all, server) == 0)
+    pthread_detach (thread);
+  else
+    server->has_receiver = false;
 }
 
 /* Results */
@@ -149,11 +251,16 @@ put_result (Server *server, unsigned index, const FscFound *found)
     .validator = { (const char *) found->validator, found->validator_length },
   };
 
-  if (server->writer.position + sizeof (FscWireResult) + FSC_TEXT_MAX + FSC_VALIDATOR_MAX
-      > sizeof server->out)
+  if (server->writer.position + fsc_codec_result_size (&result) > sizeof server->out)
     flush_results (server);
   if (found->fd >= 0 && found->hold)
-    result.id = hold (server, found->fd);
+    {
+      pthread_mutex_lock (&server->mutex);
+      result.id = hold (server, found->fd);
+      pthread_mutex_unlock (&server->mutex);
+      if (!server->has_receiver)
+        start_receiver (server);
+    }
   else if (found->fd >= 0)
     {
       server->fds[server->n_fds++] = found->fd;
@@ -194,20 +301,43 @@ take_open (Server *server, const FscHeader *header, FscReader *reader)
   return fsc_reader_finish (reader) == 0;
 }
 
+/* To the worker. False if there is no place: the service must not give several at a time. */
+static bool
+pass_open (Server *server, const uint8_t *packet, size_t length)
+{
+  bool has_place;
+
+  pthread_mutex_lock (&server->mutex);
+  has_place = server->passed_length == 0;
+  if (has_place)
+    {
+      memcpy (server->passed, packet, length);
+      server->passed_length = length;
+    }
+  pthread_mutex_unlock (&server->mutex);
+  pthread_cond_signal (&server->is_work);
+  return has_place;
+}
+
 /* Handing out */
 
 static int
 hand_out (Server *server, const uint64_t *ids, unsigned n_ids, FscBytes packet, int socket)
 {
   int fds[FSC_FDS_MAX];
+  bool has_all = true;
 
+  pthread_mutex_lock (&server->mutex);
   for (unsigned i = 0; i < n_ids; i++)
     {
       fds[i] = get_held (server, ids[i]);
-      if (fds[i] < 0)
-        return ENOENT;
+      has_all = has_all && fds[i] >= 0;
     }
-  return -fsc_channel_send (socket, packet.data, packet.length, fds, n_ids, MSG_DONTWAIT);
+  pthread_mutex_unlock (&server->mutex);
+
+  /* None of them is closed meanwhile: the GIVE_BACK would have to be received by this thread. */
+  return has_all ? -fsc_channel_send (socket, packet.data, packet.length, fds, n_ids, MSG_DONTWAIT)
+                 : ENOENT;
 }
 
 static void
@@ -256,8 +386,11 @@ take_give_back (Server *server, FscReader *reader)
     {
       if (!fsc_codec_get_id (reader, &id))
         return false;
-      release (server, id);
+      pthread_mutex_lock (&server->mutex);
+      give_back (server, id);
+      pthread_mutex_unlock (&server->mutex);
     }
+  pthread_cond_signal (&server->is_work);
   return fsc_reader_finish (reader) == 0;
 }
 
@@ -287,23 +420,26 @@ greet (Server *server)
   return true;
 }
 
+/* Receives one packet into `in` and does what it says, or passes it on. Returns false when the
+ * service is gone or talks nonsense. */
 static bool
-serve_one (Server *server)
+serve_one (Server *server, uint8_t in[FSC_PACKET_MAX])
 {
   FscHeader header;
   FscReader reader;
   FscFds fds = { 0 };
   bool good;
-  ssize_t length = fsc_channel_receive (SOCKET, server->in, sizeof server->in, &fds, 1, NULL, 0);
+  ssize_t length = fsc_channel_receive (SOCKET, in, FSC_PACKET_MAX, &fds, 1, NULL, 0);
 
   if (length == -EMFILE)
     return true; /* a HAND without its socket: the service's deadline sees to it */
-  if (length < 0 || fsc_reader_begin (&reader, &header, server->in, (size_t) length, fds.n) < 0)
+  if (length < 0 || fsc_reader_begin (&reader, &header, in, (size_t) length, fds.n) < 0)
     return false;
   switch (header.opcode)
     {
     case FSC_OP_OPEN:
-      good = take_open (server, &header, &reader);
+      good = server->has_receiver ? pass_open (server, in, (size_t) length)
+                                  : take_open (server, &header, &reader);
       break;
     case FSC_OP_HAND:
       good = take_hand (server, &header, &reader, fsc_fds_steal (&fds, 0));
@@ -325,10 +461,80 @@ serve_one (Server *server)
   return good;
 }
 
+/* The receiver. The process ends with it, whatever the worker is in: with nothing cleaned up that a
+ * provider may be using. */
+static void *
+receive_all (void *data)
+{
+  Server *server = data;
+
+  while (serve_one (server, server->received))
+    ;
+  _exit (0);
+}
+
+/* The first thread, while it is the only one. Returns false when all is over. */
+static bool
+serve_alone (Server *server)
+{
+  bool good = true;
+
+  while (good && !server->has_receiver)
+    {
+      good = serve_one (server, server->in);
+      while (!server->has_receiver && server->given_back.first != 0)
+        {
+          pthread_mutex_lock (&server->mutex);
+          close_first (server);
+          pthread_mutex_unlock (&server->mutex);
+        }
+    }
+  return good;
+}
+
+static bool
+take_passed_open (Server *server)
+{
+  size_t length = server->passed_length;
+  FscHeader header;
+  FscReader reader;
+  bool good;
+
+  /* The next one may come as soon as the last of this is answered. */
+  memcpy (server->in, server->passed, length);
+  server->passed_length = 0;
+  pthread_mutex_unlock (&server->mutex);
+  good = fsc_reader_begin (&reader, &header, server->in, length, 0) == 0
+         && take_open (server, &header, &reader);
+  pthread_mutex_lock (&server->mutex);
+  return good;
+}
+
+/* The first thread, when it has become the worker. */
+static void
+work (Server *server)
+{
+  bool good = true;
+
+  pthread_mutex_lock (&server->mutex);
+  while (good)
+    {
+      while (server->passed_length == 0 && server->given_back.first == 0)
+        pthread_cond_wait (&server->is_work, &server->mutex);
+      if (server->passed_length > 0)
+        good = take_passed_open (server);
+      if (server->given_back.first != 0)
+        close_first (server);
+    }
+  pthread_mutex_unlock (&server->mutex);
+}
+
 int
 fsc_serve (const char *name, FscOpenFunc open)
 {
-  static Server server; /* too large for a stack */
+  /* Too large for a stack */
+  static Server server
+      = { .mutex = PTHREAD_MUTEX_INITIALIZER, .is_work = PTHREAD_COND_INITIALIZER };
 
   /* Before anything else: no process of the same user may trace this one or look into its table of
    * descriptors, or its word would be worth nothing. */
@@ -341,8 +547,8 @@ fsc_serve (const char *name, FscOpenFunc open)
       fprintf (stderr, "%s is started by fscached, with its socket at descriptor 3\n", name);
       return 2;
     }
-  while (serve_one (&server))
-    ;
+  if (serve_alone (&server))
+    work (&server);
   return 0;
 }
 
@@ -353,7 +559,7 @@ fsc_found_fail (FscFound *found, FscCode code, int error, const char *name, cons
 
   found->code = code;
   found->error = error;
-  snprintf (found->text, sizeof found->text, "cannot open %s: %s",
+  snprintf (found->text, FSC_TEXT_MAX, "cannot open %s: %s",
             fsc_uri_abbreviate ((FscBytes){ name, strlen (name) }, shown), phrase);
 }
 

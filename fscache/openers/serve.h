@@ -4,8 +4,9 @@
  * speaks the protocol with the service on descriptor 3, keeps the handles that must not leave the
  * process, and hands them out to clients' sockets when it is told.
  *
- * Plain C on libc alone, one thread. It may block wherever its provider blocks: that is what it is
- * for.
+ * Plain C on libc alone. It may block wherever its provider blocks: that is what it is for; what it
+ * holds is handed out all the same, by a second thread, which comes with the first handle. The
+ * provider is called by the thread that called fsc_serve(), and by no other.
  */
 #pragma once
 
@@ -25,9 +26,10 @@ typedef struct
   FscSharing most_sharing; /* INDEPENDENT: it may be reopened; EXCLUSIVE: it may only be lent */
   FscCoherence coherence;
   uint32_t mount_id;
-  uint8_t validator[FSC_VALIDATOR_MAX];
+  uint8_t validator[FSC_VALIDATOR_MAX]; /* with LEADS_ELSEWHERE: what to resume with */
   unsigned validator_length;
-  char text[FSC_TEXT_MAX];
+  /* A sentence; with LEADS_ELSEWHERE the URI of where it goes on. */
+  char text[FSC_URI_MAX + 1];
 } FscFound;
 
 /* Opens, or, if the item has a validator, says UNCHANGED if the resource still has it. `uri` is the

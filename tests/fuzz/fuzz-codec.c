@@ -33,7 +33,8 @@ check_result (const FscTestMessage *message, const FscResult *result, unsigned *
 {
   require (result->index < FSC_ITEMS_MAX && result->error >= 0 && result->code <= FSC_CODE_LAST);
   require (!result->has_fd || result->code == FSC_CODE_OK);
-  check_length (result->text, FSC_TEXT_MAX);
+  check_length (result->text,
+                result->code == FSC_CODE_LEADS_ELSEWHERE ? FSC_URI_MAX : FSC_TEXT_MAX);
   check_length (result->validator, FSC_VALIDATOR_MAX);
   *n_fds += result->has_fd;
   require (*n_fds <= message->header.n_fds);
@@ -51,6 +52,8 @@ check_records (const FscTestMessage *message)
       case FSC_OP_OPEN:
         check_length (message->records[i].item.uri, FSC_URI_MAX);
         check_length (message->records[i].item.validator, FSC_VALIDATOR_MAX);
+        check_length (message->records[i].item.resume, FSC_RESUME_MAX);
+        require (message->records[i].item.mount_length <= message->records[i].item.uri.length);
         break;
       case FSC_OP_OPENED:
         check_result (message, &message->records[i].result, &n_fds);

@@ -99,17 +99,31 @@ fsc_test_assert_same (FscacheClient *client, const char *path, int flags)
   return 0;
 }
 
+static void
+open_for_reading (FscacheClient *client, const char *path, FscacheReply *reply)
+{
+  if (fscache_open (client, path, O_RDONLY, reply) < 0)
+    g_test_message ("%s", reply->message);
+  g_assert_cmpint (reply->fd, >=, 0);
+}
+
+void
+fsc_test_assert_opens (FscacheClient *client, const char *path)
+{
+  FscacheReply reply;
+
+  open_for_reading (client, path, &reply);
+  fscache_reply_clear (client, &reply);
+}
+
 int
 fsc_test_open_from (FscacheClient *client, const char *path, FscacheSource source)
 {
   FscacheReply reply;
-  int fd = fscache_open (client, path, O_RDONLY, &reply);
 
-  if (fd < 0)
-    g_test_message ("%s", reply.message);
-  g_assert_cmpint (fd, >=, 0);
+  open_for_reading (client, path, &reply);
   g_assert_cmpint (reply.source, ==, source);
-  return fd;
+  return reply.fd;
 }
 
 char *

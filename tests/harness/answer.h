@@ -28,6 +28,9 @@ int fsc_test_assert_same (FscacheClient *client, const char *path, int flags);
  * which they can say so. */
 void fsc_test_assert_failed (const FscacheReply *reply, int fd, FscacheCode code, int error);
 
+/* Opens for reading, and closes; fails unless it works. */
+void fsc_test_assert_opens (FscacheClient *client, const char *path);
+
 /* Opens for reading; fails unless it works and the source is this one. */
 int fsc_test_open_from (FscacheClient *client, const char *path, FscacheSource source);
 

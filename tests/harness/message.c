@@ -251,8 +251,12 @@ print_item (FILE *out, const FscItem *item)
 {
   fprintf (out, "item flags=0x%x mode=%#o umask=%#o options=0x%x max_age_ms=%u sharing=%d",
            item->flags, item->mode, item->umask, item->options, item->max_age_ms, item->sharing);
+  if (item->mount_length > 0)
+    fprintf (out, " mount_length=%u", item->mount_length);
   print_bytes (out, "uri", item->uri);
   print_bytes (out, "validator", item->validator);
+  if (item->resume.length > 0)
+    print_bytes (out, "resume", item->resume);
 }
 
 static void

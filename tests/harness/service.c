@@ -10,16 +10,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/magic.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/statfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/harness/descriptors.h"
+#include "tests/harness/directory.h"
 
 #define START_SECONDS 20 /* sanitizers and valgrind are slow */
 
@@ -411,50 +410,13 @@ fsc_test_service_write (FscTestService *service, const char *name, const char *c
 
 /* Life */
 
-/* Whether handles of files there are kept: on the file systems that DESIGN names. */
-static gboolean
-is_cacheable (const char *path)
-{
-  struct statfs fs;
-
-  if (statfs (path, &fs) < 0)
-    return FALSE;
-  switch ((guint32) fs.f_type)
-    {
-    case EXT4_SUPER_MAGIC:
-    case 0x58465342: /* xfs */
-    case BTRFS_SUPER_MAGIC:
-    case F2FS_SUPER_MAGIC:
-    case TMPFS_MAGIC:
-      return TRUE;
-    default:
-      return FALSE;
-    }
-}
-
-/* In a container /tmp is often an overlayfs. */
-static char *
-make_directory (void)
-{
-  const char *const places[] = { g_get_tmp_dir (), "/dev/shm", "/var/tmp", "/run" };
-
-  for (guint i = 0; i < G_N_ELEMENTS (places); i++)
-    {
-      g_autofree char *dir = g_build_filename (places[i], "fscache-test-XXXXXX", NULL);
-
-      if (is_cacheable (places[i]) && g_mkdtemp (dir) != NULL)
-        return g_steal_pointer (&dir);
-    }
-  g_error ("There is no directory on a file system whose files are kept (ext4, xfs, tmpfs ...)");
-}
-
 FscTestService *
 fsc_test_service_prepare (const char *config, const char *const *arguments)
 {
   FscTestService *service = g_new0 (FscTestService, 1);
 
   service->descriptors = fsc_test_list_descriptors ();
-  service->dir = make_directory ();
+  service->dir = fsc_test_directory_new (&service->lock);
   service->socket = g_build_filename (service->dir, "run", "socket", NULL);
   service->log = g_build_filename (service->dir, "log", NULL);
   service->config = fsc_test_service_write (service, "fscached.conf", config != NULL ? config : "");
@@ -469,15 +431,6 @@ fsc_test_service_new (const char *config, const char *const *arguments)
 
   fsc_test_service_start (service);
   return service;
-}
-
-static void
-remove_tree (const char *path)
-{
-  const char *arguments[] = { "rm", "-rf", "--one-file-system", path, NULL };
-
-  g_spawn_sync (NULL, (char **) arguments, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL,
-                NULL);
 }
 
 /* What no test provokes: a broken promise of GLib's callers, or what a sanitizer found in the
@@ -511,11 +464,10 @@ fsc_test_service_free (FscTestService *service)
       fsc_test_service_stop (service);
     }
   check_log (service);
-  remove_tree (service->dir);
+  fsc_test_directory_free (service->dir, service->lock);
   fsc_test_assert_descriptors (service->descriptors);
   g_strfreev (service->arguments);
   g_free (service->opener_dir);
-  g_free (service->dir);
   g_free (service->socket);
   g_free (service->config);
   g_free (service->log);

@@ -14,6 +14,7 @@
 typedef struct
 {
   char *dir;             /* private, 0700; removed with all that is in it */
+  int lock;              /* of that */
   char *socket;          /* dir/run/socket */
   char *config;          /* dir/fscached.conf */
   char *log;             /* dir/log: its standard error */

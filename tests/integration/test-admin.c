@@ -282,11 +282,15 @@ get_json (FscTestService *service, const char *const *words)
   return node;
 }
 
+static const char *const takes_names[] = { "list", "info", "open", "cat", "drop", "pin", "unpin" };
+
 static void
 test_ctl_exit_codes (FscTestService *service)
 {
   g_autofree char *path = fsc_test_service_write (service, "file", "content\n");
   g_autofree char *missing = g_build_filename (service->dir, "missing", NULL);
+  g_autofree char *name = g_strnfill (200, 'x');
+  g_autofree char *long_socket = g_build_filename ("/", name, NULL);
 
   assert_does (service, WORDS ("ping"), NULL);
   assert_does (service, WORDS ("status"), NULL);
@@ -309,6 +313,15 @@ test_ctl_exit_codes (FscTestService *service)
   assert_complains (service, WORDS ("cat", "/proc/self/status"), 1, "/proc/self/status");
   assert_complains (service, WORDS ("--socket", missing, "ping"), 1, missing);
   assert_complains (service, WORDS ("--socket", missing, "cat", path), 1, missing);
+  assert_complains (service, WORDS ("--socket", long_socket, "ping"), 1, "too long");
+
+  for (guint i = 0; i < G_N_ELEMENTS (takes_names); i++)
+    {
+      assert_complains (service, WORDS (takes_names[i], ""), 2, "empty");
+      assert_complains (service, WORDS (takes_names[i], "--", ""), 2, "neither a URI nor a path");
+    }
+  assert_complains (service, WORDS ("drop", path, ""), 2, "argument 2");
+  g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 2); /* nothing was dropped */
 
   assert_complains (service, WORDS ("nonsense"), 2, "nonsense");
   assert_complains (service, WORDS ("--nonsense"), 2, "--nonsense");

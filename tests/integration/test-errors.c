@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/harness/answer.h"
 #include "tests/harness/descriptors.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
@@ -38,25 +39,9 @@ assert_fails (FscacheClient *client, const FscacheRequest *request, FscacheCode 
   FscacheReply reply;
   int r = fscache_open_with (client, request, &reply);
 
-  if (r >= 0 || reply.code != code || reply.error != error)
-    g_test_message ("%s is %d, %s", request->uri, r, reply.message);
-  g_assert_cmpint (reply.code, ==, code);
-  g_assert_cmpint (reply.error, ==, error);
-  g_assert_cmpint (r, ==, -error);
-  g_assert_cmpint (reply.fd, ==, -1);
+  fsc_test_assert_failed (&reply, r, code, error);
   g_assert_cmpuint (reply.lease, ==, 0);
   assert_sentence (&reply, object);
-}
-
-static void
-assert_works (FscacheClient *client, const char *path)
-{
-  FscacheReply reply;
-
-  if (fscache_open (client, path, O_RDONLY, &reply) < 0)
-    g_test_message ("%s", reply.message);
-  g_assert_cmpint (reply.fd, >=, 0);
-  fscache_reply_clear (client, &reply);
 }
 
 static void
@@ -76,7 +61,7 @@ test_system (FscTestService *service)
   assert_fails (client, &(FscacheRequest){ .uri = file, .flags = O_DIRECTORY },
                 FSCACHE_ERROR_SYSTEM, ENOTDIR, file);
   g_assert_cmpuint (fsc_test_service_counter (service, "open_errors"), ==, 4);
-  assert_works (client, file);
+  fsc_test_assert_opens (client, file);
   fscache_disconnect (client);
 }
 
@@ -128,7 +113,7 @@ test_names (FscTestService *service)
   for (guint i = 0; i < G_N_ELEMENTS (names); i++)
     assert_fails (client, &(FscacheRequest){ .uri = names[i].uri }, names[i].code, names[i].error,
                   names[i].uri);
-  assert_works (client, "/");
+  fsc_test_assert_opens (client, "/");
   g_assert_cmpuint (fsc_test_service_counter (service, "entries"), ==, 1);
   fscache_disconnect (client);
 }
@@ -148,7 +133,7 @@ test_requests (FscTestService *service)
   for (guint i = 0; i < G_N_ELEMENTS (requests); i++)
     assert_fails (client, &requests[i], FSCACHE_ERROR_BAD_REQUEST, EINVAL, path);
   assert_fails (client, &(FscacheRequest){ .flags = 0 }, FSCACHE_ERROR_BAD_URI, EINVAL, "name");
-  assert_works (client, path);
+  fsc_test_assert_opens (client, path);
   fscache_disconnect (client);
 }
 
@@ -229,7 +214,7 @@ test_pin_limit (void)
   g_assert_cmpint (fscache_pin (client, paths->pdata[0], NULL), ==, 0);
 
   for (int i = N_LIMIT; i < 2 * N_LIMIT; i++)
-    assert_works (client, paths->pdata[i]);
+    fsc_test_assert_opens (client, paths->pdata[i]);
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, N_LIMIT);
   g_assert_cmpuint (fsc_test_service_counter (service, "pinned"), ==, N_LIMIT - 1);
   g_assert_cmpuint (fsc_test_service_counter (service, "evictions"), >=, N_LIMIT - 1);
@@ -300,12 +285,12 @@ test_client_limit (void)
   g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_LOCAL);
   fscache_reply_clear (fallback, &reply);
   for (guint i = 0; i < G_N_ELEMENTS (clients); i++)
-    assert_works (clients[i], path);
+    fsc_test_assert_opens (clients[i], path);
 
   for (guint i = 0; i < G_N_ELEMENTS (clients); i++)
     fscache_disconnect (clients[i]);
   g_usleep (1100 * 1000); /* refused, it does not ask again at once */
-  assert_works (one_more, path);
+  fsc_test_assert_opens (one_more, path);
   fscache_disconnect (one_more);
   fscache_disconnect (fallback);
   fsc_test_service_free (service);
@@ -347,12 +332,12 @@ test_service_stopped (void)
   FscTestService *service = fsc_test_service_new (NULL, NULL);
   FscacheClient *client = fsc_test_service_connect (service);
 
-  assert_works (client, "/");
+  fsc_test_assert_opens (client, "/");
   fsc_test_service_stop (service);
   assert_fails (client, &(FscacheRequest){ .uri = "/", .timeout_ms = 300 }, FSCACHE_ERROR_TIMED_OUT,
                 ETIMEDOUT, "/");
   fsc_test_service_start (service);
-  assert_works (client, "/"); /* found again */
+  fsc_test_assert_opens (client, "/"); /* found again */
   fscache_disconnect (client);
   fsc_test_service_free (service);
 }
@@ -380,7 +365,7 @@ test_no_opener (void)
     g_autofree char *place = g_build_filename (service->dir, "open-file", NULL);
 
     g_assert_cmpint (symlink (program, place), ==, 0);
-    assert_works (client, path);
+    fsc_test_assert_opens (client, path);
   }
   fscache_disconnect (client);
   fsc_test_service_free (service);
@@ -405,7 +390,7 @@ test_bad_opener (void)
       g_autofree char *bad = g_build_filename (service->dir, names[i / 2], NULL);
 
       assert_fails (client, &(FscacheRequest){ .uri = bad }, FSCACHE_ERROR_OPENER_FAILED, EIO, bad);
-      assert_works (client, path);
+      fsc_test_assert_opens (client, path);
     }
   for (int i = 0; i < 2; i++)
     {
@@ -413,7 +398,7 @@ test_bad_opener (void)
 
       assert_fails (client, &(FscacheRequest){ .uri = hang }, FSCACHE_ERROR_TIMED_OUT, ETIMEDOUT,
                     hang);
-      assert_works (client, path);
+      fsc_test_assert_opens (client, path);
     }
   g_assert_cmpuint (fsc_test_service_counter (service, "openers_failed"), >=,
                     2 * G_N_ELEMENTS (names) + 2);
@@ -465,7 +450,7 @@ test_no_descriptor (FscTestService *service)
   g_autoptr (GArray) fds = g_array_new (FALSE, FALSE, sizeof (int));
   int fd;
 
-  assert_works (client, path);
+  fsc_test_assert_opens (client, path);
   while ((fd = fcntl (0, F_DUPFD_CLOEXEC, 0)) >= 0)
     g_array_append_val (fds, fd);
   assert_fails (client, &request, FSCACHE_ERROR_NO_DESCRIPTOR, EMFILE, path);
@@ -475,7 +460,7 @@ test_no_descriptor (FscTestService *service)
   assert_fails (client, &request, FSCACHE_ERROR_NO_DESCRIPTOR, EMFILE, path);
   for (guint i = 0; i < fds->len; i++)
     close (g_array_index (fds, int, i));
-  assert_works (client, path);
+  fsc_test_assert_opens (client, path);
   g_assert_cmpuint (fsc_test_service_counter (service, "clients"), ==, 2);
   fscache_disconnect (client);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,33 +17,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/harness/answer.h"
 #include "tests/harness/program.h"
 #include "tests/harness/raw.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
+#include "tests/integration/process.h"
 
 #define NOBODY 65534
 
 /* Asks until it works: for what takes the service a moment to notice. */
 static void
-assert_works (FscacheClient *client, const char *path)
+assert_opens_soon (FscacheClient *client, const char *path)
 {
   FscacheReply reply = { .fd = -1 };
 
   for (int n = 0; n < 500 && fscache_open (client, path, O_RDONLY, &reply) < 0; n++)
     g_usleep (10000);
   if (reply.fd < 0)
-    g_test_message ("%s", reply.message);
-  g_assert_cmpint (reply.fd, >=, 0);
-  fscache_reply_clear (client, &reply);
-}
-
-static void
-open_at_once (FscacheClient *client, const char *path)
-{
-  FscacheReply reply;
-
-  if (fscache_open (client, path, O_RDONLY, &reply) < 0)
     g_test_message ("%s", reply.message);
   g_assert_cmpint (reply.fd, >=, 0);
   fscache_reply_clear (client, &reply);
@@ -80,10 +72,10 @@ test_second_instance (FscTestService *service)
   FscacheClient *client = fsc_test_service_connect (service);
   g_autofree char *path = fsc_test_service_write (service, "file", "x");
 
-  open_at_once (client, path);
+  fsc_test_assert_opens (client, path);
   for (int i = 0; i < 3; i++)
     assert_refuses_to_start (service, service->socket, "already serves");
-  open_at_once (client, path);
+  fsc_test_assert_opens (client, path);
   g_assert_cmpuint (fsc_test_service_counter (service, "misses"), ==, 1);
   g_assert_cmpuint (fsc_test_service_counter (service, "hits"), ==, 1);
   fscache_disconnect (client);
@@ -110,7 +102,7 @@ test_stale_socket (FscTestService *service)
   g_assert_no_errno (access (service->socket, F_OK));
   fsc_test_service_start (service);
   client = fsc_test_service_connect (service);
-  open_at_once (client, "/");
+  fsc_test_assert_opens (client, "/");
   fscache_disconnect (client);
 
   fsc_test_service_stop (service);
@@ -174,7 +166,7 @@ displace (FscTestService *service, gboolean is_deaf)
   g_autoptr (GArray) openers = NULL;
   int status;
 
-  open_at_once (client, path);
+  fsc_test_assert_opens (client, path);
   openers = fsc_test_service_list_openers (service);
   g_assert_cmpuint (openers->len, >, 0);
   if (is_deaf)
@@ -188,7 +180,7 @@ displace (FscTestService *service, gboolean is_deaf)
   service->pid = 0;
   fsc_test_assert_all_end (openers);
 
-  open_at_once (client, path); /* it has found the new one */
+  fsc_test_assert_opens (client, path); /* it has found the new one */
   fscache_disconnect (client);
   fsc_test_service_free (new);
 }
@@ -230,7 +222,7 @@ test_signals (FscTestService *service)
     {
       g_autoptr (GArray) openers = NULL;
 
-      open_at_once (client, path);
+      fsc_test_assert_opens (client, path);
       openers = fsc_test_service_list_openers (service);
       g_assert_cmpuint (openers->len, ==, 1);
       if (signals[i] == SIGKILL)
@@ -276,6 +268,154 @@ test_end_while_opener_hangs (void)
   fsc_test_service_free (service);
 }
 
+/* Silence */
+
+#define SILENCE_MS 200
+
+/* A client that takes so much of it from the service. */
+static FscacheClient *
+connect_impatiently (FscTestService *service, unsigned options)
+{
+  FscacheClient *client;
+
+  g_setenv ("FSCACHE_SILENCE_MS", G_STRINGIFY (SILENCE_MS), TRUE);
+  g_assert_cmpint (fscache_connect (service->socket, options, &client), ==, 0);
+  g_unsetenv ("FSCACHE_SILENCE_MS");
+  return client;
+}
+
+/* A client that is connected does not wait for ever for a service that is stopped, and finds it
+ * again when it goes on. */
+static void
+test_stopped (FscTestService *service)
+{
+  FscacheClient *client = connect_impatiently (service, 0);
+  g_autofree char *path = fsc_test_service_write (service, "file", "x");
+  FscacheReply reply;
+
+  fsc_test_assert_opens (client, path);
+  g_assert_no_errno (kill (service->pid, SIGSTOP));
+  close (fsc_test_open_from (client, path, FSCACHE_SOURCE_LOCAL));
+  g_assert_cmpint (fscache_ping (client, &reply), ==, -ETIMEDOUT);
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_NO_SERVICE);
+
+  g_assert_no_errno (kill (service->pid, SIGCONT));
+  for (int i = 0; fscache_ping (client, NULL) < 0 && i < 100; i++)
+    g_usleep (100 * 1000);
+  close (fsc_test_open_from (client, path, FSCACHE_SOURCE_CACHE));
+  fscache_disconnect (client);
+}
+
+#define N_SLOW 10000
+
+/* What takes long does not make the service silent, also if it is so much that the service would
+ * not read on: a lost connection would ask for all of it once more. */
+static void
+test_slow_is_not_silent (void)
+{
+  FscTestService *service = fsc_test_service_prepare ("[lanes]\ndeadline = 1\n", NULL);
+  g_autofree char *path = g_build_filename (service->dir, "hang", NULL);
+  g_autofree FscacheRequest *requests = g_new0 (FscacheRequest, N_SLOW);
+  g_autofree FscacheReply *replies = g_new0 (FscacheReply, N_SLOW);
+  FscacheReply reply;
+  FscacheClient *client;
+  guint64 asked;
+
+  service->opener_dir = fsc_test_build_path ("tests/integration");
+  fsc_test_service_start (service);
+  client = connect_impatiently (service, 0);
+  g_assert_cmpint (fscache_open (client, path, O_RDONLY, &reply), ==, -ETIMEDOUT);
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_TIMED_OUT);
+  g_assert_cmpuint (fsc_test_service_counter (service, "timeouts"), ==, 1);
+
+  for (int i = 0; i < N_SLOW; i++)
+    requests[i].uri = path;
+  g_assert_cmpint (fscache_open_many (client, requests, replies, N_SLOW), ==, N_SLOW);
+  for (int i = 0; i < N_SLOW; i++)
+    g_assert_cmpint (replies[i].code, ==, FSCACHE_ERROR_TIMED_OUT);
+  /* Once each, and some are counted twice, at the end of one open and the begin of the next. */
+  asked = fsc_test_service_counter (service, "opens")
+          + fsc_test_service_counter (service, "coalesced");
+  g_assert_cmpuint (asked, >, N_SLOW);
+  g_assert_cmpuint (asked, <, N_SLOW + 1000);
+  fscache_disconnect (client);
+  fsc_test_service_free (service);
+}
+
+/* How often the threads of the service and its spawner have waited. */
+static long
+count_waits (FscTestService *service)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/task", service->pid);
+  g_autoptr (GArray) children = fsc_test_list_children (service->pid);
+  g_autoptr (GDir) threads = g_dir_open (path, 0, NULL);
+  const char *name;
+  long n = 0;
+
+  while ((name = g_dir_read_name (threads)) != NULL)
+    n += fsc_process_get (atoi (name), "voluntary_ctxt_switches:");
+  for (guint i = 0; i < children->len; i++)
+    n += fsc_process_get (g_array_index (children, pid_t, i), "voluntary_ctxt_switches:");
+  return n;
+}
+
+/* Waits for some seconds. Returns FALSE if something was mounted meanwhile: that wakes the service.
+ */
+static gboolean
+wait_without_mounts (int mounts)
+{
+  struct pollfd pollfd = { .fd = mounts, .events = POLLPRI };
+  gboolean is_quiet = poll (&pollfd, 1, 3000) == 0;
+
+  if (!is_quiet)
+    g_usleep (100 * 1000);
+  return is_quiet;
+}
+
+static void
+assert_sleeps (FscTestService *service)
+{
+  int mounts = open ("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+  long n = G_MAXLONG;
+  int n_quiet = 0;
+
+  for (int i = 0; i < 100 && n_quiet < 3 && n > 1; i++)
+    {
+      long before = count_waits (service);
+
+      if (!wait_without_mounts (mounts))
+        continue;
+      n = count_waits (service) - before;
+      n_quiet++;
+    }
+  close (mounts);
+  if (n_quiet == 0)
+    g_test_skip ("something is mounted all the time");
+  else
+    g_assert_cmpint (n, <=, 1);
+}
+
+/* With nothing to do it does nothing, with a client or without. */
+static void
+test_idle (void)
+{
+  FscTestService *service
+      = fsc_test_service_new ("[cache]\nidle-time = 0.3\n[lanes]\nidle-time = 0.3\n", NULL);
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *path = fsc_test_service_write (service, "file", "x");
+
+  fsc_test_assert_opens (client, path);
+  fsc_test_service_wait_for (service, "entries", 0);
+  fsc_test_service_wait_for (service, "openers", 0);
+  assert_sleeps (service);
+  fsc_test_assert_opens (client, path);
+  fsc_test_service_wait_for (service, "entries", 0);
+  fsc_test_service_wait_for (service, "openers", 0);
+  fscache_disconnect (client);
+  assert_sleeps (service);
+  fsc_test_service_free (service);
+}
+
 /* Its processes */
 
 static void
@@ -284,7 +424,7 @@ test_spawner_killed (FscTestService *service)
   FscacheClient *client = fsc_test_service_connect (service);
   g_autofree char *kept = fsc_test_service_write (service, "kept", "x");
 
-  open_at_once (client, kept);
+  fsc_test_assert_opens (client, kept);
   for (int i = 0; i < 5; i++)
     {
       g_autofree char *name = g_strdup_printf ("%d", i);
@@ -297,8 +437,8 @@ test_spawner_killed (FscTestService *service)
       g_assert_no_errno (kill (g_array_index (spawners, pid_t, 0), SIGKILL));
       fsc_test_assert_all_end (spawners);
       fsc_test_assert_all_end (openers);
-      assert_works (client, path);
-      open_at_once (client, kept);
+      assert_opens_soon (client, path);
+      fsc_test_assert_opens (client, kept);
     }
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 6);
   g_assert_cmpuint (fsc_test_service_counter (service, "openers"), ==, 1);
@@ -317,7 +457,7 @@ test_opener_killed (FscTestService *service)
       g_autofree char *path = fsc_test_service_write (service, name, name);
       g_autoptr (GArray) openers = NULL;
 
-      open_at_once (client, path);
+      fsc_test_assert_opens (client, path);
       openers = fsc_test_service_list_openers (service);
       g_assert_cmpuint (openers->len, >, 0);
       for (guint j = 0; j < openers->len; j++)
@@ -338,14 +478,14 @@ test_holder_killed (FscTestService *service)
   FscacheClient *client = fsc_test_service_connect (service);
   g_autoptr (GArray) openers = NULL;
 
-  open_at_once (client, "/dev/null");
+  fsc_test_assert_opens (client, "/dev/null");
   g_assert_cmpuint (fsc_test_service_counter (service, "held"), ==, 1);
   openers = fsc_test_service_list_openers (service);
   for (guint i = 0; i < openers->len; i++)
     g_assert_no_errno (kill (g_array_index (openers, pid_t, i), SIGKILL));
   fsc_test_service_wait_for (service, "held", 0);
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 0);
-  assert_works (client, "/dev/null");
+  assert_opens_soon (client, "/dev/null");
   g_assert_cmpuint (fsc_test_service_counter (service, "held"), ==, 1);
   fscache_disconnect (client);
 }
@@ -476,7 +616,7 @@ test_max_handles (void)
       g_autofree char *name = g_strdup_printf ("%d", i);
       g_autofree char *path = fsc_test_service_write (service, name, name);
 
-      open_at_once (client, path);
+      fsc_test_assert_opens (client, path);
       g_assert_cmpuint (fsc_test_service_counter (service, "handles"), <=, 10);
     }
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 10);
@@ -495,7 +635,7 @@ test_idle_time (void)
   g_autofree char *path = fsc_test_service_write (service, "file", "x");
   g_autofree char *pinned = fsc_test_service_write (service, "pinned", "x");
 
-  open_at_once (client, path);
+  fsc_test_assert_opens (client, path);
   g_assert_cmpint (fscache_pin (client, pinned, NULL), ==, 0);
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 2);
   fsc_test_service_wait_for (service, "handles", 1);
@@ -504,7 +644,7 @@ test_idle_time (void)
     g_usleep (100 * 1000);
   g_assert_cmpuint (fsc_test_service_counter (service, "openers"), ==, 0);
   g_assert_cmpuint (fsc_test_service_counter (service, "openers_failed"), ==, 0);
-  open_at_once (client, path);
+  fsc_test_assert_opens (client, path);
   fscache_disconnect (client);
   fsc_test_service_free (service);
 }
@@ -539,7 +679,7 @@ test_no_descriptor (void)
   service->max_descriptors = 200;
   fsc_test_service_start (service);
   client = fsc_test_service_connect (service);
-  open_at_once (client, path);
+  fsc_test_assert_opens (client, path);
   for (int i = 0; i < N_TOO_MANY; i++)
     fds[i] = fsc_test_raw_connect (service->socket);
   g_usleep (200 * 1000);
@@ -547,13 +687,13 @@ test_no_descriptor (void)
   before = get_cpu_time (service->pid);
   g_usleep (1000 * 1000);
   g_assert_cmpfloat (get_cpu_time (service->pid) - before, <, 0.1);
-  open_at_once (client, path); /* who was there before is served */
+  fsc_test_assert_opens (client, path); /* who was there before is served */
 
   for (int i = 0; i < N_TOO_MANY; i++)
     close (fds[i]);
   fsc_test_service_wait_for (service, "clients", 2);
-  open_at_once (client, path);
-  open_at_once (client, "/");
+  fsc_test_assert_opens (client, path);
+  fsc_test_assert_opens (client, "/");
   fscache_disconnect (client);
   fsc_test_service_free (service);
 }
@@ -574,6 +714,22 @@ test_too_few_descriptors (FscTestService *service)
 }
 
 /* Who may come in */
+
+/* Who says nothing is let go after ten seconds, and who has greeted is not. */
+static void
+test_never_greets (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  struct pollfd silent = { .fd = fsc_test_raw_connect (service->socket), .events = POLLIN };
+
+  g_assert_cmpint (poll (&silent, 1, 5000), ==, 0);
+  g_assert_cmpint (poll (&silent, 1, 15000), ==, 1);
+  g_assert_cmphex (silent.revents & POLLHUP, ==, POLLHUP);
+  close (silent.fd);
+  g_assert_cmpint (fscache_ping (client, NULL), ==, 0);
+  fsc_test_service_wait_for (service, "clients", 2);
+  fscache_disconnect (client);
+}
 
 static void
 be_a_stranger (FscTestService *service, const char *path)
@@ -635,6 +791,9 @@ main (int argc, char **argv)
   g_test_add_func ("/life/replace-nothing", test_replace_nothing);
   FSC_TEST_ADD ("/life/signals", test_signals);
   g_test_add_func ("/life/end-while-opener-hangs", test_end_while_opener_hangs);
+  FSC_TEST_ADD ("/life/stopped", test_stopped);
+  g_test_add_func ("/life/slow-is-not-silent", test_slow_is_not_silent);
+  g_test_add_func ("/life/idle", test_idle);
   FSC_TEST_ADD ("/life/spawner-killed", test_spawner_killed);
   FSC_TEST_ADD ("/life/opener-killed", test_opener_killed);
   FSC_TEST_ADD ("/life/holder-killed", test_holder_killed);
@@ -646,6 +805,7 @@ main (int argc, char **argv)
   g_test_add_func ("/life/idle-time", test_idle_time);
   g_test_add_func ("/life/no-descriptor", test_no_descriptor);
   FSC_TEST_ADD ("/life/too-few-descriptors", test_too_few_descriptors);
+  FSC_TEST_ADD ("/life/never-greets", test_never_greets);
   FSC_TEST_ADD ("/life/stranger", test_stranger);
   return g_test_run ();
 }

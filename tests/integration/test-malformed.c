@@ -255,6 +255,9 @@ judge (const guint8 *bytes, size_t length)
       for (guint i = 0; i < message.n_records; i++)
         if (writes (&message.records[i].item))
           verdict = DANGEROUS;
+      for (guint i = 0; i < message.n_records; i++)
+        if (message.records[i].item.mount_length > 0 || message.records[i].item.resume.length > 0)
+          verdict = MALFORMED; /* only the service tells openers */
       break;
     case FSC_OP_GIVE_BACK:
     case FSC_OP_CANCEL:

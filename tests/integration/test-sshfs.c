@@ -28,6 +28,9 @@
 
 static const char config[] = "[lanes]\ndeadline=1\n[file]\nttl=1\n";
 
+/* All of the mount is with one process, and nothing happens but what the test does. */
+static const char one_opener_config[] = "[lanes]\nopeners=1\ndeadline=5\n[file]\nttl=60\n";
+
 /* The mount */
 
 typedef struct
@@ -291,6 +294,7 @@ typedef struct
   const char *path;
   void (*func) (Fixture *fixture);
   gboolean is_sshfs_the_victim;
+  const char *config;
 } Test;
 
 static void
@@ -339,7 +343,7 @@ run_fixture (gconstpointer data)
       g_free (descriptors);
       return;
     }
-  fixture.service = fsc_test_service_new (config, NULL);
+  fixture.service = fsc_test_service_new (test->config, NULL);
   fixture.client = fsc_test_service_connect (fixture.service);
   fixture.local = fsc_test_service_write (fixture.service, "local", "local");
 
@@ -410,6 +414,22 @@ assert_local (Fixture *fixture)
   return since;
 }
 
+/* All handles of it have been closed, or it would be busy. */
+static void
+assert_unmounts (Fixture *fixture)
+{
+  gboolean is_unmounted = FALSE;
+
+  g_assert_cmpint (fscache_drop_matching (fixture->client, "*", NULL), >=, 1);
+  for (int i = 0; i < 200 && !is_unmounted; i++)
+    {
+      is_unmounted = unmount (fixture->mount);
+      if (!is_unmounted)
+        g_usleep (10000);
+    }
+  g_assert_true (is_unmounted);
+}
+
 /* Tests: while all is well */
 
 static void
@@ -474,22 +494,13 @@ test_replaced (Fixture *fixture)
 static void
 test_unmount (Fixture *fixture)
 {
-  gboolean is_unmounted = FALSE;
-
   put (fixture->mount, "file", "content");
   put (fixture->mount, "other", "content");
   assert_opens (fixture, "file", FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, "content");
   assert_opens (fixture, "other", FSCACHE_EXCLUSIVE, 0, FSCACHE_SOURCE_OPENED, "content");
   g_assert_false (unmount (fixture->mount)); /* its handles keep it busy */
 
-  g_assert_cmpint (fscache_drop_matching (fixture->client, "*", NULL), >=, 1);
-  for (int i = 0; i < 200 && !is_unmounted; i++)
-    {
-      is_unmounted = unmount (fixture->mount);
-      if (!is_unmounted)
-        g_usleep (10000);
-    }
-  g_assert_true (is_unmounted);
+  assert_unmounts (fixture);
 }
 
 /* Tests: while the server is stopped */
@@ -512,6 +523,17 @@ note_reply (FscacheClient *client, size_t index, const FscacheReply *reply, void
   pending->replies[index] = *reply;
   pending->took[index] = g_get_monotonic_time () - pending->since;
   pending->n++;
+}
+
+static void
+submit_one (Fixture *fixture, const char *name, Pending *pending)
+{
+  g_autofree char *path = get_path (fixture, name);
+  FscacheRequest request = { .uri = path, .sharing = FSCACHE_SHARED };
+
+  memset (pending, 0, sizeof *pending);
+  pending->since = g_get_monotonic_time ();
+  g_assert_cmpint (fscache_submit (fixture->client, &request, 1, note_reply, pending, NULL), ==, 0);
 }
 
 static void
@@ -648,7 +670,6 @@ static void
 test_stop_service (Fixture *fixture)
 {
   g_autoptr (GArray) openers = NULL;
-  gboolean is_unmounted = FALSE;
   Pending pending;
   gint64 since;
 
@@ -694,14 +715,180 @@ test_stop_service (Fixture *fixture)
       g_assert_cmpint (fsc_process_get (opener, "VmRSS:"), <, 0); /* gone, or only to be reaped */
     }
   assert_opens (fixture, "file-0", FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, "content");
-  g_assert_cmpint (fscache_drop_matching (fixture->client, "*", NULL), >=, 1);
-  for (int i = 0; i < 200 && !is_unmounted; i++)
+  assert_unmounts (fixture);
+}
+
+/* A holder hands out whatever else it does. The three tests are of one opener of the mount, which
+ * opens, holds and closes. */
+
+#define HAND_OUTS 10
+#define STUCK_US 200000 /* after so long, whoever asks a stopped process is waiting for it */
+#define AT_ONCE_US 500000
+
+typedef struct
+{
+  FscacheReply replies[4 * HAND_OUTS];
+  guint n;
+} HandedOut;
+
+static void
+drop (Fixture *fixture, const char *name)
+{
+  g_autofree char *path = get_path (fixture, name);
+
+  g_assert_cmpint (fscache_drop (fixture->client, path, NULL), ==, 1);
+}
+
+/* A duplicate that is closed would hang this test: they are kept until the victim goes on. */
+static void
+assert_handed_out (Fixture *fixture, const char *name, HandedOut *handed_out)
+{
+  gint64 since = g_get_monotonic_time ();
+
+  for (guint i = 0; i < HAND_OUTS; i++)
     {
-      is_unmounted = unmount (fixture->mount);
-      if (!is_unmounted)
-        g_usleep (10000);
+      FscacheReply *reply = &handed_out->replies[handed_out->n++];
+
+      open_file (fixture, name, FSCACHE_SHARED, 0, reply);
+      g_assert_cmpstr (reply->message, ==, "");
+      g_assert_cmpint (reply->source, ==, FSCACHE_SOURCE_CACHE);
     }
-  g_assert_true (is_unmounted);
+  g_assert_cmpint (g_get_monotonic_time () - since, <, AT_ONCE_US);
+}
+
+static void
+clear_handed_out (Fixture *fixture, HandedOut *handed_out, const char *content)
+{
+  for (guint i = 0; i < handed_out->n; i++)
+    {
+      assert_content (handed_out->replies[i].fd, content);
+      fscache_reply_clear (fixture->client, &handed_out->replies[i]);
+    }
+}
+
+static void
+assert_opened_later (Fixture *fixture, Pending *pending, const char *content)
+{
+  FscacheReply *reply = &pending->replies[0];
+
+  while (pending->n == 0)
+    {
+      g_assert_cmpint (fscache_dispatch (fixture->client), >=, 0);
+      g_assert_cmpint (g_get_monotonic_time () - pending->since, <, 10 * G_USEC_PER_SEC);
+      g_usleep (1000);
+    }
+  g_assert_cmpstr (reply->message, ==, "");
+  g_assert_cmpint (reply->source, ==, FSCACHE_SOURCE_OPENED);
+  assert_content (reply->fd, content);
+  fscache_reply_clear (fixture->client, reply);
+}
+
+/* All was done by the one process: it held the handles all the time. */
+static void
+assert_same_opener (Fixture *fixture, guint64 n_started)
+{
+  g_assert_cmpuint (fsc_test_service_counter (fixture->service, "openers_started"), ==, n_started);
+  g_assert_cmpuint (fsc_test_service_counter (fixture->service, "openers_failed"), ==, 0);
+}
+
+static void
+test_handed_out_while_opening (Fixture *fixture)
+{
+  HandedOut handed_out = { 0 };
+  Pending pending;
+  guint64 n_started;
+
+  put (fixture->mount, "held", "held content");
+  put (fixture->mount, "dropped", "dropped content");
+  put (fixture->mount, "slow", "slow content");
+  assert_opens (fixture, "held", FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, "held content");
+  assert_opens (fixture, "dropped", FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, "dropped content");
+  n_started = fsc_test_service_counter (fixture->service, "openers_started");
+
+  stop_victim (fixture);
+  submit_one (fixture, "slow", &pending);
+  g_usleep (STUCK_US);
+  assert_handed_out (fixture, "held", &handed_out);
+  drop (fixture, "dropped"); /* what is to be closed waits */
+  g_usleep (STUCK_US);
+  assert_handed_out (fixture, "held", &handed_out);
+  g_assert_cmpint (fscache_dispatch (fixture->client), >=, 0);
+  g_assert_cmpuint (pending.n, ==, 0);
+
+  continue_victim (fixture);
+  assert_opened_later (fixture, &pending, "slow content");
+  clear_handed_out (fixture, &handed_out, "held content");
+  assert_opens (fixture, "dropped", FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, "dropped content");
+  assert_same_opener (fixture, n_started);
+  assert_unmounts (fixture);
+}
+
+/* It is sshfs that is asked when a file is closed. */
+static void
+test_handed_out_while_closing (Fixture *fixture)
+{
+  HandedOut handed_out = { 0 };
+  Pending pending;
+  guint64 n_started;
+
+  put (fixture->mount, "held", "held content");
+  put (fixture->mount, "dropped", "dropped content");
+  put (fixture->mount, "slow", "slow content");
+  assert_opens (fixture, "held", FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, "held content");
+  assert_opens (fixture, "dropped", FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, "dropped content");
+  n_started = fsc_test_service_counter (fixture->service, "openers_started");
+
+  stop_victim (fixture);
+  drop (fixture, "dropped");
+  g_usleep (STUCK_US);
+  assert_handed_out (fixture, "held", &handed_out);
+  submit_one (fixture, "slow", &pending); /* waits behind what is being closed */
+  g_usleep (STUCK_US);
+  assert_handed_out (fixture, "held", &handed_out);
+  g_assert_cmpint (fscache_dispatch (fixture->client), >=, 0);
+  g_assert_cmpuint (pending.n, ==, 0);
+
+  continue_victim (fixture);
+  assert_opened_later (fixture, &pending, "slow content");
+  clear_handed_out (fixture, &handed_out, "held content");
+  assert_same_opener (fixture, n_started);
+  assert_unmounts (fixture);
+}
+
+/* Enough for its table to grow, with gaps in it that are filled again. */
+static void
+test_many_held (Fixture *fixture)
+{
+  enum
+  {
+    MANY = 100
+  };
+
+  for (guint i = 0; i < MANY; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("file-%u", i);
+
+      put (fixture->mount, name, name);
+      assert_opens (fixture, name, FSCACHE_SHARED, 0, FSCACHE_SOURCE_OPENED, name);
+    }
+  for (guint round = 2; round < 5; round++)
+    {
+      for (guint i = 0; i < MANY; i += round)
+        {
+          g_autofree char *name = g_strdup_printf ("file-%u", i);
+
+          drop (fixture, name);
+        }
+      for (guint i = MANY; i-- > 0;)
+        {
+          g_autofree char *name = g_strdup_printf ("file-%u", i);
+
+          assert_opens (fixture, name, FSCACHE_SHARED, 0,
+                        i % round == 0 ? FSCACHE_SOURCE_OPENED : FSCACHE_SOURCE_CACHE, name);
+        }
+      g_assert_cmpuint (fsc_test_service_counter (fixture->service, "held"), ==, MANY);
+    }
+  assert_unmounts (fixture);
 }
 
 /* A client that sends a handle of the dead mount, instead of its "/" or where none is wanted,
@@ -750,14 +937,19 @@ int
 main (int argc, char **argv)
 {
   static const Test tests[] = {
-    { "/sshfs/held", test_held, FALSE },
-    { "/sshfs/replaced", test_replaced, FALSE },
-    { "/sshfs/unmount", test_unmount, FALSE },
-    { "/sshfs/stopped-server", test_stopped, FALSE },
-    { "/sshfs/stopped-sshfs", test_stopped, TRUE },
-    { "/sshfs/stop-service", test_stop_service, FALSE },
-    { "/sshfs/stop-service-without-sshfs", test_stop_service, TRUE },
-    { "/sshfs/sent", test_sent, TRUE },
+    { "/sshfs/held", test_held, FALSE, config },
+    { "/sshfs/many-held", test_many_held, FALSE, one_opener_config },
+    { "/sshfs/replaced", test_replaced, FALSE, config },
+    { "/sshfs/unmount", test_unmount, FALSE, config },
+    { "/sshfs/stopped-server", test_stopped, FALSE, config },
+    { "/sshfs/stopped-sshfs", test_stopped, TRUE, config },
+    { "/sshfs/handed-out-while-opening", test_handed_out_while_opening, FALSE, one_opener_config },
+    { "/sshfs/handed-out-while-opening-without-sshfs", test_handed_out_while_opening, TRUE,
+      one_opener_config },
+    { "/sshfs/handed-out-while-closing", test_handed_out_while_closing, TRUE, one_opener_config },
+    { "/sshfs/stop-service", test_stop_service, FALSE, config },
+    { "/sshfs/stop-service-without-sshfs", test_stop_service, TRUE, config },
+    { "/sshfs/sent", test_sent, TRUE, config },
   };
 
   fsc_test_init (&argc, &argv);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * An opener that misbehaves when it is told to, for tests of the lanes. Its name there is that of a
- * real one. What it does with an item is the first component of the item's path: "answer" in
- * file:///answer/1. Results are kept until all items of an OPEN are done, as a real opener does it
- * if it is quick.
+ * real one. What it does with an item is the last component but one of the item's path: "answer" in
+ * file:///proc/answer/1. Results are kept until all items of an OPEN are done, as a real opener
+ * does it if it is quick.
  *
- * A good answer's validator is a text: the process, the number of items in the OPEN, and how many
- * this process has answered before.
+ * A good answer's validator is a text: the process, the number of items in the OPEN, how many this
+ * process has answered before, and the item's mount_length and length of resume.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +38,7 @@ typedef struct
 typedef struct
 {
   unsigned n_answered;
+  const FscItem *item; /* that is being answered */
   int held[HELD_MAX];
   uint8_t in[FSC_PACKET_MAX];
   Answer answer;
@@ -115,8 +116,9 @@ static void
 put_handle (Fake *fake, unsigned index, uint64_t id)
 {
   char validator[FSC_VALIDATOR_MAX];
-  int length = snprintf (validator, sizeof validator, "%d %u %u", (int) getpid (),
-                         fake->answer.n_items, fake->n_answered++);
+  int length = snprintf (validator, sizeof validator, "%d %u %u %u %u", (int) getpid (),
+                         fake->answer.n_items, fake->n_answered++, fake->item->mount_length,
+                         (unsigned) fake->item->resume.length);
 
   if (id == 0)
     add_fd (&fake->answer);
@@ -141,6 +143,45 @@ put_held (Fake *fake, unsigned index)
         return;
       }
   put_failure (&fake->answer, index, EMFILE);
+}
+
+/* Ways that lead elsewhere. A path is in the last component, with '+' for '/', and for the next hop
+ * '=' for '+': file:///proc/leads/tmp+answer+1 leads to file:///tmp/answer/1. The bookmark grows by
+ * a byte with each hop. */
+
+static void
+put_elsewhere (Fake *fake, unsigned index, const FscItem *item, const char *uri)
+{
+  char bookmark[FSC_RESUME_MAX];
+  size_t length = item->resume.length + 1;
+
+  memset (bookmark, 'b', sizeof bookmark);
+  put (&fake->answer,
+       &(FscResult){ .index = index,
+                     .code = FSC_CODE_LEADS_ELSEWHERE,
+                     .text = { uri, strlen (uri) },
+                     .validator = { bookmark, length < sizeof bookmark ? length : 1 } });
+}
+
+static void
+lead (Fake *fake, unsigned index, const FscItem *item, const char *what, const char *last)
+{
+  char to[4096] = "file://", own[1024];
+  size_t n = strlen (to);
+
+  snprintf (own, sizeof own, "%.*s", (int) item->mount_length, item->uri.data + n);
+  if (strcmp (what, "same") == 0)
+    snprintf (to + n, sizeof to - n, "%s/same/1", own);
+  else
+    for (; *last != '\0'; last++)
+      to[n++] = *last == '+' ? '/' : *last == '=' ? '+' : *last;
+  if (strcmp (what, "bounce") == 0)
+    {
+      n += (size_t) snprintf (to + n, sizeof to - n, "/bounce/");
+      for (const char *c = own; *c != '\0'; c++)
+        to[n++] = *c == '/' ? '+' : *c;
+    }
+  put_elsewhere (fake, index, item, to);
 }
 
 /* Nonsense: each packet is sent at once, on its own. */
@@ -224,19 +265,54 @@ send_nonsense (Fake *fake, const char *what, unsigned index)
 static void
 do_item (Fake *fake, unsigned index, const FscItem *item)
 {
-  char what[64];
-  const char *path = item->uri.data + strlen ("file:///");
-  size_t length = item->uri.length - strlen ("file:///");
-  const char *slash = memchr (path, '/', length);
+  char what[64], last[1024];
+  const char *end = memrchr (item->uri.data, '/', item->uri.length);
+  const char *before = memrchr (item->uri.data, '/', (size_t) (end - item->uri.data));
 
-  snprintf (what, sizeof what, "%.*s", (int) (slash != NULL ? (size_t) (slash - path) : length),
-            path);
-  if (strcmp (what, "answer") == 0)
+  snprintf (what, sizeof what, "%.*s", (int) (end - before - 1), before + 1);
+  snprintf (last, sizeof last, "%.*s", (int) (item->uri.data + item->uri.length - end - 1),
+            end + 1);
+  fake->item = item;
+  if (strcmp (what, "leads") == 0 || strcmp (what, "bounce") == 0 || strcmp (what, "same") == 0)
+    {
+      if (item->mount_length > 0)
+        lead (fake, index, item, what, last);
+      else
+        put_handle (fake, index, 0);
+    }
+  else if (strcmp (what, "again") == 0)
+    put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_LEADS_ELSEWHERE });
+  else if (strcmp (what, "leads-oddly") == 0)
+    put_elsewhere (fake, index, item, "file:///proc//answer/1");
+  else if (strcmp (what, "leads-out") == 0)
+    put_elsewhere (fake, index, item, "http://host/answer/1");
+  else if (strcmp (what, "leads-to-errno") == 0)
+    {
+      static const char to[] = "file:///answer/1";
+
+      put (&fake->answer, &(FscResult){ .index = index,
+                                        .code = FSC_CODE_LEADS_ELSEWHERE,
+                                        .error = ENOENT,
+                                        .text = { to, strlen (to) } });
+    }
+  else if (strcmp (what, "answer") == 0)
     put_handle (fake, index, 0);
   else if (strcmp (what, "check") == 0 && item->validator.length > 0)
     put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_UNCHANGED });
   else if (strcmp (what, "missing") == 0)
     put_failure (&fake->answer, index, ENOENT);
+  else if (strcmp (what, "missing-by-name") == 0)
+    {
+      char text[1200];
+      int length = snprintf (text, sizeof text, "cannot open %.*s: it was told to fail",
+                             (int) (item->uri.length - strlen ("file://")),
+                             item->uri.data + strlen ("file://"));
+
+      put (&fake->answer, &(FscResult){ .index = index,
+                                        .code = FSC_CODE_SYSTEM,
+                                        .error = ENOENT,
+                                        .text = { text, (size_t) length } });
+    }
   else if (strcmp (what, "hold") == 0)
     put_held (fake, index);
   else if (strcmp (what, "hold-deaf") == 0)

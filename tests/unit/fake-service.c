@@ -240,9 +240,11 @@ send_garbage (FakeService *fake, Peer *peer, uint32_t serial)
     result.has_fd = false; /* success without a descriptor */
   else if (kind == 5)
     result.code = FSC_CODE_UNCHANGED, result.has_fd = false;
+  else if (kind == 8)
+    result.code = FSC_CODE_LEADS_ELSEWHERE, result.has_fd = false;
   fsc_codec_put_opened (&writer, kind == 6 ? 2 : 1); /* one result too few */
   fsc_codec_put_result (&writer, &result);
-  /* The last kind: one descriptor too many. */
+  /* Kind 7: one descriptor too many. */
   send_out (fake, peer, &writer, FSC_OP_OPENED, serial, fds, result.has_fd + (kind == 7));
 }
 
@@ -454,6 +456,9 @@ handle_packet (FakeService *fake, Peer *peer, size_t length, unsigned n_fds)
       g_assert_true (fsc_codec_get_list (&reader, &list));
       return send_entries (fake, peer, header.serial, list.cursor, (FscBytes){ 0 });
     case FSC_OP_PING:
+      pthread_mutex_lock (&fake->lock);
+      fake->seen.pings++;
+      pthread_mutex_unlock (&fake->lock);
       return send_done (fake, peer, header.serial, 0);
     case FSC_OP_STATUS:
       return send_counters (fake, peer, header.serial);
@@ -476,6 +481,7 @@ serve (FakeService *fake, Peer *peer)
     return FALSE;
   pthread_mutex_lock (&fake->lock);
   is_mute = fake->orders.is_mute;
+  fake->seen.unanswered += is_mute;
   pthread_mutex_unlock (&fake->lock);
   is_alive = is_mute || handle_packet (fake, peer, (size_t) length, fds.n);
   fsc_fds_clear (&fds);

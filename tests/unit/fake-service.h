@@ -33,13 +33,14 @@ typedef struct
 /* What it has seen. */
 typedef struct
 {
-  unsigned connections, opens, items, cancels, give_backs;
+  unsigned connections, opens, items, cancels, give_backs, pings;
+  unsigned unanswered; /* packets while it was mute */
   uint64_t last_lease; /* given back */
   uint32_t last_umask, last_mode, last_options, last_flags;
   gboolean had_root; /* the last HELLO came with a descriptor */
 } FakeSeen;
 
-#define FAKE_GARBAGE_KINDS 8
+#define FAKE_GARBAGE_KINDS 9
 
 FakeService *fake_service_new (const char *path);
 void fake_service_free (FakeService *fake);

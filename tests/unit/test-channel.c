@@ -672,6 +672,30 @@ test_interrupted_receive (Fixture *fixture, gconstpointer data)
 }
 
 static void
+on_alarm (int number)
+{
+  n_signals++;
+}
+
+/* Each signal begins the kernel's SO_RCVTIMEO anew. */
+static void
+test_interrupted_timeout (Fixture *fixture, gconstpointer data)
+{
+  struct timeval timeout = { .tv_usec = 100000 };
+  struct sigaction before;
+  FscFds fds;
+  gint64 start = g_get_monotonic_time ();
+
+  g_assert_no_errno (fcntl (fixture->here, F_SETFL, 0));
+  g_assert_no_errno (setsockopt (fixture->here, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout));
+  start_alarms (on_alarm, &before);
+  g_assert_cmpint (receive (fixture, &fds, 1, NULL), ==, -EAGAIN);
+  stop_alarms (&before);
+  g_assert_cmpint (n_signals, >=, 3);
+  g_assert_cmpint (g_get_monotonic_time () - start, >=, 100000);
+}
+
+static void
 test_interrupted_send (Fixture *fixture, gconstpointer data)
 {
   g_autofree char *packet = g_malloc0 (8192);
@@ -777,6 +801,7 @@ main (int argc, char **argv)
     { "/channel/dontwait", test_dontwait },
     { "/channel/receive-timeout", test_receive_timeout },
     { "/channel/interrupted-receive", test_interrupted_receive },
+    { "/channel/interrupted-timeout", test_interrupted_timeout },
     { "/channel/interrupted-send", test_interrupted_send },
     { "/channel/too-many-in-flight", test_too_many_in_flight },
   };

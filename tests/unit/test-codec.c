@@ -477,6 +477,20 @@ put_item_validator (FscWriter *writer, FscBytes bytes)
 }
 
 static void
+put_item_resume (FscWriter *writer, FscBytes bytes)
+{
+  fsc_codec_put_open (writer, 1);
+  fsc_codec_put_item (writer, &(FscItem){ .resume = bytes });
+}
+
+static void
+put_result_elsewhere (FscWriter *writer, FscBytes bytes)
+{
+  fsc_codec_put_opened (writer, 1);
+  fsc_codec_put_result (writer, &(FscResult){ .code = FSC_CODE_LEADS_ELSEWHERE, .text = bytes });
+}
+
+static void
 put_result_text (FscWriter *writer, FscBytes bytes)
 {
   fsc_codec_put_opened (writer, 1);
@@ -527,12 +541,13 @@ test_longest_strings (void)
     size_t max;
     PutFunc put;
   } strings[] = {
-    { FSC_OP_HELLO, 64, put_hello_name },        { FSC_OP_WELCOME, 64, put_welcome_name },
-    { FSC_OP_ERROR, 512, put_error_text },       { FSC_OP_OPEN, 12304, put_item_uri },
-    { FSC_OP_OPEN, 64, put_item_validator },     { FSC_OP_OPENED, 512, put_result_text },
-    { FSC_OP_OPENED, 64, put_result_validator }, { FSC_OP_DROP, 12304, put_target_uri },
-    { FSC_OP_LIST, 12304, put_list_uri },        { FSC_OP_ENTRIES, 12304, put_entry_uri },
-    { FSC_OP_COUNTERS, 64, put_counter_name },
+    { FSC_OP_HELLO, 64, put_hello_name },           { FSC_OP_WELCOME, 64, put_welcome_name },
+    { FSC_OP_ERROR, 512, put_error_text },          { FSC_OP_OPEN, 12304, put_item_uri },
+    { FSC_OP_OPEN, 64, put_item_validator },        { FSC_OP_OPENED, 512, put_result_text },
+    { FSC_OP_OPENED, 64, put_result_validator },    { FSC_OP_DROP, 12304, put_target_uri },
+    { FSC_OP_LIST, 12304, put_list_uri },           { FSC_OP_ENTRIES, 12304, put_entry_uri },
+    { FSC_OP_COUNTERS, 64, put_counter_name },      { FSC_OP_OPEN, 64, put_item_resume },
+    { FSC_OP_OPENED, 12304, put_result_elsewhere },
   };
   static const size_t more[] = { 1, 3, 256 - 64, 65536, 65536 + 8 };
   g_autofree char *text = g_malloc0 (200000);
@@ -587,7 +602,8 @@ test_sizes (void)
   for (size_t n = 0; n <= 10; n++)
     for (size_t m = 0; m <= 10; m++)
       {
-        FscItem item = { .uri = { text, n }, .validator = { text, m } };
+        FscItem item
+            = { .uri = { text, n }, .validator = { text, m }, .resume = { text, (n + m) % 7 } };
         FscResult result = { .text = { text, n }, .validator = { text, m } };
         FscEntryInfo entry = { .uri = { text, n } };
         FscWriter writer;
@@ -729,8 +745,10 @@ random_record (FscTestMessage *message, FscTestRecord *record)
         .umask = random_u32 (),
         .options = random_up_to (FSC_OPTIONS_ALL),
         .max_age_ms = random_u32 (),
+        .resume = random_bytes (FSC_RESUME_MAX),
         .sharing = random_up_to (FSC_SHARING_LAST),
       };
+      record->item.mount_length = random_up_to ((unsigned) record->item.uri.length);
       break;
     case FSC_OP_OPENED:
       random_result (&record->result, &message->header.n_fds);

@@ -4,7 +4,7 @@
  * What is promised is that each job is answered exactly once, whatever openers do, that one that
  * misbehaves costs one request, and that neither process nor descriptor is left.
  */
-#include "fscache/lane.h"
+#include "fscache/lanes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,8 +31,8 @@ typedef struct
   FscSpawner *spawner;
   FscMounts *mounts;
   FscLanes *lanes;
-  char *dir; /* of openers */
-  guint32 local_mount, foreign_mount;
+  char *dir;                         /* of openers */
+  char *local_mount, *foreign_mount; /* their paths */
   guint n_asked, n_answered, n_lost;
   char *descriptors;
 } Stage;
@@ -54,7 +54,7 @@ typedef struct
 typedef struct
 {
   int pid;
-  unsigned n_items, number;
+  unsigned n_items, number, mount_length, resume_length;
 } Told;
 
 /* The stage */
@@ -145,19 +145,20 @@ install_opener (Stage *stage, const char *script)
     }
 }
 
-static guint32
+/* The path of one, but not "/", or NULL. */
+static char *
 find_local_mount (Stage *stage)
 {
-  static const char *const paths[] = { "/dev/shm", "/tmp", "/run", "/", "/home" };
+  static const char *const paths[] = { "/dev/shm", "/tmp", "/run", "/home" };
 
   for (guint i = 0; i < G_N_ELEMENTS (paths); i++)
     {
-      guint32 mount = fsc_mounts_find (stage->mounts, paths[i]);
+      const FscMount *mount = fsc_mounts_find (stage->mounts, paths[i]);
 
-      if (fsc_mounts_is_local (stage->mounts, mount))
-        return mount;
+      if (mount->is_local && mount->length > 1)
+        return g_strdup (mount->path);
     }
-  return 0;
+  return NULL;
 }
 
 static void
@@ -181,8 +182,9 @@ stage_init (Stage *stage, guint n_openers, double deadline)
   stage->mounts = fsc_mounts_new (stage->loop, &error);
   g_assert_no_error (error);
   stage->local_mount = find_local_mount (stage);
-  stage->foreign_mount = fsc_mounts_find (stage->mounts, "/proc");
-  g_assert_false (fsc_mounts_is_local (stage->mounts, stage->foreign_mount));
+  stage->foreign_mount = g_strdup ("/proc");
+  g_assert_cmpstr (fsc_mounts_find (stage->mounts, "/proc")->path, ==, "/proc");
+  g_assert_false (fsc_mounts_find (stage->mounts, "/proc")->is_local);
 }
 
 static void
@@ -225,6 +227,8 @@ stage_clear (Stage *stage)
   g_unlink (program);
   g_assert_cmpint (g_rmdir (stage->dir), ==, 0);
   g_free (stage->dir);
+  g_free (stage->local_mount);
+  g_free (stage->foreign_mount);
   assert_no_processes ();
   fsc_test_assert_descriptors (stage->descriptors);
 }
@@ -237,16 +241,19 @@ counters (const Stage *stage)
 
 /* Asking */
 
+/* `uri` is given as if the mount were at "/". */
 static Asked *
-make_job (Stage *stage, const char *uri, guint32 mount_id, gboolean is_check)
+make_job (Stage *stage, const char *uri, const char *mount, gboolean is_check)
 {
   Asked *asked = g_new0 (Asked, 1);
+  size_t n = strlen ("file://");
+  char *full = g_str_has_prefix (uri, "file://") ? g_strconcat ("file://", mount, uri + n, NULL)
+                                                 : g_strdup (uri);
 
   asked->stage = stage;
-  asked->job.item.uri = (FscBytes){ g_strdup (uri), strlen (uri) };
+  asked->job.item.uri = (FscBytes){ full, strlen (full) };
   if (is_check)
     asked->job.item.validator = (FscBytes){ g_strdup ("valid"), 5 };
-  asked->job.mount_id = mount_id;
   asked->job.since = g_get_monotonic_time ();
   return asked;
 }
@@ -312,7 +319,9 @@ get_told (const Asked *asked)
 
   assert_answer (asked, FSC_CODE_OK, 0, NULL);
   memcpy (text, asked->handle->validator, asked->handle->validator_length);
-  g_assert_cmpint (sscanf (text, "%d %u %u", &told.pid, &told.n_items, &told.number), ==, 3);
+  g_assert_cmpint (sscanf (text, "%d %u %u %u %u", &told.pid, &told.n_items, &told.number,
+                           &told.mount_length, &told.resume_length),
+                   ==, 5);
   return told;
 }
 
@@ -335,9 +344,9 @@ wait_for_all (Stage *stage)
 static gboolean
 skip_without_local_mount (Stage *stage)
 {
-  if (stage->local_mount == 0)
+  if (stage->local_mount == NULL)
     g_test_skip ("no mount of a local file system here: nothing goes in batches");
-  return stage->local_mount == 0;
+  return stage->local_mount == NULL;
 }
 
 /* Tests: what goes well */
@@ -386,7 +395,7 @@ test_lanes_apart (void)
   {
     g_autoptr (Asked) slow = ask (&stage, "file:///sleep/1");
     g_autoptr (Asked) other = make_job (&stage, "file:///answer/1", stage.foreign_mount, FALSE);
-    g_autoptr (Asked) here = make_job (&stage, "file:///answer/2", 0, FALSE); /* by its path */
+    g_autoptr (Asked) here = make_job (&stage, "file:///answer/2", "", FALSE); /* by its path */
 
     other->job.credential = 7;
     start (other);
@@ -509,7 +518,7 @@ test_full_queue (void)
     {
       assert_answer (all->pdata[i], FSC_CODE_LIMIT, EAGAIN, "[lanes] queue=3");
       assert_answer (all->pdata[i], FSC_CODE_LIMIT, EAGAIN, "/proc");
-      assert_answer (all->pdata[i], FSC_CODE_LIMIT, EAGAIN, "file:///answer/1");
+      assert_answer (all->pdata[i], FSC_CODE_LIMIT, EAGAIN, "/answer/1");
     }
   assert_works (&stage);
   g_ptr_array_set_size (all, 0);
@@ -533,7 +542,7 @@ test_crash (void)
 
     wait_for_all (&stage);
     assert_answer (crash, FSC_CODE_OPENER_FAILED, EIO, "the opener open-file has ended");
-    assert_answer (crash, FSC_CODE_OPENER_FAILED, EIO, "file:///crash/1");
+    assert_answer (crash, FSC_CODE_OPENER_FAILED, EIO, "file:///proc/crash/1");
     assert_answer (leaves, FSC_CODE_OPENER_FAILED, EIO, "the opener open-file has ended");
     get_told (next);
     after = ask (&stage, "file:///crash-after/1");
@@ -691,6 +700,10 @@ test_nonsense (void)
     { "too-many-descriptors", "answered nonsense" },
     { "no-errno", "answered nonsense" },
     { "unchanged", "answered nonsense" },
+    { "again", "answered nonsense" }, /* it was not told where to go on */
+    { "leads-oddly", "answered nonsense" },
+    { "leads-out", "answered nonsense" },
+    { "leads-to-errno", "answered nonsense" },
     { "too-many-results", "answered what it was not asked" },
     { "greeting", "sent what it was not asked for" },
     { "ping", "sent what it was not asked for" },
@@ -1068,6 +1081,358 @@ test_deaf_holder (void)
   stage_clear (&stage);
 }
 
+/* Ways that lead over several mounts */
+
+static gboolean
+skip_without_second_mount (Stage *stage)
+{
+  if (stage->local_mount == NULL)
+    g_test_skip ("no mount of a local file system here, but that of /");
+  return stage->local_mount == NULL;
+}
+
+/* The mount's path in a last component of the fake opener's. */
+static char *
+encode (const char *path, char slash)
+{
+  char *encoded = g_strdup (path);
+
+  return g_strdelimit (encoded, "/", slash);
+}
+
+/* A job that hops is answered in the last lane, and is the same job as ever. */
+static void
+test_hops (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  if (!skip_without_second_mount (&stage))
+    {
+      g_autofree char *here = encode (stage.local_mount, '+');
+      g_autofree char *there = encode (stage.foreign_mount, '=');
+      g_autofree char *once = g_strconcat ("file:///leads/", here, "+answer+1", NULL);
+      g_autofree char *twice
+          = g_strconcat ("file:///leads/", here, "+leads+", there, "=answer=1", NULL);
+      g_autofree char *check = g_strconcat ("file:///leads/", here, "+check+1", NULL);
+      g_autofree char *missing = g_strconcat ("file:///leads/", here, "+missing+1", NULL);
+      g_autofree char *named = g_strconcat ("file:///leads/", here, "+missing-by-name+1", NULL);
+      g_autofree char *original = g_strconcat ("file://", stage.foreign_mount, once + 7, NULL);
+      g_autofree char *full
+          = g_strconcat ("cannot open ", stage.foreign_mount, named + 7, ", which leads to ",
+                         stage.local_mount, "/missing-by-name/1: it was told to fail", NULL);
+      g_autoptr (Asked) first = ask (&stage, once);
+      g_autoptr (Asked) second = ask (&stage, twice);
+      g_autoptr (Asked) third = make_job (&stage, check, stage.foreign_mount, TRUE);
+      g_autoptr (Asked) fourth = ask (&stage, missing);
+      g_autoptr (Asked) fifth = ask (&stage, named);
+      g_autoptr (Asked) direct = ask_locally (&stage, "file:///answer/1", FALSE);
+      gint64 begun;
+
+      start (third);
+      wait_for (first->job.begun != 0);
+      begun = first->job.begun;
+      wait_for_all (&stage);
+      g_assert_cmpint (first->job.begun, ==, begun);
+      g_assert_cmpint (get_told (first).pid, ==, get_told (direct).pid);
+      g_assert_cmpuint (get_told (first).mount_length, ==, strlen (stage.local_mount));
+      g_assert_cmpuint (get_told (first).resume_length, ==, 1);
+      g_assert_cmpint (get_told (second).pid, !=, get_told (direct).pid);
+      g_assert_cmpuint (get_told (second).mount_length, ==, strlen (stage.foreign_mount));
+      g_assert_cmpuint (get_told (second).resume_length, ==, 2);
+      assert_answer (third, FSC_CODE_UNCHANGED, 0, NULL);
+      assert_answer (fourth, FSC_CODE_SYSTEM, ENOENT, "cannot open it: it was told to fail");
+      assert_answer (fifth, FSC_CODE_SYSTEM, ENOENT, full);
+
+      g_assert_cmpmem (first->job.item.uri.data, first->job.item.uri.length, original,
+                       strlen (original));
+      g_assert_null (first->job.provider_data);
+      g_assert_cmpuint (first->job.item.mount_length, ==, 0);
+      g_assert_cmpuint (first->job.item.resume.length, ==, 0);
+      g_assert_cmpuint (counters (&stage)->lanes, ==, 2);
+      g_assert_cmpuint (counters (&stage)->hops, ==, 6);
+      g_assert_cmpuint (counters (&stage)->openers_failed, ==, 0);
+    }
+  stage_clear (&stage);
+}
+
+/* Whose way leads to a mount that hangs is late; openers of no other mount are kept busy by it. */
+static void
+test_hop_to_hang (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 1);
+  stage_start (&stage);
+  if (!skip_without_second_mount (&stage))
+    {
+      g_autofree char *here = encode (stage.local_mount, '+');
+      g_autofree char *hang = g_strconcat ("file:///leads/", here, "+sleep+1", NULL);
+      gint64 started = g_get_monotonic_time ();
+      g_autoptr (Asked) hangs = ask (&stage, hang);
+      g_autofree char *name = g_strconcat (stage.foreign_mount, hang + 7, NULL);
+      g_autofree char *mount = g_strdup_printf ("(on the mount %s)", stage.local_mount);
+
+      for (guint i = 0; i < 50; i++)
+        {
+          g_autoptr (Asked) other = ask (&stage, "file:///answer/1");
+
+          wait_for (other->is_answered);
+          get_told (other);
+        }
+      g_assert_cmpint (g_get_monotonic_time () - started, <, 1000000);
+      g_assert_false (hangs->is_answered);
+      wait_for_all (&stage);
+      assert_answer (hangs, FSC_CODE_TIMED_OUT, ETIMEDOUT, name);
+      assert_answer (hangs, FSC_CODE_TIMED_OUT, ETIMEDOUT, mount);
+      g_assert_cmpint (g_get_monotonic_time () - started, >=, 1000000);
+    }
+  stage_clear (&stage);
+}
+
+/* The deadline is one for all hops. */
+static void
+test_hop_deadline (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 10);
+  stage_start (&stage);
+  if (!skip_without_second_mount (&stage))
+    {
+      g_autofree char *here = encode (stage.local_mount, '+');
+      g_autofree char *hang = g_strconcat ("file:///leads/", here, "+sleep+1", NULL);
+      g_autoptr (Asked) hangs = make_job (&stage, hang, stage.foreign_mount, FALSE);
+      gint64 started = g_get_monotonic_time ();
+
+      hangs->job.since -= (gint64) (9.5 * G_USEC_PER_SEC);
+      start (hangs);
+      wait_for_all (&stage);
+      assert_answer (hangs, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+      g_assert_cmpint (g_get_monotonic_time () - started, <, 5 * G_USEC_PER_SEC);
+    }
+  stage_clear (&stage);
+}
+
+/* Where hopping does not help, any mount may be entered: to and fro without end; to where it came
+ * from; from the beginning again and again. */
+static void
+test_hop_freely (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 2, 60);
+  stage_start (&stage);
+  if (!skip_without_second_mount (&stage))
+    {
+      g_autofree char *here = encode (stage.local_mount, '+');
+      g_autofree char *to_and_fro = g_strconcat ("file:///bounce/", here, NULL);
+      g_autofree char *anew = g_strconcat ("file:///leads/", here, "+again+1", NULL);
+      g_autoptr (Asked) bounce = ask (&stage, to_and_fro);
+      g_autoptr (Asked) again = ask (&stage, anew);
+      g_autoptr (Asked) same = ask (&stage, "file:///same/1");
+      Told told;
+
+      wait_for_all (&stage);
+      told = get_told (bounce);
+      g_assert_cmpuint (told.mount_length, ==, 0);
+      g_assert_cmpuint (told.resume_length, ==, 0);
+      told = get_told (again);
+      g_assert_cmpuint (told.mount_length, ==, 0);
+      told = get_told (same);
+      g_assert_cmpuint (told.mount_length, ==, 0);
+      g_assert_cmpuint (told.resume_length, ==, 1);
+      g_assert_cmpuint (counters (&stage)->hops, ==, 41 + 41 + 1);
+      g_assert_cmpuint (counters (&stage)->openers_failed, ==, 0);
+    }
+  stage_clear (&stage);
+}
+
+/* An opener fails at the end of the way: the job is tried again there, alone, and its name is its
+ * own. */
+static void
+test_hop_and_fail (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage.config.lane_queue = 2;
+  stage_start (&stage);
+  if (!skip_without_second_mount (&stage))
+    {
+      g_autofree char *here = encode (stage.local_mount, '+');
+      g_autofree char *crash = g_strconcat ("file:///leads/", here, "+crash+1", NULL);
+      g_autofree char *odd = g_strconcat ("file:///leads/", here, "+leads-oddly+1", NULL);
+      g_autofree char *sleep = g_strconcat ("file:///leads/", here, "+sleep+1", NULL);
+      g_autofree char *name = g_strconcat ("file://", stage.foreign_mount, crash + 7, NULL);
+      g_autoptr (Asked) first = ask (&stage, crash);
+      g_autoptr (Asked) second = ask (&stage, odd);
+      Asked *sleeps[4];
+
+      wait_for_all (&stage);
+      assert_answer (first, FSC_CODE_OPENER_FAILED, EIO, name);
+      assert_answer (second, FSC_CODE_OPENER_FAILED, EIO, "answered nonsense");
+
+      /* The other lane's queue is full. */
+      for (guint i = 0; i < G_N_ELEMENTS (sleeps); i++)
+        {
+          sleeps[i] = ask (&stage, sleep);
+          wait_for (counters (&stage)->hops == 3 + i);
+          run_for (0.05);
+        }
+      wait_for (sleeps[3]->is_answered);
+      assert_answer (sleeps[3], FSC_CODE_LIMIT, EAGAIN, "[lanes] queue=2");
+      assert_answer (sleeps[3], FSC_CODE_LIMIT, EAGAIN, stage.local_mount);
+
+      /* And the service ends while some are on their way. */
+      g_clear_pointer (&stage.lanes, fsc_lanes_free);
+      for (guint i = 0; i < G_N_ELEMENTS (sleeps); i++)
+        {
+          g_assert_true (sleeps[i]->is_answered);
+          g_assert_null (sleeps[i]->job.provider_data);
+          asked_free (sleeps[i]);
+        }
+    }
+  stage_clear (&stage);
+}
+
+/* Starting and ending */
+
+/* Openers that take longer to start than the deadline make late who waits for them, and nobody
+ * else: who comes when three have been ended for that has a deadline of their own. */
+static void
+test_slow_start (void)
+{
+  g_autofree char *fake = get_fake_opener ();
+  g_autofree char *script = g_strdup_printf ("#!/bin/sh\nsleep 0.5\nexec %s\n", fake);
+  Stage stage;
+
+  stage_init (&stage, 4, 0.3);
+  install_opener (&stage, script);
+  stage_start (&stage);
+  for (guint i = 0; i < 4; i++)
+    {
+      g_autoptr (Asked) first = ask (&stage, "file:///answer/1");
+      g_autoptr (Asked) second = ask (&stage, "file:///answer/2");
+      g_autoptr (Asked) third = ask (&stage, "file:///answer/3");
+      g_autoptr (Asked) fresh = NULL;
+
+      run_for (0.25);
+      fresh = ask (&stage, "file:///answer/4");
+      wait_for (first->is_answered && second->is_answered && third->is_answered);
+      assert_answer (first, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+      g_assert_false (fresh->is_answered);
+      wait_for_all (&stage);
+      assert_answer (fresh, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+    }
+  stage.config.lane_deadline = 60 * G_USEC_PER_SEC;
+  assert_works (&stage);
+  stage_clear (&stage);
+}
+
+static gboolean
+end_turn (gpointer data)
+{
+  return G_SOURCE_REMOVE;
+}
+
+/* How often the loop wakes up in this time. */
+static guint
+count_turns (double seconds)
+{
+  gint64 end = g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC);
+  guint source = g_timeout_add ((guint) (seconds * 1000), G_SOURCE_FUNC (end_turn), NULL);
+  guint n = 0;
+
+  while (g_get_monotonic_time () < end)
+    {
+      g_main_context_iteration (NULL, TRUE);
+      n++;
+    }
+  if (g_main_context_find_source_by_id (NULL, source) != NULL)
+    g_source_remove (source);
+  return n;
+}
+
+/* Who has nothing to do sleeps: with no openers, with one that is idle, and with one that holds
+ * something. */
+static void
+test_sleep (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 0.5);
+  stage.config.lane_idle_time = (gint64) (0.5 * G_USEC_PER_SEC);
+  stage_start (&stage);
+  g_assert_cmpuint (count_turns (1), <=, 3);
+  {
+    g_autoptr (Asked) held = ask (&stage, "file:///hold/1");
+
+    wait_for (held->is_answered);
+    run_for (1.2);
+    g_assert_cmpuint (counters (&stage)->openers, ==, 1);
+    g_assert_cmpuint (count_turns (2), <=, 3);
+  }
+  wait_for (counters (&stage)->openers == 0 && counters (&stage)->lanes == 0);
+  run_for (0.2);
+  g_assert_cmpuint (count_turns (2), <=, 3);
+  stage_clear (&stage);
+}
+
+static gboolean
+has_exited (GHashTable *exited, guint32 id)
+{
+  return g_hash_table_contains (exited, GUINT_TO_POINTER (id));
+}
+
+static void
+note_exit (guint32 id, int status, gpointer exited)
+{
+  g_assert_true (g_hash_table_add (exited, GUINT_TO_POINTER (id)));
+}
+
+/* Processes are ended even if the spawner could not be told at once. */
+static void
+test_kill_when_full (void)
+{
+  g_autoptr (GHashTable) exited = g_hash_table_new (NULL, NULL);
+  g_autoptr (GArray) ids = g_array_new (FALSE, FALSE, sizeof (guint32));
+  g_autoptr (GError) error = NULL;
+  g_autofree char *fake = get_fake_opener ();
+  Stage stage;
+  int sockets[2];
+  guint32 id;
+  pid_t spawner;
+
+  stage_init (&stage, 1, 60);
+  fsc_spawner_attach (stage.spawner, stage.loop, note_exit, exited, &error);
+  g_assert_no_error (error);
+  wait_for ((spawner = find_spawner ()) != 0); /* it has a name of its own by now */
+  g_assert_cmpint (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), ==, 0);
+  for (guint i = 0; i < 4; i++)
+    {
+      id = fsc_spawner_start (stage.spawner, fake, sockets[1], &error);
+      g_assert_no_error (error);
+      g_array_append_val (ids, id);
+    }
+  g_usleep (200000);
+  g_assert_cmpint (kill (spawner, SIGSTOP), ==, 0);
+  while ((id = fsc_spawner_start (stage.spawner, fake, sockets[1], NULL)) != 0)
+    g_array_append_val (ids, id);
+  g_assert_cmpuint (ids->len, >, 10);
+  for (guint i = 0; i < ids->len; i++)
+    fsc_spawner_kill (stage.spawner, g_array_index (ids, guint32, i));
+  run_for (0.1);
+  g_assert_cmpuint (g_hash_table_size (exited), ==, 0);
+  g_assert_cmpint (kill (spawner, SIGCONT), ==, 0);
+  for (guint i = 0; i < ids->len; i++)
+    wait_for (has_exited (exited, g_array_index (ids, guint32, i)));
+  close (sockets[0]);
+  close (sockets[1]);
+  stage_clear (&stage);
+}
+
 /* The end */
 
 /* What nobody waits for any more is not begun: it might make a file. */
@@ -1171,6 +1536,14 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/hand", test_hand);
   g_test_add_func ("/lane/holder-dies", test_holder_dies);
   g_test_add_func ("/lane/deaf-holder", test_deaf_holder);
+  g_test_add_func ("/lane/hops", test_hops);
+  g_test_add_func ("/lane/hop-to-hang", test_hop_to_hang);
+  g_test_add_func ("/lane/hop-deadline", test_hop_deadline);
+  g_test_add_func ("/lane/hop-freely", test_hop_freely);
+  g_test_add_func ("/lane/hop-and-fail", test_hop_and_fail);
+  g_test_add_func ("/lane/slow-start", test_slow_start);
+  g_test_add_func ("/lane/sleep", test_sleep);
+  g_test_add_func ("/lane/kill-when-full", test_kill_when_full);
   g_test_add_func ("/lane/unwanted", test_unwanted);
   g_test_add_func ("/lane/free", test_free);
   return g_test_run ();

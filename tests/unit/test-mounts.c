@@ -45,6 +45,17 @@ make_mounts (FscLoop *loop)
   return mounts;
 }
 
+static guint32
+find (FscMounts *mounts, const char *path)
+{
+  const FscMount *mount = fsc_mounts_find (mounts, path);
+
+  g_assert_nonnull (mount);
+  g_assert_cmpuint (strlen (mount->path), ==, mount->length);
+  g_assert_true (g_str_has_prefix (path, mount->path));
+  return mount->id;
+}
+
 /* What the kernel says; 0 if it cannot be told, or the path is a symlink. */
 static guint32
 ask_kernel (const char *path)
@@ -77,17 +88,16 @@ test_find (void)
       if (mount == 0)
         continue;
       g_test_message ("%s lies on %s", paths[i], fsc_mounts_get_path (mounts, mount));
-      g_assert_cmpuint (fsc_mounts_find (mounts, paths[i]), ==, mount);
+      g_assert_cmpuint (find (mounts, paths[i]), ==, mount);
       n++;
     }
   g_assert_cmpuint (n, >=, 5);
 
   /* What does not exist lies where it would. */
-  g_assert_cmpuint (fsc_mounts_find (mounts, "/proc/no/such/thing"), ==, ask_kernel ("/proc"));
-  g_assert_cmpuint (fsc_mounts_find (mounts, "/procedure"), ==, ask_kernel ("/"));
-  g_assert_false (fsc_mounts_is_local (mounts, fsc_mounts_find (mounts, "/proc")));
-  g_assert_false (fsc_mounts_is_local (mounts, 0));
-  g_assert_cmpstr (fsc_mounts_get_path (mounts, fsc_mounts_find (mounts, "/proc")), ==, "/proc");
+  g_assert_cmpuint (find (mounts, "/proc/no/such/thing"), ==, ask_kernel ("/proc"));
+  g_assert_cmpuint (find (mounts, "/procedure"), ==, ask_kernel ("/"));
+  g_assert_false (fsc_mounts_find (mounts, "/proc")->is_local);
+  g_assert_cmpstr (fsc_mounts_get_path (mounts, find (mounts, "/proc")), ==, "/proc");
   g_assert_cmpstr (fsc_mounts_get_path (mounts, 0), ==, "(unmounted)");
   g_clear_pointer (&mounts, fsc_mounts_free);
   fsc_loop_free (loop);
@@ -132,9 +142,9 @@ mount_and_look (const char *dir)
     return 77;
   loop = make_loop ();
   mounts = make_mounts (loop);
-  before = fsc_mounts_find (mounts, path);
+  before = find (mounts, path);
   g_assert_cmpuint (before, ==, ask_kernel (dir));
-  g_assert_true (fsc_mounts_is_local (mounts, before));
+  g_assert_true (fsc_mounts_find (mounts, path)->is_local);
 
   /* A name that mountinfo escapes; and a mount on top of it. */
   for (guint i = 0; i < 2; i++)
@@ -144,7 +154,7 @@ mount_and_look (const char *dir)
       g_assert_cmpint (mount ("none", inner, "tmpfs", 0, ""), ==, 0);
       g_main_context_iteration (NULL, FALSE);
       g_main_context_iteration (NULL, FALSE);
-      after = fsc_mounts_find (mounts, path);
+      after = find (mounts, path);
       g_assert_cmpuint (after, ==, ask_kernel (inner));
       g_assert_cmpuint (after, !=, before);
       g_assert_cmpstr (fsc_mounts_get_path (mounts, after), ==, inner);
@@ -153,8 +163,18 @@ mount_and_look (const char *dir)
     g_assert_cmpint (umount (inner), ==, 0);
   g_main_context_iteration (NULL, FALSE);
   g_main_context_iteration (NULL, FALSE);
-  g_assert_cmpuint (fsc_mounts_find (mounts, path), ==, before);
+  g_assert_cmpuint (find (mounts, path), ==, before);
   g_assert_cmpstr (fsc_mounts_get_path (mounts, after), ==, "(unmounted)");
+
+  /* A mount that lies beneath another one is out of sight. */
+  g_assert_cmpint (mount ("none", inner, "tmpfs", 0, ""), ==, 0);
+  g_assert_cmpint (mount ("none", dir, "tmpfs", 0, ""), ==, 0);
+  fsc_mounts_forget (mounts);
+  after = find (mounts, path);
+  g_assert_cmpuint (after, ==, ask_kernel (dir));
+  g_assert_cmpuint (after, !=, before);
+  g_assert_cmpstr (fsc_mounts_get_path (mounts, after), ==, dir);
+
   fsc_mounts_free (mounts);
   fsc_loop_free (loop);
   return 0;

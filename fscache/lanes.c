@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Which lane a job goes to, and from there to which; see lanes.h. What happens in a lane is in
+ * lane.c.
+ */
+#include "fscache/lanes.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "fscache/check.h"
+#include "fscache/hop.h"
+#include "fscache/lane.h"
+#include "protocol/uri.h"
+
+/* As many checks are made here if no more are due in one turn: more would keep others waiting, and
+ * are an opener's, which has a processor of its own. */
+#define QUICK_CHECKS_MAX 16
+
+static const FscOpenerProgram programs[] = {
+  { "file", "open-file" },
+};
+
+static guint
+lane_key_hash (gconstpointer data)
+{
+  const FscLaneKey *key = data;
+
+  return g_direct_hash (key->program) ^ key->credential * 2654435761u ^ key->mount_id * 40503u;
+}
+
+static gboolean
+lane_key_equal (gconstpointer a, gconstpointer b)
+{
+  const FscLaneKey *x = a, *y = b;
+
+  return x->program == y->program && x->credential == y->credential && x->mount_id == y->mount_id;
+}
+
+/* All lanes, in a copy: what is done to one may change the table. */
+static GPtrArray *
+list_lanes (FscLanes *lanes)
+{
+  GPtrArray *all = g_ptr_array_new ();
+  GHashTableIter iter;
+  gpointer lane;
+
+  g_hash_table_iter_init (&iter, lanes->lanes);
+  while (g_hash_table_iter_next (&iter, &lane, NULL))
+    g_ptr_array_add (all, lane);
+  return all;
+}
+
+static void
+remove_if_unused (FscLanes *lanes, FscLane *lane, gint64 time)
+{
+  if (!fsc_lane_is_unused (lane, time))
+    return;
+  g_hash_table_remove (lanes->lanes, lane);
+  lanes->counters.lanes--;
+}
+
+void
+fsc_lanes_mark_dirty (FscLanes *lanes, FscLane *lane)
+{
+  if (lane->is_dirty)
+    return;
+  lane->is_dirty = TRUE;
+  g_ptr_array_add (lanes->dirty, lane);
+}
+
+/* The timer: one for all, set to the earliest of what is due, and to nothing if nothing is. All
+ * jobs have the same time, so one that starts later than another never moves it, and most requests
+ * do not touch it. */
+
+void
+fsc_lanes_arm (FscLanes *lanes, gint64 due)
+{
+  gint64 set = g_source_get_ready_time (lanes->timer);
+
+  if (set < 0 || due < set)
+    g_source_set_ready_time (lanes->timer, due);
+}
+
+static gboolean
+timer_due (gpointer data)
+{
+  FscLanes *lanes = data;
+  g_autoptr (GPtrArray) all = list_lanes (lanes);
+  gint64 time = g_get_monotonic_time ();
+
+  g_source_set_ready_time (lanes->timer, -1);
+  for (guint i = 0; i < all->len; i++)
+    {
+      gint64 due = fsc_lane_expire (all->pdata[i], time);
+
+      if (due != 0)
+        fsc_lanes_arm (lanes, due);
+      remove_if_unused (lanes, all->pdata[i], time);
+    }
+  return G_SOURCE_CONTINUE;
+}
+
+/* Finding the lane of a job */
+
+static const FscOpenerProgram *
+find_program (FscBytes uri)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (programs); i++)
+    if (fsc_uri_has_scheme (uri, programs[i].scheme))
+      return &programs[i];
+  return NULL;
+}
+
+static const FscMount *
+find_mount (FscLanes *lanes, FscBytes uri)
+{
+  char path[FSC_URI_MAX + 1];
+
+  return fsc_uri_to_path (uri, path, sizeof path) > 0 ? fsc_mounts_find (lanes->mounts, path)
+                                                      : NULL;
+}
+
+/* Also tells the opener where the mount is that it must not leave. */
+static FscLane *
+get_lane (FscLanes *lanes, FscJob *job)
+{
+  FscLaneKey key = { .program = find_program (job->item.uri), .credential = job->credential };
+  const FscMount *mount;
+  FscLane *lane;
+
+  if (key.program == NULL)
+    return NULL;
+  mount = find_mount (lanes, job->item.uri);
+  key.mount_id = mount != NULL ? mount->id : 0;
+  job->item.mount_length = mount != NULL ? (unsigned) mount->length : 0;
+  lane = g_hash_table_lookup (lanes->lanes, &key);
+  if (lane == NULL)
+    {
+      lane = fsc_lane_new (lanes, &key);
+      g_hash_table_add (lanes->lanes, lane);
+      lanes->counters.lanes++;
+    }
+  lane->is_local = mount != NULL && mount->is_local; /* IDs are used again */
+  return lane;
+}
+
+/* Answers */
+
+static void
+finish (FscLanes *lanes, FscJob *job, FscOutcome *outcome)
+{
+  fsc_hop_end (job);
+  lanes->done (job, outcome, lanes->data);
+}
+
+void
+fsc_lanes_fail (FscLanes *lanes, FscJob *job, FscCode code, int error, const char *format, ...)
+{
+  char name[FSC_NAME_IN_TEXT_MAX];
+  g_autofree char *why = NULL;
+  g_autofree char *text = NULL;
+  FscOutcome outcome = { .code = code, .error = error };
+  va_list arguments;
+
+  va_start (arguments, format);
+  why = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  text = g_strdup_printf ("cannot open %s: %s",
+                          fsc_uri_abbreviate (fsc_hop_get_original (job), name), why);
+  outcome.text = text;
+  finish (lanes, job, &outcome);
+}
+
+static void
+enqueue (FscLanes *lanes, FscLane *lane, FscJob *job)
+{
+  if (lane == NULL || lane->queue.length >= lanes->config->lane_queue)
+    g_queue_push_tail (&lanes->refused, job);
+  else
+    fsc_lane_push (lane, job);
+}
+
+/* The way of a job goes on elsewhere. */
+static void
+go_on (FscLanes *lanes, FscLane *from, FscJob *job, const FscOutcome *outcome)
+{
+  FscHop *hop;
+  FscLane *to;
+
+  lanes->counters.hops++;
+  fsc_hop_take (job, outcome);
+  hop = fsc_hop_get (job);
+  to = get_lane (lanes, job);
+  if (to == from && job->item.resume.length > 0)
+    {
+      fsc_mounts_forget (lanes->mounts); /* an automatic mount, say, of which nobody knew */
+      to = get_lane (lanes, job);
+      hop->is_free |= to == from && hop->is_stuck;
+    }
+  if (hop->is_free)
+    job->item.mount_length = 0;
+  enqueue (lanes, to, job);
+}
+
+void
+fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome *outcome)
+{
+  g_autofree char *text = NULL;
+
+  if (outcome->code == FSC_CODE_LEADS_ELSEWHERE)
+    {
+      go_on (lanes, lane, job, outcome);
+      return;
+    }
+  if (outcome->code != FSC_CODE_OK && outcome->code != FSC_CODE_UNCHANGED)
+    text = fsc_hop_reword (job, outcome->text);
+  if (text != NULL)
+    outcome->text = text;
+  outcome->ttl_ms = lanes->config->ttl_ms;
+  finish (lanes, job, outcome);
+}
+
+void
+fsc_lanes_opener_exited (guint32 id, int status, gpointer data)
+{
+  FscLanes *lanes = data;
+  const FscLaneKey *key = g_hash_table_lookup (lanes->stuck, GUINT_TO_POINTER (id));
+  FscLane *lane;
+
+  if (WIFSIGNALED (status) && WTERMSIG (status) != SIGKILL)
+    g_warning ("Opener %u was ended by signal %d (%s)", id, WTERMSIG (status),
+               g_strsignal (WTERMSIG (status)));
+  else if (WIFEXITED (status) && WEXITSTATUS (status) == 127)
+    g_warning ("Opener %u could not be executed", id);
+  if (key == NULL)
+    return;
+  lanes->counters.stuck--;
+  lane = g_hash_table_lookup (lanes->lanes, key);
+  if (lane != NULL)
+    fsc_lane_unstick (lane);
+  g_hash_table_remove (lanes->stuck, GUINT_TO_POINTER (id));
+}
+
+/* Starting */
+
+static void
+check_quickly (FscLanes *lanes)
+{
+  gboolean is_few = lanes->quick.length <= QUICK_CHECKS_MAX;
+  FscJob *job;
+
+  while ((job = g_queue_pop_head (&lanes->quick)) != NULL)
+    {
+      FscOutcome unchanged = { .code = FSC_CODE_UNCHANGED };
+
+      job->begun = g_get_monotonic_time ();
+      if (is_few && fsc_check_quickly (&job->item))
+        {
+          lanes->done (job, &unchanged, lanes->data);
+          continue;
+        }
+      job->begun = 0;
+      enqueue (lanes, get_lane (lanes, job), job);
+    }
+}
+
+void
+fsc_lanes_start (FscLanes *lanes, FscJob *job)
+{
+  if (fsc_check_is_possible (&job->item))
+    g_queue_push_tail (&lanes->quick, job);
+  else
+    enqueue (lanes, get_lane (lanes, job), job);
+}
+
+static void
+refuse_job (FscLanes *lanes, FscJob *job)
+{
+  FscLane *lane = get_lane (lanes, job);
+
+  if (lane == NULL)
+    fsc_lanes_fail (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT,
+                    "no provider for the scheme \"%.*s\"",
+                    (int) fsc_uri_get_scheme_length (job->item.uri), job->item.uri.data);
+  else
+    fsc_lanes_fail (lanes, job, FSC_CODE_LIMIT, EAGAIN,
+                    "%u requests wait for the mount %s already, all that [lanes] queue=%u allows",
+                    lanes->config->lane_queue, fsc_lane_get_name (lane), lanes->config->lane_queue);
+}
+
+gboolean
+fsc_lanes_flush (FscLanes *lanes)
+{
+  FscJob *job;
+
+  if (lanes->quick.length == 0 && lanes->refused.length == 0 && lanes->dirty->len == 0)
+    return FALSE;
+  check_quickly (lanes);
+  while ((job = g_queue_pop_head (&lanes->refused)) != NULL)
+    refuse_job (lanes, job);
+
+  for (guint i = 0; i < lanes->dirty->len; i++) /* flushing may mark more */
+    {
+      FscLane *lane = lanes->dirty->pdata[i];
+
+      lane->is_dirty = FALSE;
+      fsc_lane_flush (lane);
+      if (lane->openers->len == 0)
+        remove_if_unused (lanes, lane, g_get_monotonic_time ());
+    }
+  g_ptr_array_set_size (lanes->dirty, 0);
+  return TRUE;
+}
+
+/* Life */
+
+static gboolean
+dispatch_timer (GSource *source, GSourceFunc callback, gpointer data)
+{
+  return callback (data);
+}
+
+static void
+free_lane (gpointer lane)
+{
+  fsc_lane_free (lane);
+}
+
+FscLanes *
+fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscConfig *config,
+               const char *opener_dir, FscLanesDone done, FscLanesLost lost, gpointer data)
+{
+  static GSourceFuncs timer_funcs = { .dispatch = dispatch_timer };
+  FscLanes *lanes = g_new0 (FscLanes, 1);
+
+  lanes->loop = loop;
+  lanes->spawner = spawner;
+  lanes->mounts = mounts;
+  lanes->config = config;
+  lanes->opener_dir = opener_dir;
+  lanes->done = done;
+  lanes->lost = lost;
+  lanes->data = data;
+  lanes->lanes = g_hash_table_new_full (lane_key_hash, lane_key_equal, free_lane, NULL);
+  lanes->dirty = g_ptr_array_new ();
+  lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  g_queue_init (&lanes->quick);
+  g_queue_init (&lanes->refused);
+
+  lanes->timer = g_source_new (&timer_funcs, sizeof (GSource));
+  g_source_set_callback (lanes->timer, timer_due, lanes, NULL);
+  g_source_attach (lanes->timer, NULL);
+  return lanes;
+}
+
+void
+fsc_lanes_free (FscLanes *lanes)
+{
+  g_autoptr (GPtrArray) all = NULL;
+  FscJob *job;
+
+  lanes->is_stopping = TRUE;
+  while ((job = g_queue_pop_head (&lanes->quick)) != NULL)
+    enqueue (lanes, get_lane (lanes, job), job);
+  while ((job = g_queue_pop_head (&lanes->refused)) != NULL)
+    refuse_job (lanes, job);
+  all = list_lanes (lanes);
+  for (guint i = 0; i < all->len; i++)
+    fsc_lane_stop (all->pdata[i]);
+  g_source_destroy (lanes->timer);
+  g_source_unref (lanes->timer);
+  g_hash_table_unref (lanes->lanes);
+  g_hash_table_unref (lanes->stuck);
+  g_ptr_array_unref (lanes->dirty);
+  g_free (lanes);
+}
+
+const FscLaneCounters *
+fsc_lanes_get_counters (const FscLanes *lanes)
+{
+  return &lanes->counters;
+}

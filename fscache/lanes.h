@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Lanes: one for each credential, provider and mount (or host). What is slow or dead in one lane
+ * holds up nobody else. A lane has a bounded queue and a few openers, started when they are needed
+ * and ended when they have been idle; each job has a deadline.
+ *
+ * The lane of a job is that of the mount on which its path lies, by its text. An opener never
+ * leaves that mount: where the way leads out of it, through a symlink or "..", the job goes on in
+ * the lane of the mount that it leads to; see hop.h. So a symlink to a dead mount costs the
+ * requests that go through it, and no opener of any other mount.
+ *
+ * An opener that crashes, hangs or answers nonsense costs one request. If it had been given
+ * several, it is not known which one was to blame, so each is given once more, alone: the one that
+ * fails alone has failed.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "fscache/cache.h"
+#include "fscache/config.h"
+#include "fscache/loop.h"
+#include "fscache/mounts.h"
+#include "fscache/spawner.h"
+
+typedef struct FscLanes FscLanes;
+
+typedef struct
+{
+  guint64 lanes, openers;                            /* now */
+  guint64 openers_started, openers_failed, timeouts; /* since the start */
+  guint64 hops;                                      /* since the start: jobs that changed lanes */
+  guint64 stuck;                                     /* killed, but not yet gone */
+} FscLaneCounters;
+
+/* `done` gets the outcome of each job, never from within fsc_lanes_start(). `lost` is called when
+ * an opener went that may have held handles. `opener_dir` is where the programs are. */
+typedef void (*FscLanesDone) (FscJob *job, FscOutcome *outcome, gpointer data);
+typedef void (*FscLanesLost) (gpointer data);
+
+FscLanes *fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
+                         const FscConfig *config, const char *opener_dir, FscLanesDone done,
+                         FscLanesLost lost, gpointer data);
+
+/* Fails all jobs and ends all openers. */
+void fsc_lanes_free (FscLanes *lanes);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscLanes, fsc_lanes_free)
+
+void fsc_lanes_start (FscLanes *lanes, FscJob *job);
+
+/* Gives jobs to openers: once a turn of the loop, so that one message carries many. Returns whether
+ * there was anything to do. */
+gboolean fsc_lanes_flush (FscLanes *lanes);
+
+/* To be called by the spawner. */
+void fsc_lanes_opener_exited (guint32 id, int status, gpointer lanes);
+
+const FscLaneCounters *fsc_lanes_get_counters (const FscLanes *lanes);

@@ -1,0 +1,724 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Paths that lead through several mounts. They are answered as open() answers them; and when one of
+ * the mounts is dead, that costs the requests whose way leads through it, and no others, wherever
+ * their paths begin: each lane has one opener only here. The dead mount is a FUSE server of the
+ * test's own, which is stopped. All is in a mount namespace of the test's own.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <linux/fuse.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/harness/answer.h"
+#include "tests/harness/raw.h"
+#include "tests/harness/service.h"
+#include "tests/harness/tap.h"
+
+static const char config[] = "[lanes]\nopeners=1\ndeadline=1.5\n[file]\nttl=0\n";
+
+/* A FUSE server that has a file "file" and a symlink "out" in its root, and asks the kernel to
+ * remember nothing. */
+
+typedef struct
+{
+  int fd;
+  const char *target; /* of the symlink */
+} Server;
+
+enum
+{
+  ROOT = FUSE_ROOT_ID,
+  FILE_NODE,
+  LINK_NODE
+};
+
+static void
+reply (Server *server, guint64 unique, int error, const void *data, size_t length)
+{
+  guint8 buffer[4096];
+  struct fuse_out_header header
+      = { .len = (guint32) (sizeof header + length), .error = -error, .unique = unique };
+
+  memcpy (buffer, &header, sizeof header);
+  if (length > 0)
+    memcpy (buffer + sizeof header, data, length);
+  if (write (server->fd, buffer, header.len) < 0 && errno != ENOENT)
+    _exit (1);
+}
+
+static struct fuse_attr
+get_attr (guint64 node)
+{
+  return (struct fuse_attr){ .ino = node,
+                             .mode = node == ROOT        ? S_IFDIR | 0755
+                                     : node == FILE_NODE ? S_IFREG | 0644
+                                                         : S_IFLNK | 0777,
+                             .nlink = 1,
+                             .size = 4,
+                             .blksize = 4096 };
+}
+
+static void
+look_up (Server *server, guint64 unique, const char *name)
+{
+  struct fuse_entry_out entry = { .nodeid = g_str_equal (name, "file")  ? FILE_NODE
+                                            : g_str_equal (name, "out") ? LINK_NODE
+                                                                        : 0 };
+
+  entry.attr = get_attr (entry.nodeid);
+  reply (server, unique, entry.nodeid == 0 ? ENOENT : 0, &entry,
+         entry.nodeid != 0 ? sizeof entry : 0);
+}
+
+static void
+serve_one (Server *server, const struct fuse_in_header *in, const void *data)
+{
+  struct fuse_init_out init
+      = { .major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 4096, .max_write = 4096 };
+  struct fuse_attr_out attr = { .attr = get_attr (in->nodeid) };
+  struct fuse_open_out opened = { .fh = 1 };
+
+  switch (in->opcode)
+    {
+    case FUSE_INIT:
+      reply (server, in->unique, 0, &init, sizeof init);
+      break;
+    case FUSE_LOOKUP:
+      look_up (server, in->unique, data);
+      break;
+    case FUSE_GETATTR:
+      reply (server, in->unique, 0, &attr, sizeof attr);
+      break;
+    case FUSE_READLINK:
+      reply (server, in->unique, 0, server->target, strlen (server->target));
+      break;
+    case FUSE_OPEN:
+    case FUSE_OPENDIR:
+      reply (server, in->unique, 0, &opened, sizeof opened);
+      break;
+    case FUSE_READ:
+      reply (server, in->unique, 0, "dead", 4);
+      break;
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+    case FUSE_INTERRUPT:
+      break;
+    case FUSE_FLUSH:
+    case FUSE_RELEASE:
+    case FUSE_RELEASEDIR:
+      reply (server, in->unique, 0, NULL, 0);
+      break;
+    default:
+      reply (server, in->unique, ENOSYS, NULL, 0);
+    }
+}
+
+static void
+run_server (Server *server)
+{
+  static guint8 buffer[FUSE_MIN_READ_BUFFER + 4096];
+
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+  for (;;)
+    {
+      ssize_t length = read (server->fd, buffer, sizeof buffer);
+
+      if (length >= (ssize_t) sizeof (struct fuse_in_header))
+        serve_one (server, (const void *) buffer, buffer + sizeof (struct fuse_in_header));
+      else if (errno != EINTR && errno != ENOENT)
+        _exit (0); /* unmounted */
+    }
+}
+
+/* The stage: a tmpfs "t" with files, in which there are other mounts. */
+
+typedef struct
+{
+  FscTestService *service;
+  FscacheClient *client;
+  char *dir;
+  char *dead; /* where the FUSE mount is */
+  pid_t server;
+} Stage;
+
+static char *
+get_path (const Stage *stage, const char *name)
+{
+  return g_build_filename (stage->dir, name, NULL);
+}
+
+static void
+make_dir (const Stage *stage, const char *name)
+{
+  g_autofree char *path = get_path (stage, name);
+
+  g_assert_no_errno (g_mkdir (path, 0755));
+}
+
+static void
+make_file (const Stage *stage, const char *name)
+{
+  g_autofree char *path = get_path (stage, name);
+
+  g_assert_true (g_file_set_contents (path, "1234", 4, NULL));
+}
+
+/* "@" at the beginning is the stage. */
+static void
+make_link (const Stage *stage, const char *name, const char *target)
+{
+  g_autofree char *path = get_path (stage, name);
+  g_autofree char *absolute = g_strconcat (stage->dir, target + 1, NULL);
+
+  g_assert_no_errno (symlink (target[0] == '@' ? absolute : target, path));
+}
+
+static void
+make_tmpfs (const Stage *stage, const char *name)
+{
+  g_autofree char *path = get_path (stage, name);
+
+  g_assert_no_errno (mount ("none", path, "tmpfs", 0, "mode=0755"));
+}
+
+static void
+bind (const Stage *stage, const char *from, const char *to)
+{
+  g_autofree char *source = get_path (stage, from);
+  g_autofree char *target = get_path (stage, to);
+
+  g_assert_no_errno (mount (source, target, NULL, MS_BIND, NULL));
+}
+
+/* Returns FALSE if FUSE cannot be had here. */
+static gboolean
+mount_fuse (Stage *stage)
+{
+  g_autofree char *target = get_path (stage, "a/f");
+  Server server = { .fd = open ("/dev/fuse", O_RDWR | O_CLOEXEC), .target = target };
+  g_autofree char *options = g_strdup_printf (
+      "fd=%d,rootmode=40000,user_id=%u,group_id=%u,allow_other", server.fd, getuid (), getgid ());
+
+  if (server.fd < 0)
+    return FALSE;
+  if (mount ("test", stage->dead, "fuse", 0, options) < 0)
+    {
+      close (server.fd);
+      return FALSE;
+    }
+  stage->server = fork ();
+  g_assert_cmpint (stage->server, >=, 0);
+  if (stage->server == 0)
+    run_server (&server);
+  close (server.fd);
+  return TRUE;
+}
+
+static void
+stage_init (Stage *stage, gboolean with_fuse)
+{
+  *stage = (Stage){ .service = fsc_test_service_prepare (config, NULL) };
+  stage->dir = g_build_filename (stage->service->dir, "t", NULL);
+  stage->dead = get_path (stage, "dead");
+  g_assert_no_errno (g_mkdir (stage->dir, 0755));
+  g_assert_no_errno (mount ("none", stage->dir, "tmpfs", 0, "mode=0755"));
+  make_dir (stage, "a");
+  make_dir (stage, "a/b");
+  make_dir (stage, "m1");
+  make_dir (stage, "m2");
+  make_dir (stage, "dead");
+  make_file (stage, "a/f");
+  make_file (stage, "a/b/g");
+  make_file (stage, "mf");
+  make_tmpfs (stage, "m1");
+  make_dir (stage, "m1/d");
+  make_dir (stage, "m1/m3");
+  make_tmpfs (stage, "m1/m3");
+  make_file (stage, "m1/d/f");
+  make_file (stage, "m1/m3/x");
+  bind (stage, "a/b", "m2");
+  bind (stage, "a/f", "mf");
+  if (with_fuse && !mount_fuse (stage))
+    g_clear_pointer (&stage->dead, g_free);
+  fsc_test_service_start (stage->service);
+  stage->client = fsc_test_service_connect (stage->service);
+}
+
+static void
+stage_clear (Stage *stage)
+{
+  g_clear_pointer (&stage->client, fscache_disconnect);
+  if (stage->server > 0)
+    kill (stage->server, SIGCONT);
+  fsc_test_service_stop (stage->service);
+  if (stage->server > 0)
+    {
+      umount2 (stage->dead, MNT_DETACH);
+      kill (stage->server, SIGKILL);
+      waitpid (stage->server, NULL, 0);
+    }
+  g_assert_no_errno (umount2 (stage->dir, MNT_DETACH));
+  fsc_test_service_free (stage->service);
+  g_free (stage->dir);
+  g_free (stage->dead);
+}
+
+/* Dead mounts */
+
+/* Asks, and does not wait. */
+static int
+ask (const Stage *stage, const char *path, guint32 sharing)
+{
+  int fd = fsc_test_raw_greet (stage->service->socket, TRUE);
+  g_autofree char *uri = g_strconcat ("file://", path, NULL);
+  FscTestRecord record
+      = { .item = { .uri = { uri, strlen (uri) }, .sharing = sharing, .umask = 022 } };
+  FscTestMessage message
+      = { .header = { .opcode = FSC_OP_OPEN, .serial = 7 }, .n_records = 1, .records = &record };
+
+  fsc_test_raw_send (fd, &message, NULL);
+  return fd;
+}
+
+static void
+assert_timed_out (int fd, const char *path, const char *mount)
+{
+  g_auto (FscTestPacket) packet = { 0 };
+  g_autofree char *text = NULL;
+
+  g_assert_true (fsc_test_raw_receive (fd, &packet));
+  g_assert_cmpint (packet.message.header.opcode, ==, FSC_OP_OPENED);
+  text = g_strndup (packet.message.records[0].result.text.data,
+                    packet.message.records[0].result.text.length);
+  g_test_message ("%s", text);
+  g_assert_cmpint (packet.message.records[0].result.code, ==, FSC_CODE_TIMED_OUT);
+  g_assert_nonnull (strstr (text, path));
+  g_assert_nonnull (strstr (text, mount));
+  close (fd);
+}
+
+/* Cold opens of other files, on each of the other mounts, are answered while others wait. */
+static void
+assert_others (const Stage *stage)
+{
+  static const char *const places[] = { "", "m1/", "m1/m3/", "m2/" };
+  static guint n; /* no file is asked for twice */
+  gint64 since = g_get_monotonic_time ();
+
+  for (guint i = 0; i < 10; i++)
+    for (guint j = 0; j < G_N_ELEMENTS (places); j++)
+      {
+        g_autofree char *name = g_strdup_printf ("%scold%u", places[j], n++);
+        g_autofree char *path = get_path (stage, name);
+
+        make_file (stage, name);
+        close (fsc_test_open_from (stage->client, path, FSCACHE_SOURCE_OPENED));
+      }
+  g_assert_cmpint (g_get_monotonic_time () - since, <, G_USEC_PER_SEC);
+}
+
+static gboolean
+skip_without_fuse (const Stage *stage)
+{
+  if (stage->dead == NULL)
+    g_test_skip ("FUSE cannot be mounted here");
+  return stage->dead == NULL;
+}
+
+/* The server goes on, and the openers that were stuck end. */
+static void
+wake_server (const Stage *stage)
+{
+  g_assert_no_errno (kill (stage->server, SIGCONT));
+  fsc_test_service_wait_for (stage->service, "openers_stuck", 0);
+}
+
+/* Symlinks of all kinds on living mounts that lead to a dead one. */
+static void
+test_to_dead (void)
+{
+  static const char *const links[]
+      = { "abs", "a/rel", "m1/updown", "m1/m3/far", "chain", "todir", "m2/in-bind" };
+  int waiting[G_N_ELEMENTS (links)];
+  Stage stage;
+
+  stage_init (&stage, TRUE);
+  if (!skip_without_fuse (&stage))
+    {
+      make_link (&stage, "abs", "@/dead/file");
+      make_link (&stage, "a/rel", "../dead/file");
+      make_link (&stage, "m1/updown", "../m1/d/../../dead/file");
+      make_link (&stage, "m1/m3/far", "../../dead/file");
+      make_link (&stage, "chain", "m1/m3/far");
+      make_link (&stage, "todir", "dead");
+      make_link (&stage, "m2/in-bind", "@/todir/file");
+      for (guint i = 0; i < G_N_ELEMENTS (links); i++)
+        {
+          g_autofree char *path = get_path (&stage, links[i]);
+
+          fsc_test_assert_same (stage.client, path, O_RDONLY);
+        }
+      fscache_drop_matching (stage.client, "*", NULL);
+
+      g_assert_no_errno (kill (stage.server, SIGSTOP));
+      for (guint round = 0; round < 2; round++)
+        {
+          for (guint i = 0; i < G_N_ELEMENTS (links); i++)
+            {
+              g_autofree char *base = get_path (&stage, links[i]);
+              g_autofree char *path
+                  = g_strconcat (base, g_str_equal (links[i], "todir") ? "/file" : "", NULL);
+
+              waiting[i] = ask (&stage, path, FSC_SHARING_SHARED);
+            }
+          assert_others (&stage);
+          for (guint i = 0; i < G_N_ELEMENTS (links); i++)
+            {
+              g_autofree char *path = get_path (&stage, links[i]);
+
+              assert_timed_out (waiting[i], path, stage.dead);
+            }
+        }
+      wake_server (&stage);
+      for (guint i = 0; i < G_N_ELEMENTS (links); i++)
+        {
+          g_autofree char *path = get_path (&stage, links[i]);
+
+          fsc_test_assert_same (stage.client, path, O_RDONLY);
+        }
+    }
+  stage_clear (&stage);
+}
+
+/* The reverse: the file is on a living mount, and what leads there on the dead one. The handle is
+ * local, and in the cache. */
+static void
+test_from_dead (void)
+{
+  Stage stage;
+
+  stage_init (&stage, TRUE);
+  if (!skip_without_fuse (&stage))
+    {
+      g_autofree char *path = get_path (&stage, "dead/out");
+      FscacheRequest request = { .uri = path, .sharing = FSCACHE_SHARED };
+      FscacheReply answer;
+      int waiting[3];
+
+      g_assert_cmpint (fscache_open_with (stage.client, &request, &answer), >=, 0);
+      g_assert_cmpint (answer.coherence, ==, FSCACHE_COHERENCE_CHECKED);
+      fscache_reply_clear (stage.client, &answer);
+      g_assert_cmpint (fscache_open_with (stage.client, &request, &answer), >=, 0);
+      g_assert_cmpint (answer.source, ==, FSCACHE_SOURCE_CACHE); /* checked over both mounts */
+      fscache_reply_clear (stage.client, &answer);
+
+      g_assert_no_errno (kill (stage.server, SIGSTOP));
+      for (guint i = 0; i < G_N_ELEMENTS (waiting); i++)
+        waiting[i] = ask (&stage, path, FSC_SHARING_SHARED);
+      assert_others (&stage);
+      for (guint i = 0; i < G_N_ELEMENTS (waiting); i++)
+        assert_timed_out (waiting[i], path, stage.dead);
+      wake_server (&stage);
+      fsc_test_assert_same (stage.client, path, O_RDONLY);
+    }
+  stage_clear (&stage);
+}
+
+/* The answers of open() */
+
+static void
+make_links (const Stage *stage)
+{
+  static const char *const links[][2] = {
+    { "rel", "m1/d/f" },
+    { "abs", "@/m1/m3/x" },
+    { "todir", "m1/d" },
+    { "tomount", "m1/m3" },
+    { "slash", "m1/d/" },
+    { "tofile", "mf" },
+    { "dangling", "m1/nothing" },
+    { "m1/up", "../a/f" },
+    { "m1/upup", "../../t/m2/g" },
+    { "m1/abs", "@/m2/g" },
+    { "m1/self", "@/m1/d/f" },
+    { "m1/dangling", "../a/nothing" },
+    { "m1/m3/far", "../../m2" },
+    { "m1/m3/dots", "../../.." },
+    { "chain1", "m1/chain2" },
+    { "m1/chain2", "m3/chain3" },
+    { "m1/m3/chain3", "@/chain4" },
+    { "chain4", "./m2/../m2/g" },
+    { "ring", "m1/ring" },
+    { "m1/ring", "@/ring" },
+    { "tolocked", "m1/locked/f" },
+    { "locked/out", "../m1/d/f" },
+    { "m1/proc", "/proc/self/fd/0" },
+  };
+
+  make_dir (stage, "locked");
+  make_dir (stage, "m1/locked");
+  make_file (stage, "m1/locked/f");
+  for (guint i = 0; i < G_N_ELEMENTS (links); i++)
+    make_link (stage, links[i][0], links[i][1]);
+  for (guint i = 0; i < 2; i++)
+    {
+      g_autofree char *path = get_path (stage, i == 0 ? "locked" : "m1/locked");
+
+      g_assert_no_errno (g_chmod (path, 0));
+    }
+}
+
+static void
+test_same (void)
+{
+  static const char *const names[] = {
+    "rel",          "abs",
+    "todir",        "todir/",
+    "todir/f",      "todir/../d/f",
+    "tomount",      "tomount/",
+    "tomount/x",    "tomount/..",
+    "tomount/../d", "slash",
+    "tofile",       "tofile/",
+    "mf",           "mf/",
+    "mf/x",         "dangling",
+    "dangling/",    "dangling/x",
+    "m1/up",        "m1/up/",
+    "m1/upup",      "m1/abs",
+    "m1/self",      "m1/dangling",
+    "m1/m3/far",    "m1/m3/far/g",
+    "m1/m3/dots",   "m1/m3/dots/t/rel",
+    "chain1",       "chain1/",
+    "m1/chain2",    "ring",
+    "ring/x",       "m1/ring",
+    "tolocked",     "tolocked/x",
+    "locked/out",   "m1/locked/f",
+    "m1/..",        "m1/../m1/../a/f",
+    "m1/m3/..",     "m1/m3/../d/..",
+    "m1/m3/../..",  "m1/m3/../../m1/m3/x",
+    "m2/../m1/up",  "m1/.",
+  };
+  static const int flags[] = { O_RDONLY,
+                               O_RDONLY | O_NOFOLLOW,
+                               O_RDONLY | O_DIRECTORY,
+                               O_PATH,
+                               O_PATH | O_NOFOLLOW,
+                               O_PATH | O_DIRECTORY | O_NOFOLLOW,
+                               O_RDWR,
+                               O_WRONLY | O_NOFOLLOW,
+                               O_WRONLY | O_TRUNC,
+                               O_RDWR | O_TMPFILE };
+  Stage stage;
+
+  stage_init (&stage, FALSE);
+  make_links (&stage);
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    for (guint j = 0; j < G_N_ELEMENTS (flags); j++)
+      {
+        g_autofree char *path = get_path (&stage, names[i]);
+
+        if ((flags[j] & O_TMPFILE) != O_TMPFILE)
+          fsc_test_assert_same (stage.client, path, flags[j]); /* cold, and then cached */
+        if ((flags[j] & O_TMPFILE) != O_TMPFILE)
+          fsc_test_assert_same (stage.client, path, flags[j]);
+        else
+          {
+            int expected = fsc_test_open_as_opener (path, flags[j], 0600);
+            FscacheRequest request = { .uri = path, .flags = flags[j], .mode = 0600 };
+            FscacheReply answer;
+            int fd = fscache_open_with (stage.client, &request, &answer);
+            struct stat mine, its;
+
+            g_assert_cmpint (MIN (fd, 0), ==, MIN (expected, 0));
+            if (fd < 0)
+              continue;
+            g_assert_no_errno (fstat (expected, &mine));
+            g_assert_no_errno (fstat (fd, &its));
+            g_assert_cmpuint (mine.st_dev, ==, its.st_dev);
+            close (fd);
+            close (expected);
+          }
+      }
+  stage_clear (&stage);
+}
+
+/* What is made through symlinks, by open() and by the service. Returns where, or the errno. */
+static char *
+make (Stage *stage, const char *name, int flags, gboolean by_service)
+{
+  g_autofree char *path = get_path (stage, name);
+  FscacheRequest request = { .uri = path, .flags = flags, .mode = 0640 };
+  FscacheReply answer;
+  int fd = by_service ? fscache_open_with (stage->client, &request, &answer)
+                      : fsc_test_open_as_opener (path, flags, 0640);
+  g_autofree char *link = g_strdup_printf ("/proc/self/fd/%d", fd);
+  g_autofree char *made = NULL;
+  struct stat st;
+  char *told;
+
+  if (fd < 0)
+    return g_strdup (g_strerror (-fd));
+  made = g_file_read_link (link, NULL);
+  g_assert_no_errno (fstat (fd, &st));
+  told = g_strdup_printf ("%s, %o, %d", made, st.st_mode, fcntl (fd, F_GETFL) & O_ACCMODE);
+  close (fd);
+  if (st.st_size == 0)
+    g_assert_no_errno (unlink (made));
+  return told;
+}
+
+static void
+test_make (void)
+{
+  static const char *const names[] = { "dangling",
+                                       "m1/dangling",
+                                       "dangling/",
+                                       "todir/new",
+                                       "todir/new/",
+                                       "m1/m3/far/new",
+                                       "m1/../new",
+                                       "ring",
+                                       "rel",
+                                       "todir",
+                                       "mf",
+                                       "tofile",
+                                       "tolocked",
+                                       "tolocked2/x",
+                                       "chain1",
+                                       "tomount/new",
+                                       "m1/..",
+                                       "m1/m3/dots/new",
+                                       "m1/../m1/new2",
+                                       "m1/.",
+                                       "locked/out",
+                                       "nowhere/new",
+                                       "m1/m3/../../m2/new" };
+  static const int flags[]
+      = { O_CREAT | O_RDWR, O_CREAT | O_EXCL | O_WRONLY, O_CREAT | O_NOFOLLOW | O_WRONLY,
+          O_CREAT | O_RDONLY, O_CREAT | O_DIRECTORY | O_RDWR };
+  Stage stage;
+
+  umask (022);
+  stage_init (&stage, FALSE);
+  make_links (&stage);
+  make_link (&stage, "tolocked2", "m1/locked");
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    for (guint j = 0; j < G_N_ELEMENTS (flags); j++)
+      {
+        g_autofree char *right = make (&stage, names[i], flags[j], FALSE);
+        g_autofree char *told = make (&stage, names[i], flags[j], TRUE);
+
+        g_test_message ("%s, %#o: %s", names[i], flags[j], right);
+        g_assert_cmpstr (told, ==, right);
+      }
+  {
+    g_autofree char *told = make (&stage, "dangling", O_CREAT | O_EXCL | O_RDWR, TRUE);
+
+    g_assert_cmpstr (told, ==, g_strerror (EEXIST));
+  }
+  stage_clear (&stage);
+}
+
+/* What went wrong is told of the path that was asked for, and where that led. */
+static void
+test_text (void)
+{
+  Stage stage;
+  FscacheReply answer;
+
+  stage_init (&stage, FALSE);
+  make_links (&stage);
+  {
+    g_autofree char *path = get_path (&stage, "dangling");
+    g_autofree char *text = g_strdup_printf ("cannot open %s, which leads to %s/m1/nothing: %s",
+                                             path, stage.dir, g_strerror (ENOENT));
+
+    g_assert_cmpint (fscache_open (stage.client, path, O_RDONLY, &answer), ==, -ENOENT);
+    g_assert_cmpstr (answer.message, ==, text);
+  }
+  stage_clear (&stage);
+}
+
+/* Mounts and unmounts while paths lead over them. */
+static void
+test_changes (void)
+{
+  Stage stage;
+
+  stage_init (&stage, FALSE);
+  make_links (&stage);
+  for (guint i = 0; i < 10; i++)
+    {
+      g_autofree char *over = get_path (&stage, i % 2 == 0 ? "m1" : "m2");
+      g_autofree char *link = get_path (&stage, i % 2 == 0 ? "rel" : "chain1");
+      g_autofree char *up = get_path (&stage, "m1/m3/../d/f");
+
+      fsc_test_assert_same (stage.client, link, O_RDONLY);
+      g_assert_no_errno (mount ("none", over, "tmpfs", 0, "mode=0755"));
+      fsc_test_assert_same (stage.client, link, O_RDONLY);
+      fsc_test_assert_same (stage.client, up, O_RDONLY);
+      g_assert_no_errno (umount (over)); /* no opener keeps it busy */
+      fsc_test_assert_same (stage.client, link, O_RDONLY);
+      fsc_test_assert_same (stage.client, up, O_RDONLY);
+    }
+  stage_clear (&stage);
+}
+
+static gboolean
+write_to (const char *path, const char *text)
+{
+  int fd = open (path, O_WRONLY | O_CLOEXEC);
+  gboolean is_done = fd >= 0 && write (fd, text, strlen (text)) == (ssize_t) strlen (text);
+
+  if (fd >= 0)
+    close (fd);
+  return is_done;
+}
+
+static gboolean
+get_namespaces (void)
+{
+  g_autofree char *users = g_strdup_printf ("0 %u 1", getuid ());
+  g_autofree char *groups = g_strdup_printf ("0 %u 1", getgid ());
+
+  if (unshare (CLONE_NEWNS) < 0
+      && (unshare (CLONE_NEWUSER | CLONE_NEWNS) < 0 || !write_to ("/proc/self/setgroups", "deny")
+          || !write_to ("/proc/self/uid_map", users) || !write_to ("/proc/self/gid_map", groups)))
+    return FALSE;
+  return mount ("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0;
+}
+
+static void
+run (gconstpointer func)
+{
+  if (getenv ("FSC_TEST_HAS_NAMESPACES") == NULL)
+    g_test_skip ("a mount namespace cannot be had here");
+  else
+    ((GTestFunc) (gsize) func) ();
+}
+
+#define ADD(name, func)                                                                            \
+  g_test_add_data_func ("/crossing/" name, (gconstpointer) (gsize) (func), run)
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_init (&argc, &argv);
+  if (get_namespaces ())
+    g_setenv ("FSC_TEST_HAS_NAMESPACES", "1", TRUE);
+  ADD ("to-dead", test_to_dead);
+  ADD ("from-dead", test_from_dead);
+  ADD ("same", test_same);
+  ADD ("make", test_make);
+  ADD ("text", test_text);
+  ADD ("changes", test_changes);
+  return g_test_run ();
+}
