@@ -6,12 +6,14 @@
 # exit status is 0 if some have passed and none has failed.
 #
 # It is stricter than TAP's usual consumers: a program that crashed, ran out of time, bailed out, or
-# has not run as many tests as it planned counts as a failure, whatever it said before.
+# has not run as many tests as it planned counts as a failure (one, in one line), whatever it said
+# before.
 #
 #   tests/tap-count.py TESTLOG.json
 #   tests/tap-count.py --self-test
 import json
 import re
+import signal
 import sys
 
 LINE = re.compile(r"^(not )?ok\b\s*(\d+)?\s*(?:-\s*)?((?:\\#|[^#])*)(?:#\s*(\w+)\b\S*\s*(.*))?$")
@@ -42,7 +44,8 @@ def count_result(count, name, match):
 
 
 def count_tap(name, output):
-    count, planned, seen = Count(), None, 0
+    """Returns what was counted, and what is wrong with the output as a whole."""
+    count, faults, planned, seen = Count(), [], None, 0
     for line in output.splitlines():
         plan, result = PLAN.match(line), LINE.match(line)
         if plan and planned is None:
@@ -50,19 +53,29 @@ def count_tap(name, output):
             if planned == 0 and plan.group(2) is not None:
                 count.skips.append("%s (%s)" % (name, plan.group(2) or "no reason given"))
         elif plan:
-            count.failures.append(name + ": has two plans")
+            faults.append("two plans")
         elif result:
             seen += 1
             count_result(count, name, result)
         elif line.startswith("Bail out!"):
-            count.failures.append("%s: %s" % (name, line))
+            faults.append(line)
     if planned is None:
-        count.failures.append(name + ": no plan")
+        faults.append("no plan")
     elif seen != planned:
-        # Each that has not run has not passed; too many are one failure.
-        for _ in range(max(planned - seen, 1)):
-            count.failures.append("%s: planned %d, ran %d" % (name, planned, seen))
-    return count
+        faults.append("planned %d, ran %d" % (planned, seen))
+    return count, faults
+
+
+def describe_end(result, status):
+    """How the program ended, if that was not by itself."""
+    if result in ("TIMEOUT", "INTERRUPT"):
+        return [result.lower()]
+    if status >= 0:
+        return []
+    try:
+        return ["killed by " + signal.Signals(-status).name]
+    except ValueError:
+        return ["killed by signal %d" % -status]
 
 
 def count_test(test):
@@ -72,9 +85,11 @@ def count_test(test):
         count = Count()
         count.skips.append("%s (the whole program)" % name)
         return count
-    count = count_tap(name, output)
-    if result in ("TIMEOUT", "INTERRUPT"):
-        count.failures.append("%s: %s" % (name, result.lower()))
+    count, faults = count_tap(name, output)
+    faults = describe_end(result, status) + faults
+    # One failure, whatever it led to: how many tests a crash kept from running says nothing of them.
+    if faults:
+        count.failures.append("%s: %s" % (name, "; ".join(faults)))
     elif status != 0 and not count.failures:
         count.failures.append("%s: exit status %s" % (name, status))
     elif result in ("FAIL", "ERROR", "UNEXPECTEDPASS") and not count.failures:
@@ -95,10 +110,13 @@ def self_test():
         ("nothing at all", "", "ERROR", 0, (0, 1, 0)),
         ("a crash at once", "", "ERROR", -11, (0, 1, 0)),
         ("no plan", "hello\n", "OK", 0, (0, 1, 0)),
-        ("a crash half way", "1..3\nok 1 /a\n", "ERROR", -6, (1, 2, 0)),
-        ("a bail-out", "1..3\nok 1 /a\nBail out! ERROR:x\n", "ERROR", -6, (1, 3, 0)),
+        ("a crash half way", "1..3\nok 1 /a\n", "ERROR", -6, (1, 1, 0)),
+        ("a bail-out", "1..3\nok 1 /a\nBail out! ERROR:x\n", "ERROR", -6, (1, 1, 0)),
+        ("a crash after a failure", "1..3\nnot ok 1 /a\n", "ERROR", -11, (0, 2, 0)),
+        ("a crash when all was done", "1..1\nok 1 /a\n", "ERROR", -11, (1, 1, 0)),
+        ("an unknown signal", "1..1\nok 1 /a\n", "ERROR", -99, (1, 1, 0)),
         ("more than planned", "1..1\nok 1 /a\nok 2 /b\n", "ERROR", 0, (2, 1, 0)),
-        ("out of time", "1..2\nok 1 /a\n", "TIMEOUT", -15, (1, 2, 0)),
+        ("out of time", "1..2\nok 1 /a\n", "TIMEOUT", -15, (1, 1, 0)),
         ("an exit status", "1..1\nok 1 /a\n", "FAIL", 23, (1, 1, 0)),
         ("what only meson saw", "1..1\nok 1 /a\n", "ERROR", 0, (1, 1, 0)),
         ("inner results", "1..1\n    1..1\n    not ok 1 inner\nok 1 /a\n", "OK", 0, (1, 0, 0)),

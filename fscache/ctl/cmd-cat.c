@@ -55,14 +55,11 @@ run_cat (FscCtl *ctl, int argc, char **argv)
   gboolean is_over = FALSE;
   int status = FSC_EXIT_DONE;
 
-  if (!fsc_ctl_parse (ctl, entries, &argc, &argv, 1, -1))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, entries, &argc, &argv, 1, -1);
   if (!fsc_request_options_get (&options, FSCACHE_SHARED, &request, &error))
     return fsc_ctl_refuse_usage (ctl, "%s", error->message);
   request.options |= FSCACHE_NO_FALLBACK;
   client = fsc_ctl_connect (ctl);
-  if (client == NULL)
-    return FSC_EXIT_FAILED;
 
   for (int i = 1; i < argc && !is_over; i++)
     {

@@ -12,15 +12,21 @@
  * after having said what is wrong. */
 typedef gssize (*Action) (FscacheClient *client, const char *argument);
 
+/* Says what is wrong, if anything is. Returns `n`. */
+static gssize
+complain_of (const char *argument, const FscacheReply *reply, gssize n)
+{
+  if (n < 0)
+    fsc_output_complain_reply (argument, reply, (int) n);
+  return n;
+}
+
 static gssize
 drop_pattern (FscacheClient *client, const char *pattern)
 {
   FscacheReply reply = { 0 };
-  gssize result = fscache_drop_matching (client, pattern, &reply);
 
-  if (result < 0)
-    fsc_output_complain_reply (pattern, &reply, result);
-  return result;
+  return complain_of (pattern, &reply, fscache_drop_matching (client, pattern, &reply));
 }
 
 static gssize
@@ -29,7 +35,6 @@ drop_one (FscacheClient *client, const char *argument)
   g_autoptr (GError) error = NULL;
   g_autofree char *pattern = NULL;
   FscacheReply reply = { 0 };
-  gssize result;
 
   if (fsc_names_is_pattern (argument))
     {
@@ -39,10 +44,7 @@ drop_one (FscacheClient *client, const char *argument)
       fsc_output_complain ("%s", error->message);
       return -1;
     }
-  result = fscache_drop (client, argument, &reply);
-  if (result < 0)
-    fsc_output_complain_reply (argument, &reply, result);
-  return result;
+  return complain_of (argument, &reply, fscache_drop (client, argument, &reply));
 }
 
 static gssize
@@ -51,9 +53,7 @@ pin_one (FscacheClient *client, const char *argument)
   FscacheReply reply = { 0 };
   int result = fscache_pin (client, argument, &reply);
 
-  if (result < 0)
-    fsc_output_complain_reply (argument, &reply, result);
-  return result < 0 ? result : 1;
+  return complain_of (argument, &reply, result < 0 ? result : 1);
 }
 
 static gssize
@@ -62,9 +62,7 @@ unpin_one (FscacheClient *client, const char *argument)
   FscacheReply reply = { 0 };
   int result = fscache_unpin (client, argument, &reply);
 
-  if (result < 0)
-    fsc_output_complain_reply (argument, &reply, result);
-  return result < 0 ? result : 1;
+  return complain_of (argument, &reply, result < 0 ? result : 1);
 }
 
 static void
@@ -90,8 +88,6 @@ apply (FscCtl *ctl, char **arguments, Action action, const char *what)
   int status = FSC_EXIT_DONE;
   gint64 sum = 0;
 
-  if (client == NULL)
-    return FSC_EXIT_FAILED;
   for (; *arguments != NULL; arguments++)
     {
       gssize n = action (client, *arguments);
@@ -117,8 +113,7 @@ run_drop (FscCtl *ctl, int argc, char **argv)
     { NULL },
   };
 
-  if (!fsc_ctl_parse (ctl, entries, &argc, &argv, 0, -1))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, entries, &argc, &argv, 0, -1);
   if (all == (argc > 1))
     return fsc_ctl_refuse_usage (ctl, "it needs URIs and patterns, or --all");
   if (all)
@@ -146,8 +141,7 @@ const FscCommand fsc_ctl_drop = {
 static int
 run_pin (FscCtl *ctl, int argc, char **argv)
 {
-  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, -1))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, -1);
   return apply (ctl, argv + 1, pin_one, "pinned");
 }
 
@@ -170,8 +164,7 @@ const FscCommand fsc_ctl_pin = {
 static int
 run_unpin (FscCtl *ctl, int argc, char **argv)
 {
-  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, -1))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, -1);
   return apply (ctl, argv + 1, unpin_one, "unpinned");
 }
 

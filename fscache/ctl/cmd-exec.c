@@ -152,8 +152,6 @@ open_all (FscCtl *ctl, Plan *plan)
   gboolean is_complete = TRUE;
   int result;
 
-  if (client == NULL)
-    return FALSE;
   result = fscache_open_many (client, plan->requests, plan->replies, plan->n_fds);
   for (gsize i = 0; i < plan->n_fds && is_complete; i++)
     {
@@ -234,8 +232,7 @@ run_exec (FscCtl *ctl, int argc, char **argv)
   g_autoptr (GError) error = NULL;
   FscacheRequest request;
 
-  if (!fsc_ctl_parse (ctl, entries, &argc, &argv, 1, -1))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, entries, &argc, &argv, 1, -1);
   if (!fsc_request_options_get (&options, FSCACHE_INDEPENDENT, &request, &error))
     return fsc_ctl_refuse_usage (ctl, "%s", error->message);
   if (request.sharing == FSCACHE_EXCLUSIVE)

@@ -140,8 +140,7 @@ run_list (FscCtl *ctl, int argc, char **argv)
   Printer printer = { 0 };
   gssize result;
 
-  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 1))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 1);
   if (argc > 1)
     {
       pattern = fsc_names_get_pattern (argv[1], &error);
@@ -152,8 +151,6 @@ run_list (FscCtl *ctl, int argc, char **argv)
         }
     }
   client = fsc_ctl_connect (ctl);
-  if (client == NULL)
-    return FSC_EXIT_FAILED;
 
   printer.json = ctl->json;
   result = fscache_list (client, pattern, print_row, &printer, &reply);
@@ -187,11 +184,8 @@ run_info (FscCtl *ctl, int argc, char **argv)
   Printer printer = { 0 };
   int result;
 
-  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, 1))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, NULL, &argc, &argv, 1, 1);
   client = fsc_ctl_connect (ctl);
-  if (client == NULL)
-    return FSC_EXIT_FAILED;
 
   printer.json = ctl->json;
   result = fscache_info (client, argv[1], print_paragraph, &printer, &reply);

@@ -198,15 +198,14 @@ run_open (FscCtl *ctl, int argc, char **argv)
   g_autoptr (GError) error = NULL;
   FscacheRequest request;
 
-  if (!fsc_ctl_parse (ctl, entries, &argc, &argv, 1, 1))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, entries, &argc, &argv, 1, 1);
   if (!fsc_request_options_get (&options, FSCACHE_INDEPENDENT, &request, &error))
     return fsc_ctl_refuse_usage (ctl, "%s", error->message);
   request.uri = argv[1];
   if (no_fallback)
     request.options |= FSCACHE_NO_FALLBACK;
   client = fsc_ctl_connect (ctl);
-  return client != NULL ? open_and_show (ctl, client, &request) : FSC_EXIT_FAILED;
+  return open_and_show (ctl, client, &request);
 }
 
 const FscCommand fsc_ctl_open = {

@@ -27,6 +27,17 @@ collect_counter (const char *name, uint64_t value, void *data)
   g_array_append_val ((GArray *) data, counter);
 }
 
+/* An object that says who has answered. */
+static JsonBuilder *
+begin_json (const char *service)
+{
+  JsonBuilder *builder = json_builder_new ();
+
+  json_builder_begin_object (builder);
+  fsc_output_add_string (builder, "service", service);
+  return builder;
+}
+
 static int
 run_status (FscCtl *ctl, int argc, char **argv)
 {
@@ -37,11 +48,8 @@ run_status (FscCtl *ctl, int argc, char **argv)
   int result;
 
   g_array_set_clear_func (counters, clear_counter);
-  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 0))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 0);
   client = fsc_ctl_connect (ctl);
-  if (client == NULL)
-    return FSC_EXIT_FAILED;
   result = fscache_status (client, collect_counter, counters, &reply);
   if (result < 0)
     {
@@ -52,10 +60,8 @@ run_status (FscCtl *ctl, int argc, char **argv)
   fscache_service_name (client, service, sizeof service);
   if (ctl->json)
     {
-      g_autoptr (JsonBuilder) builder = json_builder_new ();
+      g_autoptr (JsonBuilder) builder = begin_json (service);
 
-      json_builder_begin_object (builder);
-      fsc_output_add_string (builder, "service", service);
       for (guint i = 0; i < counters->len; i++)
         {
           const Counter *counter = &g_array_index (counters, Counter, i);
@@ -100,11 +106,8 @@ run_ping (FscCtl *ctl, int argc, char **argv)
   gint64 start, took;
   int result;
 
-  if (!fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 0))
-    return FSC_EXIT_USAGE;
+  fsc_ctl_parse (ctl, NULL, &argc, &argv, 0, 0);
   client = fsc_ctl_connect (ctl);
-  if (client == NULL)
-    return FSC_EXIT_FAILED;
   start = g_get_monotonic_time ();
   result = fscache_ping (client, &reply);
   took = g_get_monotonic_time () - start;
@@ -117,10 +120,8 @@ run_ping (FscCtl *ctl, int argc, char **argv)
   fscache_service_name (client, service, sizeof service);
   if (ctl->json)
     {
-      g_autoptr (JsonBuilder) builder = json_builder_new ();
+      g_autoptr (JsonBuilder) builder = begin_json (service);
 
-      json_builder_begin_object (builder);
-      fsc_output_add_string (builder, "service", service);
       fsc_output_add_int (builder, "took_us", took);
       fsc_output_print_json (builder, "\n");
     }

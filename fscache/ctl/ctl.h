@@ -5,7 +5,8 @@
  *
  * A command is one FscCommand, beside the function that runs it. It parses its own options, with
  * the common ones added, writes what it was asked for to stdout, and says each failure in one line
- * on stderr that names the object. It returns what the process exits with.
+ * on stderr that names the object. It returns what the process exits with; what all commands do
+ * first, to read their arguments and to make a client, exits itself if it fails.
  */
 #pragma once
 
@@ -46,16 +47,16 @@ struct FscCtl
 
 /* Parses the options of the command in *argv, the common ones among them, and leaves the arguments:
  * argv[0] is the command's name. At least `min` and at most `max` arguments are to be left (max -1:
- * any number). Returns FALSE after having said what is wrong: the caller returns FSC_EXIT_USAGE.
+ * any number), and none that names a resource may be empty. Exits after having said what is wrong;
  * --help prints and exits. */
-gboolean fsc_ctl_parse (FscCtl *ctl, const GOptionEntry *entries, int *argc, char ***argv, int min,
-                        int max);
+void fsc_ctl_parse (FscCtl *ctl, const GOptionEntry *entries, int *argc, char ***argv, int min,
+                    int max);
 
 /* Says what is wrong with how the command was called. Returns FSC_EXIT_USAGE. */
 int fsc_ctl_refuse_usage (FscCtl *ctl, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
 /* Makes a client. Without a service that is no failure yet: the call that needs one will say so.
- * Returns NULL after having said what is wrong. */
+ * Exits after having said what is wrong if there can be no client; never returns NULL. */
 FscacheClient *fsc_ctl_connect (FscCtl *ctl);
 
 /* The commands, each in the file that its comment names. */

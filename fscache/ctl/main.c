@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,14 +90,39 @@ shift (int *argc, char **argv)
   (*argc)--;
 }
 
-gboolean
+/* Says what is wrong with the arguments that are left after the options; else returns TRUE. */
+static gboolean
+check_arguments (FscCtl *ctl, int n, char **arguments, int min, int max)
+{
+  if (n < min)
+    {
+      fsc_ctl_refuse_usage (ctl, "an argument is missing: %s", ctl->command->arguments);
+      return FALSE;
+    }
+  if (max >= 0 && n > max)
+    {
+      fsc_ctl_refuse_usage (ctl, "\"%s\" is one argument too many", arguments[max]);
+      return FALSE;
+    }
+  for (int i = 0; i < n && !ctl->command->runs_program; i++)
+    {
+      if (*arguments[i] == '\0')
+        {
+          fsc_ctl_refuse_usage (ctl, "argument %d is empty: that is neither a URI nor a path",
+                                i + 1);
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
+void
 fsc_ctl_parse (FscCtl *ctl, const GOptionEntry *entries, int *argc, char ***argv, int min, int max)
 {
   const FscCommand *command = ctl->command;
   g_autoptr (GOptionContext) context = g_option_context_new (command->arguments);
   g_autoptr (GError) error = NULL;
   g_autofree char *name = g_strconcat ("fscachectl ", command->name, NULL);
-  int n;
 
   g_set_prgname (name);
   g_option_context_set_summary (context, command->summary);
@@ -106,22 +132,13 @@ fsc_ctl_parse (FscCtl *ctl, const GOptionEntry *entries, int *argc, char ***argv
     g_option_context_add_main_entries (context, entries, NULL);
   add_common_options (ctl, context);
   if (!g_option_context_parse (context, argc, argv, &error))
-    {
-      fsc_ctl_refuse_usage (ctl, "%s", error->message);
-      return FALSE;
-    }
+    exit (fsc_ctl_refuse_usage (ctl, "%s", error->message));
   /* GLib leaves the "--" where it is if other arguments came before it. */
   if (*argc > 1 && strcmp ((*argv)[1], "--") == 0)
     shift (argc, *argv);
 
-  n = *argc - 1;
-  if (n < min)
-    fsc_ctl_refuse_usage (ctl, "an argument is missing: %s", command->arguments);
-  else if (max >= 0 && n > max)
-    fsc_ctl_refuse_usage (ctl, "\"%s\" is one argument too many", (*argv)[max + 1]);
-  else
-    return TRUE;
-  return FALSE;
+  if (!check_arguments (ctl, *argc - 1, *argv + 1, min, max))
+    exit (FSC_EXIT_USAGE);
 }
 
 FscacheClient *
@@ -135,6 +152,8 @@ fsc_ctl_connect (FscCtl *ctl)
                          ctl->socket != NULL ? ctl->socket : "");
   else if (client == NULL)
     fsc_output_complain ("cannot make a client: %s", g_strerror (-result));
+  if (client == NULL)
+    exit (FSC_EXIT_FAILED);
   return client;
 }
 
