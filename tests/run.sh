@@ -33,7 +33,7 @@ EOF
 # What Debian 12 calls what is needed. The last line is for tests, which say so when they skip.
 packages=(
   gcc libc6-dev dpkg-dev meson ninja-build pkg-config python3 libglib2.0-dev libjson-glib-dev
-  sshfs fuse3 openssh-sftp-server procps
+  sshfs fuse3 openssh-sftp-server procps xfsprogs btrfs-progs
 )
 
 suites=()
