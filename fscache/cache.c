@@ -20,7 +20,8 @@
 #define WRITING_FLAGS                                                                              \
   ((guint32) (O_WRONLY | O_RDWR | O_CREAT | O_EXCL | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)))
 
-/* Flags that the kernel allows to the owner alone, and says so before it says what else is wrong. */
+/* Flags that the kernel allows to the owner alone, and says so before it says what else is wrong.
+ */
 #define OWNER_FLAGS ((guint32) O_NOATIME)
 
 /* Who asks. One that has to wait is copied to the heap, and is in its job's queue. */
@@ -38,6 +39,12 @@ struct FscWaiter
   guint8 revalidate;
 };
 
+/* Who cannot be watched is tried again after this time: watches may have become free. */
+#define WATCH_PAUSE (30 * G_USEC_PER_SEC)
+
+/* Watching is for later: so many jobs of it at once leave the lanes to those who wait. */
+#define WATCH_JOBS_MAX 32
+
 struct FscCache
 {
   FscProvider provider;
@@ -47,6 +54,7 @@ struct FscCache
   FscStore store;
   GHashTable *leases; /* lease -> FscEntry */
   guint sweep_slot;
+  guint n_watch_jobs;
   guint64 last_lease;
 };
 
@@ -54,6 +62,40 @@ static gint64
 now (FscCache *cache)
 {
   return cache->provider.now (cache->provider_data);
+}
+
+/* Watches */
+
+static FscWatches *
+get_watches (FscCache *cache, const FscEntry *entry)
+{
+  return cache->provider.get_watches != NULL
+             ? cache->provider.get_watches (entry->key.credential, cache->provider_data)
+             : NULL;
+}
+
+static gboolean
+is_watched (const FscEntry *entry)
+{
+  return entry->watch.node != NULL && entry->doubts == entry->cleared;
+}
+
+static void
+entry_unwatch (FscCache *cache, FscEntry *entry)
+{
+  if (entry->watch.node != NULL)
+    fsc_watches_remove (get_watches (cache, entry), &entry->watch);
+  if (entry->watch_job != NULL)
+    entry->watch_job->entry = NULL;
+  entry->watch_job = NULL;
+}
+
+/* Gives an entry another handle, which is taken, or none. */
+static void
+entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
+{
+  entry_unwatch (cache, entry);
+  fsc_store_set_handle (&cache->store, entry, handle);
 }
 
 /* Leases, pins, and going */
@@ -88,7 +130,7 @@ fsc_cache_drop (FscCache *cache, FscEntry *entry)
 {
   fsc_cache_set_pinned (cache, entry, FALSE);
   entry_end_lease (cache, entry);
-  fsc_store_set_handle (&cache->store, entry, NULL);
+  entry_set_handle (cache, entry, NULL);
   if (entry->flight == NULL)
     fsc_store_remove (&cache->store, entry);
 }
@@ -177,6 +219,7 @@ entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
 {
   entry->flight = job;
   job->entry = entry;
+  job->doubts = entry->doubts;
   job->begun = 0;
   g_free ((char *) job->item.validator.data);
   job->item.validator = (FscBytes){ 0 };
@@ -203,10 +246,19 @@ is_fresh (const FscEntry *entry, const FscWaiter *waiter, gint64 time)
 {
   gint64 allowed = waiter->max_age_ms;
 
+  if (entry->handle == NULL || waiter->revalidate)
+    return FALSE;
+  if (is_watched (entry))
+    return TRUE;
   if (entry->coherence == FSC_COHERENCE_TTL)
     allowed = MAX (allowed, entry->ttl_ms);
-  return entry->handle != NULL && !waiter->revalidate && allowed > 0
-         && time - entry->checked_at <= allowed * 1000;
+  return allowed > 0 && time - entry->checked_at <= allowed * 1000;
+}
+
+static FscCoherence
+get_coherence (const FscEntry *entry)
+{
+  return is_watched (entry) ? FSC_COHERENCE_WATCHED : entry->coherence;
 }
 
 static guint32
@@ -228,8 +280,8 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
     .uri = name,
     .sharing = waiter->sharing,
     .source = source,
-    .coherence = entry->coherence,
-    .age_ms = age_in_ms (entry->checked_at, time),
+    .coherence = get_coherence (entry),
+    .age_ms = is_watched (entry) ? 0 : age_in_ms (entry->checked_at, time),
   };
 
   if (waiter->sharing < handle->most_sharing)
@@ -375,7 +427,7 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   if (entry->handle != NULL)
     {
       cache->counters.invalidations += !fsc_handle_is_same (entry->handle, outcome->handle);
-      fsc_store_set_handle (&cache->store, entry, NULL);
+      entry_set_handle (cache, entry, NULL);
     }
   if (keep && !make_room (cache))
     keep = FALSE;
@@ -388,10 +440,74 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   entry->cost_us = (guint32) CLAMP (entry->opened_at - job->begun, 0, G_MAXUINT32);
   entry->hits = 0;
   entry->is_visited = FALSE;
-  fsc_store_set_handle (&cache->store, entry, g_steal_pointer (&outcome->handle));
+  entry_set_handle (cache, entry, g_steal_pointer (&outcome->handle));
   answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
   if (!keep)
-    fsc_store_set_handle (&cache->store, entry, NULL);
+    entry_set_handle (cache, entry, NULL);
+}
+
+/* An entry that is asked for again is worth a watch: from then on it is not checked any more. */
+static void
+maybe_watch (FscCache *cache, FscEntry *entry)
+{
+  FscWatches *watches = get_watches (cache, entry);
+  FscHandle *handle = entry->handle;
+  FscItem item = { .flags = entry->key.flags, .options = FSC_OPTION_WATCH };
+  FscJob *job;
+
+  if (watches == NULL || entry->coherence != FSC_COHERENCE_CHECKED || entry->key.is_exclusive
+      || entry->watch.node != NULL || entry->watch_job != NULL
+      || (handle->kind != FSC_KIND_REGULAR && handle->kind != FSC_KIND_DIRECTORY)
+      || cache->n_watch_jobs >= WATCH_JOBS_MAX || now (cache) < entry->watch_after)
+    return;
+  job = job_new (&item, (FscBytes){ entry->uri, entry->key.uri_length }, entry->key.credential,
+                 now (cache));
+  job->item.validator.data = g_memdup2 (handle->validator, handle->validator_length);
+  job->item.validator.length = handle->validator_length;
+  job->entry = entry;
+  job->is_watch = TRUE;
+  job->sequence = fsc_watches_get_sequence (watches);
+  entry->watch_job = job;
+  cache->n_watch_jobs++;
+  cache->provider.start (job, cache->provider_data);
+}
+
+/* It was looked at after the last watch had been added: from then on, any doubt is an event. */
+static void
+finish_watch (FscCache *cache, FscJob *job, const FscOutcome *outcome)
+{
+  FscEntry *entry = job->entry;
+
+  cache->n_watch_jobs--;
+  if (outcome->handle != NULL)
+    fsc_handle_unref (outcome->handle);
+  if (entry != NULL)
+    {
+      entry->watch_job = NULL;
+      entry->cleared = entry->doubts;
+      if (outcome->code != FSC_CODE_UNCHANGED || outcome->n_steps == 0)
+        entry->watch_after = now (cache) + WATCH_PAUSE;
+      else
+        fsc_watches_add (get_watches (cache, entry), &entry->watch, outcome->steps,
+                         outcome->n_steps, job->sequence);
+    }
+  job_free (job);
+}
+
+void
+fsc_cache_changed (FscWatch *watch, FscChange change, gpointer data)
+{
+  FscEntry *entry = (FscEntry *) ((char *) watch - offsetof (FscEntry, watch));
+  FscCache *cache = data;
+
+  if (change == FSC_CHANGE_ATTRIBUTES)
+    entry->doubts++;
+  else if (change == FSC_CHANGE_LAST_NAME && fsc_entry_is_evictable (entry))
+    {
+      cache->counters.invalidations++;
+      fsc_cache_drop (cache, entry);
+    }
+  /* else the next request checks it. */
 }
 
 void
@@ -401,6 +517,11 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
 
   if (job->begun == 0)
     job->begun = now (cache); /* who asks again from within an answer is late */
+  if (job->is_watch)
+    {
+      finish_watch (cache, job, outcome);
+      return;
+    }
   if (entry == NULL)
     {
       finish_passed (cache, job, outcome);
@@ -412,6 +533,9 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
     {
       entry->checked_at = job->begun;
+      if (job->doubts == entry->doubts)
+        entry->cleared = entry->doubts;
+      maybe_watch (cache, entry);
       answer_waiters (cache, job, entry, FSC_SOURCE_CACHE);
     }
   else if (outcome->code != FSC_CODE_UNCHANGED)
@@ -420,7 +544,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
       if (entry->handle != NULL && is_verdict (outcome))
         {
           cache->counters.invalidations++;
-          fsc_store_set_handle (&cache->store, entry, NULL);
+          entry_set_handle (cache, entry, NULL);
         }
       fail_waiters (&job->waiters, outcome);
     }
@@ -497,7 +621,7 @@ open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *e
   FscJob *job;
 
   if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
-    fsc_store_set_handle (&cache->store, entry, NULL);
+    entry_set_handle (cache, entry, NULL);
 
   if (entry != NULL && is_fresh (entry, who, who->since))
     {
@@ -638,7 +762,7 @@ fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
     .hits = entry->hits,
     .age_ms = age_in_ms (entry->opened_at, time),
     .idle_ms = age_in_ms (entry->used_at, time),
-    .checked_ms = age_in_ms (entry->checked_at, time),
+    .checked_ms = is_watched (entry) ? 0 : age_in_ms (entry->checked_at, time),
     .ttl_ms = entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0,
     .cost_us = entry->cost_us,
     .flags = entry->key.flags,
@@ -647,7 +771,7 @@ fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
              | (entry->lease != 0 ? FSC_ENTRY_LENT : 0),
     .mount_id = entry->handle->mount_id,
     .kind = entry->handle->kind,
-    .coherence = entry->coherence,
+    .coherence = get_coherence (entry),
     .sharing = entry->key.is_exclusive ? FSC_SHARING_EXCLUSIVE : FSC_SHARING_SHARED,
   };
 }

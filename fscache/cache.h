@@ -10,8 +10,9 @@
  * the job has not begun; else for the next one, because what a job saw before a request was made
  * may not answer it: a rename may have returned in between. So a thousand requests for a cold
  * resource cost one open and, for those who came after it began, one check.
- *  - Exactness: a handle is given only if it was checked after the request was made, or is younger
- * than the age that the request or the file system's time-to-live allows.
+ *  - Exactness: a handle is given only if it was checked after the request was made, or is watched
+ * and nothing has happened to it since it was checked, or is younger than the age that the request
+ * or the file system's time-to-live allows. Who asks sees to it that all events are read before.
  *  - A failure reaches all who wait for that job.
  *  - Entries in O(1), in and out; eviction by SIEVE; pinned and lent entries stay.
  *
@@ -23,6 +24,7 @@
 #include <glib.h>
 
 #include "fscache/handle.h"
+#include "fscache/watch.h"
 #include "protocol/codec.h"
 
 typedef struct FscCache FscCache;
@@ -42,9 +44,12 @@ typedef struct
   gboolean alone; /* the provider's: to be tried in no company */
 
   /* The cache's. */
-  FscEntry *entry; /* NULL: passed */
-  GQueue waiters;  /* of FscWaiter: served by this job */
-  GQueue late;     /* of FscWaiter: served by the next one */
+  FscEntry *entry;   /* NULL: passed, or not wanted any more */
+  gboolean is_watch; /* it only makes the entry watched; nobody waits for it */
+  guint64 sequence;  /* of the last event when it started */
+  guint32 doubts;    /* of the entry, then */
+  GQueue waiters;    /* of FscWaiter: served by this job */
+  GQueue late;       /* of FscWaiter: served by the next one */
 } FscJob;
 
 typedef struct
@@ -57,12 +62,17 @@ typedef struct
   gboolean is_final; /* of what is passed: the very description that was asked for */
   FscCoherence coherence;
   guint32 ttl_ms;
+  const FscStep *steps; /* borrowed: the way, if it was to be watched and is */
+  guint n_steps;
 } FscOutcome;
 
 typedef struct
 {
   void (*start) (FscJob *job, gpointer data);
   gint64 (*now) (gpointer data); /* monotonic, in microseconds */
+
+  /* The watches of a credential, whose events go to fsc_cache_changed(); NULL if there are none. */
+  FscWatches *(*get_watches) (guint32 credential, gpointer data);
 } FscProvider;
 
 /* The answer to a request. Everything is borrowed, until `func` returns or drops the entry. */
@@ -139,6 +149,9 @@ void fsc_cache_drop (FscCache *cache, FscEntry *entry);
 
 /* Returns FALSE if too many are pinned. */
 gboolean fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned);
+
+/* To be called by the watches, with the cache as `data`. */
+void fsc_cache_changed (FscWatch *watch, FscChange change, gpointer cache);
 
 /* Forgets the entries whose handles died with their holder. */
 void fsc_cache_drop_dead (FscCache *cache);

@@ -193,6 +193,8 @@ take_message (FscConnection *connection, const FscHeader *header, FscReader *rea
 
   if (!connection->is_greeted)
     return header->opcode == FSC_OP_HELLO && take_hello (connection, reader, fds);
+  if (connection->server->changes != NULL)
+    fsc_changes_catch_up (connection->server->changes);
   switch (header->opcode)
     {
     case FSC_OP_OPEN:

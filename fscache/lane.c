@@ -305,7 +305,8 @@ start_opener (FscLane *lane)
   FscLanes *lanes = lane->lanes;
   g_autofree char *program = g_build_filename (lanes->opener_dir, lane->key.program->program, NULL);
   g_autoptr (GError) error = NULL;
-  FscOpener *opener = fsc_opener_new (lanes->loop, lanes->spawner, program, &events, lane, &error);
+  FscOpener *opener = fsc_opener_new (lanes->loop, lanes->spawner, program, lanes->inotify, &events,
+                                      lane, &error);
 
   if (opener == NULL)
     {

@@ -269,7 +269,7 @@ check_quickly (FscLanes *lanes)
 void
 fsc_lanes_start (FscLanes *lanes, FscJob *job)
 {
-  if (fsc_check_is_possible (&job->item))
+  if (!job->is_watch && fsc_check_is_possible (&job->item))
     g_queue_push_tail (&lanes->quick, job);
   else
     enqueue (lanes, get_lane (lanes, job), job);
@@ -340,6 +340,7 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscC
   lanes->mounts = mounts;
   lanes->config = config;
   lanes->opener_dir = opener_dir;
+  lanes->inotify = -1;
   lanes->done = done;
   lanes->lost = lost;
   lanes->data = data;
@@ -375,6 +376,12 @@ fsc_lanes_free (FscLanes *lanes)
   g_hash_table_unref (lanes->stuck);
   g_ptr_array_unref (lanes->dirty);
   g_free (lanes);
+}
+
+void
+fsc_lanes_set_inotify (FscLanes *lanes, int inotify)
+{
+  lanes->inotify = inotify;
 }
 
 const FscLaneCounters *

@@ -46,6 +46,9 @@ FscLanes *fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
 void fsc_lanes_free (FscLanes *lanes);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscLanes, fsc_lanes_free)
 
+/* The inotify instance with which openers watch the ways that they go: borrowed. */
+void fsc_lanes_set_inotify (FscLanes *lanes, int inotify);
+
 void fsc_lanes_start (FscLanes *lanes, FscJob *job);
 
 /* Gives jobs to openers: once a turn of the loop, so that one message carries many. Returns whether

@@ -18,11 +18,20 @@
 
 #define STARVED_MS 5
 
+/* The steps of a way, whose names are in the packet. */
+typedef struct
+{
+  guint8 *packet;
+  guint n;
+  FscStep steps[];
+} Way;
+
 /* An item of the OPEN under way. */
 typedef struct
 {
   FscJob *job; /* or NULL: answered, or forgotten */
   gboolean is_answered;
+  Way *way; /* or NULL: what a WATCHED has said of it */
 } Question;
 
 struct FscOpener
@@ -67,6 +76,20 @@ typedef struct
   size_t length;
   guint8 bytes[];
 } Packet;
+
+static void
+way_free (Way *way)
+{
+  g_free (way->packet);
+  g_free (way);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Way, way_free)
+
+static void
+question_clear (gpointer question)
+{
+  g_clear_pointer (&((Question *) question)->way, way_free);
+}
 
 static void
 packet_free (Packet *packet)
@@ -153,7 +176,7 @@ next_serial (FscOpener *opener)
 }
 
 static void
-send_hello (FscOpener *opener)
+send_hello (FscOpener *opener, int inotify)
 {
   guint8 buffer[128];
   FscWriter writer;
@@ -164,8 +187,8 @@ send_hello (FscOpener *opener)
                                              .lowest = FSC_PROTOCOL_LOWEST,
                                              .highest = FSC_PROTOCOL_HIGHEST,
                                              .name = { "fscached", strlen ("fscached") } });
-  length = fsc_writer_finish (&writer, FSC_OP_HELLO, 0, 0);
-  send_packet (opener, buffer, (size_t) length, -1);
+  length = fsc_writer_finish (&writer, FSC_OP_HELLO, 0, inotify >= 0);
+  send_packet (opener, buffer, (size_t) length, inotify);
 }
 
 guint
@@ -323,6 +346,7 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
   FscOutcome outcome
       = { .code = result->code, .error = result->error, .coherence = result->coherence };
   g_autofree char *text = NULL;
+  g_autoptr (Way) way = NULL;
   Question *question;
   FscJob *job;
 
@@ -344,6 +368,7 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
 
   question->is_answered = TRUE;
   question->job = NULL;
+  way = g_steal_pointer (&question->way);
   if (job == NULL) /* forgotten: its deadline has passed */
     {
       g_clear_pointer (&outcome.handle, fsc_handle_unref);
@@ -353,6 +378,11 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
     outcome.text = text = g_strndup (result->text.data, result->text.length);
   if (result->code == FSC_CODE_LEADS_ELSEWHERE)
     outcome.resume = result->validator;
+  if (way != NULL && result->code == FSC_CODE_UNCHANGED)
+    {
+      outcome.steps = way->steps;
+      outcome.n_steps = way->n;
+    }
   opener->events->done (opener, job, &outcome, opener->data);
   return NULL;
 }
@@ -387,6 +417,38 @@ take_opened (FscOpener *opener, const FscHeader *header, FscReader *reader, FscF
       opener->events->idle (opener, opener->data);
     }
   return fault;
+}
+
+static const char *
+take_watched (FscOpener *opener, const guint8 *packet, size_t length)
+{
+  g_autofree guint8 *copy = g_memdup2 (packet, length);
+  g_autoptr (Way) way = NULL;
+  Question *question;
+  FscHeader header;
+  FscReader reader;
+  guint32 index, n;
+
+  if (fsc_reader_begin (&reader, &header, copy, length, 0) < 0
+      || !fsc_codec_get_watched (&reader, &index, &n))
+    return "answered nonsense";
+  if (header.serial != opener->open_serial || index >= opener->questions->len)
+    return "watched what it was not asked to";
+  question = &g_array_index (opener->questions, Question, index);
+  if (question->is_answered || question->way != NULL)
+    return "watched what it was not asked to";
+
+  way = g_malloc0 (sizeof *way + n * sizeof way->steps[0]);
+  way->packet = g_steal_pointer (&copy);
+  way->n = n;
+  for (guint i = 0; i < n; i++)
+    if (!fsc_codec_get_step (&reader, &way->steps[i])
+        || (way->steps[i].name.length == 0) != (i == n - 1))
+      return "answered nonsense";
+  if (fsc_reader_finish (&reader) < 0)
+    return "answered nonsense";
+  question->way = g_steal_pointer (&way);
+  return NULL;
 }
 
 static const char *
@@ -437,6 +499,8 @@ opener_ready (FscPoll *poll, guint32 events)
     fault = take_welcome (opener, &reader);
   else if (header.opcode == FSC_OP_OPENED && opener->open_serial != 0)
     fault = take_opened (opener, &header, &reader, &fds);
+  else if (header.opcode == FSC_OP_WATCHED && opener->open_serial != 0)
+    fault = take_watched (opener, buffer, (size_t) length);
   else if (header.opcode == FSC_OP_DONE)
     fault = take_done (opener, &header, &reader);
   else
@@ -451,7 +515,7 @@ opener_ready (FscPoll *poll, guint32 events)
 /* Life */
 
 FscOpener *
-fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program,
+fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program, int inotify,
                 const FscOpenerEvents *events, gpointer data, GError **error)
 {
   g_autofree FscOpener *opener = g_new0 (FscOpener, 1);
@@ -484,10 +548,11 @@ fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program,
   opener->data = data;
   opener->asked_since = g_get_monotonic_time ();
   opener->questions = g_array_new (FALSE, FALSE, sizeof (Question));
+  g_array_set_clear_func (opener->questions, question_clear);
   opener->pending = g_ptr_array_new ();
   opener->hands = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   g_queue_init (&opener->out);
-  send_hello (opener);
+  send_hello (opener, inotify);
   return g_steal_pointer (&opener);
 }
 

@@ -141,7 +141,8 @@ fsc_request_take_open (FscConnection *connection, guint32 serial, FscReader *rea
       FscItem *item = n > 1 ? &items[i] : &one;
 
       /* Where mounts are and how far a walk has come, no client has to say. */
-      if (!fsc_codec_get_item (reader, item) || item->mount_length > 0 || item->resume.length > 0)
+      if (!fsc_codec_get_item (reader, item) || item->mount_length > 0 || item->resume.length > 0
+          || (item->options & FSC_OPTION_WATCH) != 0)
         return FALSE;
     }
   if (fsc_reader_finish (reader) < 0)

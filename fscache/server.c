@@ -41,6 +41,14 @@ get_time (gpointer data)
   return fsc_loop_get_time (((FscServer *) data)->loop);
 }
 
+static FscWatches *
+get_watches (guint32 credential, gpointer data)
+{
+  FscServer *server = data;
+
+  return server->changes != NULL ? fsc_changes_get_watches (server->changes) : NULL;
+}
+
 static void
 job_done (FscJob *job, FscOutcome *outcome, gpointer data)
 {
@@ -210,10 +218,21 @@ find_root (FscServer *server, GError **error)
 
 /* Life */
 
+/* Without watches all is right, only slower. */
+static void
+start_watching (FscServer *server)
+{
+  g_autoptr (GError) error = NULL;
+
+  server->changes = fsc_changes_new (server->loop, fsc_cache_changed, server->cache, &error);
+  if (server->changes == NULL)
+    g_warning ("%s: each hit will be checked instead", error->message);
+}
+
 static gboolean
 server_start (FscServer *server, const char *opener_dir, GError **error)
 {
-  const FscProvider provider = { .start = start_job, .now = get_time };
+  const FscProvider provider = { .start = start_job, .now = get_time, .get_watches = get_watches };
   FscLimits limits;
 
   if (!find_limits (server->config, &limits, &server->max_clients, error)
@@ -226,8 +245,12 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   if (server->mounts == NULL)
     return FALSE;
   server->cache = fsc_cache_new (&provider, server, &limits);
+  start_watching (server);
   server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->config,
                                  opener_dir, job_done, opener_lost, server);
+  if (server->changes != NULL)
+    fsc_lanes_set_inotify (server->lanes,
+                           fsc_watches_get_fd (fsc_changes_get_watches (server->changes)));
   if (!fsc_spawner_attach (server->spawner, server->loop, fsc_lanes_opener_exited, server->lanes,
                            error))
     return FALSE;
@@ -263,6 +286,7 @@ fsc_server_free (FscServer *server)
   g_clear_handle_id (&server->starved, g_source_remove);
   g_clear_pointer (&server->lanes, fsc_lanes_free);
   g_clear_pointer (&server->cache, fsc_cache_free);
+  g_clear_pointer (&server->changes, fsc_changes_free);
   g_clear_pointer (&server->mounts, fsc_mounts_free);
   fsc_spawner_free (server->spawner);
   fsc_listener_free (server->listener);

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "fscache/cache.h"
+#include "fscache/changes.h"
 #include "fscache/config.h"
 #include "fscache/lanes.h"
 #include "fscache/listener.h"
@@ -25,6 +26,7 @@ typedef struct
   FscMounts *mounts;
   FscLanes *lanes;
   FscCache *cache;
+  FscChanges *changes; /* NULL: there is no inotify to be had */
   FscListener *listener;
 
   GQueue connections; /* of FscConnection */

@@ -28,11 +28,15 @@ struct FscEntry
   FscKey key;
   FscEntry *newer, *older, *twin;
   FscHandle *handle;
-  FscJob *flight;
+  FscWatch watch;
+  FscJob *flight, *watch_job;
   gpointer lessee;
   guint64 lease;
   guint64 hits;
   gint64 opened_at, used_at, checked_at;
+  gint64 watch_after; /* if it could not be watched: not to be tried before */
+  guint32 doubts;     /* how often something has happened that a check can clear up */
+  guint32 cleared;    /* as many of them have been */
   guint32 cost_us;
   guint32 ttl_ms;
   guint32 slot;

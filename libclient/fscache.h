@@ -94,6 +94,7 @@ extern "C"
     FSCACHE_COHERENCE_UNCACHED = 0, /* it is opened for each request */
     FSCACHE_COHERENCE_CHECKED = 1,  /* checked for each request */
     FSCACHE_COHERENCE_TTL = 2,      /* checked when the last check is older than a time-to-live */
+    FSCACHE_COHERENCE_WATCHED = 3,  /* the kernel tells the service of all that may change it */
   } FscacheCoherence;
 
   /* What a handle is, in the terms of stat(2). */

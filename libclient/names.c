@@ -101,7 +101,7 @@ fscache_sharing_name (FscacheSharing sharing)
 const char *
 fscache_coherence_name (FscacheCoherence coherence)
 {
-  static const char *const names[] = { "uncached", "checked", "ttl" };
+  static const char *const names[] = { "uncached", "checked", "ttl", "watched" };
 
   return get_name (names, COUNT (names), coherence);
 }

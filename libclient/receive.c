@@ -19,7 +19,7 @@ static_assert ((int) FSCACHE_ERROR_BAD_URI == FSC_CODE_BAD_URI, "");
 static_assert ((int) FSCACHE_ERROR_REFUSED == FSC_CODE_REFUSED, "");
 static_assert ((int) FSCACHE_EXCLUSIVE == FSC_SHARING_EXCLUSIVE, "");
 static_assert ((int) FSCACHE_SOURCE_PASSED == FSC_SOURCE_PASSED, "");
-static_assert ((int) FSCACHE_COHERENCE_TTL == FSC_COHERENCE_TTL, "");
+static_assert ((int) FSCACHE_COHERENCE_WATCHED == FSC_COHERENCE_WATCHED, "");
 static_assert ((int) FSCACHE_KIND_BLOCK == FSC_KIND_BLOCK, "");
 
 /* An error without an errno still is one. */

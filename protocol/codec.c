@@ -24,7 +24,7 @@ static const struct
   [FSC_OP_INFO] = { "INFO", 0, 0 },           [FSC_OP_LIST] = { "LIST", 0, 0 },
   [FSC_OP_ENTRIES] = { "ENTRIES", 0, 0 },     [FSC_OP_STATUS] = { "STATUS", 0, 0 },
   [FSC_OP_COUNTERS] = { "COUNTERS", 0, 0 },   [FSC_OP_PING] = { "PING", 0, 0 },
-  [FSC_OP_HAND] = { "HAND", 1, 1 },
+  [FSC_OP_HAND] = { "HAND", 1, 1 },           [FSC_OP_WATCHED] = { "WATCHED", 0, 0 },
 };
 
 bool
@@ -234,6 +234,26 @@ fsc_codec_put_result (FscWriter *writer, const FscResult *result)
   wire.text_length = htole16 ((uint16_t) result->text.length);
   put (writer, &wire, sizeof wire);
   put_padded (writer, result->text, result_text_max (result), result->validator);
+}
+
+void
+fsc_codec_put_watched (FscWriter *writer, uint32_t index, uint32_t n_steps)
+{
+  FscWireWatched wire
+      = { .index = htole16 ((uint16_t) index), .n_steps = htole16 ((uint16_t) n_steps) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_step (FscWriter *writer, const FscStep *step)
+{
+  FscWireStep wire = { 0 };
+
+  wire.wd = htole32 ((uint32_t) step->wd);
+  wire.name_length = htole16 ((uint16_t) step->name.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, step->name, FSC_STEP_NAME_MAX, (FscBytes){ 0 });
 }
 
 static void
@@ -600,6 +620,30 @@ fsc_codec_get_result (FscReader *reader, FscResult *result)
                               && wire.coherence <= FSC_COHERENCE_LAST && wire.kind <= FSC_KIND_LAST)
          && get_strings (reader, &result->text, le16toh (wire.text_length),
                          result_text_max (result), &result->validator, wire.validator_length);
+}
+
+bool
+fsc_codec_get_watched (FscReader *reader, uint32_t *index, uint32_t *n_steps)
+{
+  FscWireWatched wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *index = le16toh (wire.index);
+  *n_steps = le16toh (wire.n_steps);
+  return require (reader, *index < FSC_ITEMS_MAX && *n_steps >= 2 && *n_steps <= FSC_STEPS_MAX);
+}
+
+bool
+fsc_codec_get_step (FscReader *reader, FscStep *step)
+{
+  FscWireStep wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  step->wd = (int) le32toh (wire.wd);
+  return require (reader, step->wd > 0 && wire.zero == 0)
+         && get_string (reader, &step->name, le16toh (wire.name_length), FSC_STEP_NAME_MAX);
 }
 
 bool

@@ -120,6 +120,14 @@ bool fsc_codec_get_fd_range (unsigned opcode, unsigned *min_fds, unsigned *max_f
 /* A human name of an opcode, for logs: "OPEN". */
 const char *fsc_codec_opcode_name (unsigned opcode);
 
+/* A step of a way: a name that was looked up in a directory, which is known by its watch
+ * descriptor; without a name, what was found at last. */
+typedef struct
+{
+  int wd;
+  FscBytes name;
+} FscStep;
+
 /* Writing: begin, put, finish. */
 
 typedef struct
@@ -144,6 +152,8 @@ void fsc_codec_put_open (FscWriter *writer, uint32_t n_items);
 void fsc_codec_put_item (FscWriter *writer, const FscItem *item);
 void fsc_codec_put_opened (FscWriter *writer, uint32_t n_results);
 void fsc_codec_put_result (FscWriter *writer, const FscResult *result);
+void fsc_codec_put_watched (FscWriter *writer, uint32_t index, uint32_t n_steps);
+void fsc_codec_put_step (FscWriter *writer, const FscStep *step);
 void fsc_codec_put_give_back (FscWriter *writer, const uint64_t *ids, uint32_t n_ids);
 void fsc_codec_put_cancel (FscWriter *writer, uint32_t serial);
 void fsc_codec_put_target (FscWriter *writer, const FscTarget *target);
@@ -196,6 +206,10 @@ bool fsc_codec_get_opened (FscReader *reader, uint32_t *n_results);
 
 /* If the result has_fd, the packet has a descriptor for it: the next one. */
 bool fsc_codec_get_result (FscReader *reader, FscResult *result);
+
+/* A way has at least two steps, and only the last of them is without a name. */
+bool fsc_codec_get_watched (FscReader *reader, uint32_t *index, uint32_t *n_steps);
+bool fsc_codec_get_step (FscReader *reader, FscStep *step);
 
 bool fsc_codec_get_give_back (FscReader *reader, uint32_t *n_ids);
 bool fsc_codec_get_id (FscReader *reader, uint64_t *id);

@@ -27,7 +27,9 @@
 #define FSC_NAME_MAX 64         /* bytes of a client's name */
 #define FSC_TEXT_MAX 512        /* bytes of an error sentence */
 #define FSC_VALIDATOR_MAX 64    /* bytes of a validator */
-#define FSC_RESUME_MAX 64       /* bytes of what an opener has said of how far it has come */
+#define FSC_STEPS_MAX 256       /* steps of a way, symlinks and all */
+#define FSC_STEP_NAME_MAX 255
+#define FSC_RESUME_MAX 64 /* bytes of what an opener has said of how far it has come */
 
 typedef enum
 {
@@ -46,9 +48,10 @@ typedef enum
   FSC_OP_ENTRIES = 13,
   FSC_OP_STATUS = 14, /* counters; answered by COUNTERS */
   FSC_OP_COUNTERS = 15,
-  FSC_OP_PING = 16, /* answered by DONE */
-  FSC_OP_HAND = 17, /* service to holder: send this packet, with held handles, to this socket */
-  FSC_OP_LAST = FSC_OP_HAND
+  FSC_OP_PING = 16,    /* answered by DONE */
+  FSC_OP_HAND = 17,    /* service to holder: send this packet, with held handles, to this socket */
+  FSC_OP_WATCHED = 18, /* opener only, before the OPENED: the way that it has made watched */
+  FSC_OP_LAST = FSC_OP_WATCHED
 } FscOpcode;
 
 /* Why a request or an item failed. The errno that goes with it says it in the system's terms. */
@@ -86,7 +89,8 @@ typedef enum
 /* Options of an item. */
 #define FSC_OPTION_REOPENS (1u << 0)    /* independent: "send me a duplicate, I reopen it myself" */
 #define FSC_OPTION_REVALIDATE (1u << 1) /* check at the source even within a time-to-live */
-#define FSC_OPTIONS_ALL (FSC_OPTION_REOPENS | FSC_OPTION_REVALIDATE)
+#define FSC_OPTION_WATCH (1u << 2)      /* service to opener: make the way watched, then check */
+#define FSC_OPTIONS_ALL (FSC_OPTION_REOPENS | FSC_OPTION_REVALIDATE | FSC_OPTION_WATCH)
 
 /* Where the handle of a result came from. */
 typedef enum
@@ -104,7 +108,8 @@ typedef enum
   FSC_COHERENCE_UNCACHED = 0, /* not kept: each request opens */
   FSC_COHERENCE_CHECKED = 1,  /* each request is checked at the source */
   FSC_COHERENCE_TTL = 2,      /* checked when older than a time-to-live */
-  FSC_COHERENCE_LAST = FSC_COHERENCE_TTL
+  FSC_COHERENCE_WATCHED = 3,  /* whatever happens to its path is known before the next request */
+  FSC_COHERENCE_LAST = FSC_COHERENCE_WATCHED
 } FscCoherence;
 
 /* What a handle is, in the terms of stat(2). */
@@ -220,6 +225,21 @@ typedef struct
 
 typedef struct
 {
+  uint16_t index; /* of the item in the OPEN */
+  uint16_t n_steps;
+  /* steps */
+} FscWireWatched;
+
+typedef struct
+{
+  uint32_t wd; /* watch descriptor */
+  uint16_t name_length;
+  uint16_t zero;
+  /* name */
+} FscWireStep;
+
+typedef struct
+{
   uint32_t n_ids;
   uint32_t zero;
   /* ids: 64 bits each */
@@ -316,6 +336,8 @@ static_assert (sizeof (FscWireError) == 8, "ERROR");
 static_assert (sizeof (FscWireDone) == 8, "DONE");
 static_assert (sizeof (FscWireItem) == 24, "item of OPEN");
 static_assert (sizeof (FscWireResult) == 32, "result of OPENED");
+static_assert (sizeof (FscWireWatched) == 4, "WATCHED");
+static_assert (sizeof (FscWireStep) == 8, "step of WATCHED");
 static_assert (sizeof (FscWireGiveBack) == 8, "GIVE_BACK");
 static_assert (sizeof (FscWireCancel) == 4, "CANCEL");
 static_assert (sizeof (FscWireTarget) == 4, "DROP, PIN, INFO");

@@ -111,6 +111,8 @@ explain_coherence (FscacheCoherence coherence)
       return "it is checked for each request";
     case FSCACHE_COHERENCE_TTL:
       return "it is checked when the last check is older than a time-to-live";
+    case FSCACHE_COHERENCE_WATCHED:
+      return "the kernel tells the service of all that may change it";
     default:
       return "";
     }

@@ -30,6 +30,7 @@
 #include "fscache/identity.h"
 #include "fscache/openers/serve.h"
 #include "fscache/openers/walk.h"
+#include "fscache/openers/watcher.h"
 #include "protocol/uri.h"
 
 #ifndef XFS_SUPER_MAGIC
@@ -630,6 +631,26 @@ open_making (Lookup *lookup, FscFound *found)
   describe (lookup, get_kind (lookup->st.stx_mode), fd, found);
 }
 
+/* Makes the way watched, and then looks whether it still leads to what the service has. It is not
+ * bound to the mount: where it is not known to be one that does not hang, it is not gone. */
+static void
+watch_file (Lookup *lookup, FscFound *found)
+{
+  int flags = O_PATH | (lookup->flags & PATH_FLAGS);
+
+  found->code = FSC_CODE_UNCHANGED;
+  if (found->inotify < 0 || !fsc_watcher_go (found->inotify, lookup->path, flags, found->way))
+    {
+      found->way->n = 0;
+      return;
+    }
+  lookup->path_fd = fsc_walk_open (AT_FDCWD, lookup->path, flags, 0, 0);
+  if (lookup->path_fd < 0
+      || statx (lookup->path_fd, "", AT_EMPTY_PATH, FSC_IDENTITY_MASK, &lookup->st) < 0
+      || !is_unchanged (lookup))
+    found->way->n = 0;
+}
+
 static void
 open_file (const FscItem *item, const char *uri, FscFound *found)
 {
@@ -653,8 +674,10 @@ open_file (const FscItem *item, const char *uri, FscFound *found)
       return;
     }
 
-  if ((lookup.flags & O_PATH) == 0
-      && ((lookup.flags & O_CREAT) != 0 || (lookup.flags & O_TMPFILE) == O_TMPFILE))
+  if ((item->options & FSC_OPTION_WATCH) != 0)
+    watch_file (&lookup, found);
+  else if ((lookup.flags & O_PATH) == 0
+           && ((lookup.flags & O_CREAT) != 0 || (lookup.flags & O_TMPFILE) == O_TMPFILE))
     open_making (&lookup, found);
   else if (look_up (&lookup, found))
     open_existing (&lookup, found);

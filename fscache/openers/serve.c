@@ -64,6 +64,7 @@ typedef struct
 {
   const char *name;
   FscOpenFunc open;
+  int inotify;       /* the service's, or -1 */
   bool has_receiver; /* never changes once there are two threads */
 
   /* Of both threads, under the mutex, which nobody holds while doing what may hang. */
@@ -80,6 +81,7 @@ typedef struct
 
   /* All that follows is of the first thread alone. The OPENED being put together: */
   uint32_t serial;
+  FscWay way;
   FscWriter writer;
   uint32_t n_results;
   unsigned n_fds;
@@ -235,6 +237,21 @@ flush_results (Server *server)
   begin_results (server);
 }
 
+/* Before the result that it belongs to. */
+static void
+send_way (Server *server, unsigned index)
+{
+  uint8_t packet[FSC_PACKET_MAX];
+  FscWriter writer;
+
+  flush_results (server);
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_watched (&writer, index, server->way.n);
+  for (unsigned i = 0; i < server->way.n; i++)
+    fsc_codec_put_step (&writer, &server->way.steps[i]);
+  send_packet (packet, fsc_writer_finish (&writer, FSC_OP_WATCHED, server->serial, 0), NULL, 0);
+}
+
 static void
 put_result (Server *server, unsigned index, const FscFound *found)
 {
@@ -251,6 +268,8 @@ put_result (Server *server, unsigned index, const FscFound *found)
     .validator = { (const char *) found->validator, found->validator_length },
   };
 
+  if (server->way.n > 0)
+    send_way (server, index);
   if (server->writer.position + fsc_codec_result_size (&result) > sizeof server->out)
     flush_results (server);
   if (found->fd >= 0 && found->hold)
@@ -294,6 +313,9 @@ take_open (Server *server, const FscHeader *header, FscReader *reader)
 
       memset (&found, 0, offsetof (FscFound, text) + 1);
       found.fd = -1;
+      found.inotify = server->inotify;
+      found.way = &server->way;
+      server->way.n = 0;
       server->open (&item, uri, &found);
       put_result (server, i, &found);
     }
@@ -407,13 +429,15 @@ greet (Server *server)
   FscReader reader;
   FscWriter writer;
   FscHello hello;
-  ssize_t length = fsc_channel_receive (SOCKET, server->in, sizeof server->in, NULL, 0, NULL, 0);
+  FscFds fds = { 0 };
+  ssize_t length = fsc_channel_receive (SOCKET, server->in, sizeof server->in, &fds, 1, NULL, 0);
 
-  if (length < 0 || fsc_reader_begin (&reader, &header, server->in, (size_t) length, 0) < 0
+  if (length < 0 || fsc_reader_begin (&reader, &header, server->in, (size_t) length, fds.n) < 0
       || header.opcode != FSC_OP_HELLO || !fsc_codec_get_hello (&reader, &hello)
       || fsc_reader_finish (&reader) < 0 || hello.lowest > FSC_PROTOCOL_HIGHEST
       || hello.highest < FSC_PROTOCOL_LOWEST)
     return false;
+  server->inotify = fds.n > 0 ? fds.fds[0] : -1;
   fsc_writer_begin (&writer, server->out, sizeof server->out);
   fsc_codec_put_welcome (&writer, &welcome);
   send_packet (server->out, fsc_writer_finish (&writer, FSC_OP_WELCOME, 0, 0), NULL, 0);

@@ -12,11 +12,16 @@
 
 #include <stdbool.h>
 
+#include "fscache/openers/watcher.h"
 #include "protocol/codec.h"
 
 /* What a provider found. It is zeroed before, with fd -1. */
 typedef struct
 {
+  /* Given: for items with FSC_OPTION_WATCH. */
+  int inotify; /* borrowed; -1: there is none */
+  FscWay *way; /* without steps; those that are put in are reported as watched */
+
   FscCode code; /* OK, UNCHANGED, or why not */
   int error;
   int fd;        /* taken by the loop */

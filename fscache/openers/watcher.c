@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Watching a way; see watcher.h.
+ */
+#include "fscache/openers/watcher.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "fscache/openers/walk.h"
+
+/* What happens to names in a directory, and who may search it. */
+#define DIRECTORY_EVENTS (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB)
+
+/* Who may open it. */
+#define FILE_EVENTS IN_ATTRIB
+
+/* The mount that was last found to be one of the kernel's own file systems. A way may lead to the
+ * next one only when that is known: to look into another might wait for ever. */
+typedef struct
+{
+  uint64_t mount_id;
+  bool is_known;
+} LocalMount;
+
+static bool
+is_local_type (const char *type)
+{
+  static const char *const local[] = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs" };
+
+  for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+    if (strcmp (type, local[i]) == 0)
+      return true;
+  return false;
+}
+
+/* "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw" */
+static bool
+is_local_line (const char *line, uint64_t mount_id)
+{
+  const char *rest = strstr (line, " - ");
+  char type[32];
+
+  return strtoull (line, NULL, 10) == mount_id && rest != NULL
+         && sscanf (rest, " - %31s", type) == 1 && is_local_type (type);
+}
+
+static bool
+is_local_mount (uint64_t mount_id)
+{
+  FILE *mounts = fopen ("/proc/self/mountinfo", "re");
+  bool is_local = false;
+  char *line = NULL;
+  size_t size = 0;
+
+  if (mounts == NULL)
+    return false;
+  while (!is_local && getline (&line, &size, mounts) > 0)
+    is_local = is_local_line (line, mount_id);
+  free (line);
+  fclose (mounts);
+  return is_local;
+}
+
+static bool
+is_local (int fd, LocalMount *mount)
+{
+  struct statx st;
+
+  if (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) < 0)
+    return false;
+  if (mount->is_known && mount->mount_id == st.stx_mnt_id)
+    return true;
+  mount->mount_id = st.stx_mnt_id;
+  mount->is_known = is_local_mount (st.stx_mnt_id);
+  return mount->is_known;
+}
+
+static int
+add_watch (int inotify, int fd, uint32_t events)
+{
+  char link[32];
+
+  snprintf (link, sizeof link, "/proc/self/fd/%d", fd);
+  return inotify_add_watch (inotify, link, events | IN_MASK_ADD);
+}
+
+static bool
+add_step (FscWay *way, int wd, const char *name, size_t length)
+{
+  if (wd < 0 || length > FSC_STEP_NAME_MAX || way->n == FSC_STEPS_MAX
+      || length > sizeof way->names - way->length)
+    return false;
+  memcpy (way->names + way->length, name, length);
+  way->steps[way->n++] = (FscStep){ .wd = wd, .name = { way->names + way->length, length } };
+  way->length += length;
+  return true;
+}
+
+/* Watches the directory that the walk has come to, for what it will look up next. */
+static bool
+watch_directory (int inotify, const FscWalk *walk, LocalMount *mount, FscWay *way)
+{
+  const char *name = walk->text + walk->length;
+  size_t length;
+
+  name += strspn (name, "/");
+  length = strcspn (name, "/");
+  if (!is_local (walk->directory, mount))
+    return false;
+  return length == 0
+         || add_step (way, add_watch (inotify, walk->directory, DIRECTORY_EVENTS), name, length);
+}
+
+bool
+fsc_watcher_go (int inotify, const char *path, int flags, FscWay *way)
+{
+  LocalMount mount = { 0 };
+  FscWalk walk;
+  FscWalkState state = fsc_walk_begin (&walk, path, 0, NULL, flags);
+  bool is_watched = true;
+
+  way->n = 0;
+  way->length = 0;
+  while (state == FSC_WALK_ON && is_watched)
+    {
+      is_watched = watch_directory (inotify, &walk, &mount, way);
+      if (is_watched)
+        state = fsc_walk_step (&walk);
+    }
+  is_watched = is_watched && state == FSC_WALK_ARRIVED && walk.last >= 0
+               && is_local (walk.last, &mount)
+               && add_step (way, add_watch (inotify, walk.last, FILE_EVENTS), "", 0);
+  fsc_walk_end (&walk);
+  return is_watched;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Watching a way: an opener goes along a path and adds an inotify watch to each directory before it
+ * looks up a name in it, and at last to what it has found. The service is told which, and reads the
+ * events; this process never does.
+ *
+ * A way can be watched if all of it lies on file systems that this kernel sees whole, and if this
+ * user may read, and not only search, its directories; inotify asks for that.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "protocol/codec.h"
+
+/* A way; its names are in it. */
+typedef struct
+{
+  unsigned n;
+  FscStep steps[FSC_STEPS_MAX];
+  size_t length;
+  char names[8192];
+} FscWay;
+
+/* Watches the way that an open of `path` with `flags` goes. `inotify` is borrowed. Returns whether
+ * all of it is watched; else what has been added does no harm, and the service does not learn of
+ * it. */
+bool fsc_watcher_go (int inotify, const char *path, int flags, FscWay *way);

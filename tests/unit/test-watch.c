@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The trie of watches, with real inotify events: what an opener reports of a way, and whom each
+ * change of a file system concerns.
+ */
+#include "fscache/watch.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "fscache/openers/watcher.h"
+#include "tests/harness/directory.h"
+
+/* As in the cache: with a handle, so that the file is not gone when it has no name. */
+typedef struct
+{
+  FscWatch watch; /* first */
+  int fd;
+  guint n[FSC_CHANGE_LOST + 1];
+} Entry;
+
+typedef struct
+{
+  char *directory;
+  int lock;
+  FscWatches *watches;
+} Fixture;
+
+static void
+changed (FscWatch *watch, FscChange change, gpointer data)
+{
+  ((Entry *) watch)->n[change]++;
+}
+
+static void
+set_up (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+
+  fixture->directory = fsc_test_directory_new (&fixture->lock);
+  g_assert_cmpint (chdir (fixture->directory), ==, 0);
+  fixture->watches = fsc_watches_new (changed, NULL, &error);
+  g_assert_no_error (error);
+}
+
+static void
+tear_down (Fixture *fixture, gconstpointer data)
+{
+  g_assert_cmpint (chdir ("/"), ==, 0);
+  g_assert_cmpuint (fsc_watches_get_counters (fixture->watches)->directories, ==, 0);
+  g_assert_cmpuint (fsc_watches_get_counters (fixture->watches)->files, ==, 0);
+  fsc_watches_free (fixture->watches);
+  fsc_test_directory_free (fixture->directory, fixture->lock);
+}
+
+static void
+write_file (const char *name)
+{
+  int fd = open (name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+  g_assert_cmpint (fd, >=, 0);
+  close (fd);
+}
+
+static void
+go (Fixture *fixture, const char *name, FscWay *way)
+{
+  g_autofree char *path = g_build_filename (fixture->directory, name, NULL);
+
+  g_assert_true (fsc_watcher_go (fsc_watches_get_fd (fixture->watches), path, O_RDONLY, way));
+}
+
+static gboolean
+watch_since (Fixture *fixture, Entry *entry, const char *name, guint64 since)
+{
+  FscWay way;
+
+  go (fixture, name, &way);
+  return fsc_watches_add (fixture->watches, &entry->watch, way.steps, way.n, since);
+}
+
+static void
+watch (Fixture *fixture, Entry *entry, const char *name)
+{
+  memset (entry->n, 0, sizeof entry->n);
+  g_assert_true (watch_since (fixture, entry, name, fsc_watches_get_sequence (fixture->watches)));
+  if (entry->fd > 0)
+    close (entry->fd);
+  entry->fd = open (name, O_RDONLY | O_CLOEXEC);
+  g_assert_cmpint (entry->fd, >, 0);
+}
+
+/* What has been told since the last time; and whether it still watches. (What loses its name has
+ * other attributes then, too.) */
+static void
+expect (Fixture *fixture, Entry *entry, guint names, guint last_names, guint attributes)
+{
+  fsc_watches_read (fixture->watches);
+  g_assert_cmpuint (entry->n[FSC_CHANGE_NAME], ==, names);
+  g_assert_cmpuint (entry->n[FSC_CHANGE_LAST_NAME], ==, last_names);
+  if (names + last_names == 0)
+    g_assert_cmpuint (entry->n[FSC_CHANGE_ATTRIBUTES], ==, attributes);
+  g_assert_cmpuint (entry->n[FSC_CHANGE_LOST], ==, 0);
+  g_assert_cmpint (entry->watch.node != NULL, ==, names + last_names == 0);
+  memset (entry->n, 0, sizeof entry->n);
+}
+
+static void
+end (Fixture *fixture, Entry *entry)
+{
+  fsc_watches_remove (fixture->watches, &entry->watch);
+  if (entry->fd > 0)
+    close (entry->fd);
+  entry->fd = 0;
+}
+
+static void
+test_names (Fixture *fixture, gconstpointer data)
+{
+  Entry f = { 0 }, g = { 0 };
+
+  g_mkdir_with_parents ("a/b", 0700);
+  write_file ("a/b/f");
+  write_file ("a/b/g");
+  watch (fixture, &f, "a/b/f");
+  watch (fixture, &g, "a/b/g");
+  expect (fixture, &f, 0, 0, 0);
+
+  write_file ("a/b/new"); /* and what else is there is nobody's */
+  g_assert_cmpint (unlink ("a/b/new"), ==, 0);
+  expect (fixture, &f, 0, 0, 0);
+
+  write_file ("other");
+  g_assert_cmpint (rename ("other", "a/b/f"), ==, 0);
+  expect (fixture, &f, 0, 1, 0);
+  expect (fixture, &g, 0, 0, 0);
+
+  watch (fixture, &f, "a/b/f");
+  g_assert_cmpint (renameat2 (AT_FDCWD, "a/b/f", AT_FDCWD, "a/b/g", RENAME_EXCHANGE), ==, 0);
+  expect (fixture, &f, 0, 1, 0);
+  expect (fixture, &g, 0, 1, 0);
+
+  watch (fixture, &f, "a/b/f");
+  g_assert_cmpint (unlink ("a/b/f"), ==, 0);
+  expect (fixture, &f, 0, 1, 0);
+
+  watch (fixture, &g, "a/b/g");
+  g_assert_cmpint (rename ("a", "c"), ==, 0);
+  expect (fixture, &g, 1, 0, 0);
+  end (fixture, &f);
+  end (fixture, &g);
+}
+
+static void
+test_attributes (Fixture *fixture, gconstpointer data)
+{
+  Entry f = { 0 };
+  /* user::rw- group::r-- mask::r-- other::r--, and user 12345: r-- */
+  static const guint8 acl[]
+      = { 2, 0,  0,    0,    1,    0,    6,  0, 0xff, 0xff, 0xff, 0xff, 2,    0,   4,
+          0, 57, 48,   0,    0,    4,    0,  4, 0,    0xff, 0xff, 0xff, 0xff, 16,  0,
+          4, 0,  0xff, 0xff, 0xff, 0xff, 32, 0, 4,    0,    0xff, 0xff, 0xff, 0xff };
+
+  g_mkdir_with_parents ("a/b", 0700);
+  write_file ("a/b/f");
+  g_assert_cmpint (link ("a/b/f", "by-another-name"), ==, 0);
+  watch (fixture, &f, "a/b/f");
+
+  g_assert_cmpint (chmod ("a/b/f", 0640), ==, 0);
+  expect (fixture, &f, 0, 0, 1);
+  g_assert_cmpint (chmod ("by-another-name", 0600), ==, 0);
+  expect (fixture, &f, 0, 0, 1);
+  g_assert_cmpint (chmod ("a/b", 0711), ==, 0);
+  expect (fixture, &f, 0, 0, 1);
+  g_assert_cmpint (chmod ("a", 0711), ==, 0);
+  expect (fixture, &f, 0, 0, 1);
+  if (setxattr ("a/b/f", "system.posix_acl_access", acl, sizeof acl, 0) == 0)
+    expect (fixture, &f, 0, 0, 1);
+  end (fixture, &f);
+}
+
+static void
+test_symlinks (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *target = g_build_filename (fixture->directory, "real/f", NULL);
+  Entry through = { 0 }, middle = { 0 };
+
+  g_mkdir_with_parents ("real", 0700);
+  g_mkdir_with_parents ("ways", 0700);
+  write_file ("real/f");
+  g_assert_cmpint (symlink (target, "ways/absolute"), ==, 0);
+  g_assert_cmpint (symlink ("../real", "ways/directory"), ==, 0);
+  watch (fixture, &through, "ways/absolute");
+  watch (fixture, &middle, "ways/directory/f");
+
+  /* What the link led to. */
+  write_file ("other");
+  g_assert_cmpint (rename ("other", "real/f"), ==, 0);
+  expect (fixture, &through, 0, 1, 0);
+  expect (fixture, &middle, 0, 1, 0);
+
+  /* The link. */
+  watch (fixture, &through, "ways/absolute");
+  watch (fixture, &middle, "ways/directory/f");
+  g_assert_cmpint (symlink ("/nowhere", "ways/swap"), ==, 0);
+  g_assert_cmpint (rename ("ways/swap", "ways/absolute"), ==, 0);
+  expect (fixture, &through, 1, 0, 0);
+  expect (fixture, &middle, 0, 0, 0);
+  g_assert_cmpint (symlink ("/nowhere", "ways/swap"), ==, 0);
+  g_assert_cmpint (rename ("ways/swap", "ways/directory"), ==, 0);
+  expect (fixture, &middle, 1, 0, 0);
+  end (fixture, &through);
+  end (fixture, &middle);
+}
+
+/* The same directory several times on one way, and by several ways. */
+static void
+test_round_about (Fixture *fixture, gconstpointer data)
+{
+  Entry round = { 0 }, straight = { 0 }, itself = { 0 };
+
+  g_mkdir_with_parents ("a/b", 0700);
+  write_file ("a/f");
+  watch (fixture, &round, "a/b/../b/../f");
+  watch (fixture, &straight, "a/f");
+  watch (fixture, &itself, "a/b/../../a");
+  g_assert_cmpint (chmod ("a", 0711), ==, 0);
+  expect (fixture, &round, 0, 0, 1);
+  expect (fixture, &straight, 0, 0, 1);
+  expect (fixture, &itself, 0, 0, 1);
+  g_assert_cmpint (rename ("a/b", "c"), ==, 0);
+  expect (fixture, &round, 1, 0, 0);
+  expect (fixture, &straight, 0, 0, 0);
+  expect (fixture, &itself, 1, 0, 0);
+  end (fixture, &straight);
+  end (fixture, &round);
+  end (fixture, &itself);
+}
+
+/* What happens between the opener's look and its report. */
+static void
+test_journal (Fixture *fixture, gconstpointer data)
+{
+  Entry f = { 0 }, g = { 0 };
+  guint64 since = fsc_watches_get_sequence (fixture->watches);
+  FscWay way;
+
+  g_mkdir_with_parents ("a", 0700);
+  write_file ("a/f");
+  write_file ("a/g");
+
+  go (fixture, "a/f", &way);
+  write_file ("other");
+  g_assert_cmpint (rename ("other", "a/f"), ==, 0);
+  fsc_watches_read (fixture->watches);
+  g_assert_false (fsc_watches_add (fixture->watches, &f.watch, way.steps, way.n, since));
+  g_assert_true (watch_since (fixture, &g, "a/g", since)); /* which it does not concern */
+
+  /* Not read yet: it is told when it is. */
+  since = fsc_watches_get_sequence (fixture->watches);
+  go (fixture, "a/f", &way);
+  g_assert_cmpint (rename ("a/f", "a/h"), ==, 0);
+  g_assert_true (fsc_watches_add (fixture->watches, &f.watch, way.steps, way.n, since));
+  expect (fixture, &f, 0, 1, 0);
+
+  /* The watches of the way were removed, with the last who needed them, after the look. */
+  since = fsc_watches_get_sequence (fixture->watches);
+  go (fixture, "a/g", &way);
+  end (fixture, &g);
+  g_assert_false (fsc_watches_add (fixture->watches, &g.watch, way.steps, way.n, since));
+
+  /* More than the journal holds. */
+  since = fsc_watches_get_sequence (fixture->watches);
+  go (fixture, "a/g", &way);
+  for (guint i = 0; i < 2100; i++)
+    {
+      write_file ("a/x");
+      g_assert_cmpint (unlink ("a/x"), ==, 0);
+      fsc_watches_read (fixture->watches);
+    }
+  g_assert_false (fsc_watches_add (fixture->watches, &g.watch, way.steps, way.n, since));
+}
+
+static void
+test_overflow (Fixture *fixture, gconstpointer data)
+{
+  Entry f = { 0 };
+  guint64 since;
+
+  g_mkdir_with_parents ("a", 0700);
+  write_file ("a/f");
+  watch (fixture, &f, "a/f");
+  since = fsc_watches_get_sequence (fixture->watches);
+  for (guint i = 0; i < 8500; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("a/%u", i % 2);
+
+      g_assert_cmpint (close (open (name, O_CREAT | O_WRONLY, 0600)), ==, 0);
+      g_assert_cmpint (unlink (name), ==, 0);
+    }
+  do
+    fsc_watches_read (fixture->watches);
+  while (fsc_watches_get_counters (fixture->watches)->overflows == 0);
+  g_assert_cmpuint (f.n[FSC_CHANGE_LOST], ==, 1);
+  g_assert_null (f.watch.node);
+  g_assert_false (watch_since (fixture, &f, "a/f", since));
+  watch (fixture, &f, "a/f");
+  end (fixture, &f);
+}
+
+/* 5,000 entries in 50 directories, watched and removed in any order. */
+static void
+test_many (Fixture *fixture, gconstpointer data)
+{
+  g_autofree Entry *entries = g_new0 (Entry, 5000);
+
+  for (guint i = 0; i < 50; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("d%u/e", i);
+
+      g_mkdir_with_parents (name, 0700);
+    }
+  for (guint i = 0; i < 5000; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("d%u/e/%u", i % 50, i);
+
+      write_file (name);
+    }
+  for (guint i = 0; i < 5000; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("d%u/e/%u", i % 50, i);
+
+      g_assert_true (watch_since (fixture, &entries[i], name,
+                                  fsc_watches_get_sequence (fixture->watches)));
+    }
+  g_assert_cmpuint (fsc_watches_get_counters (fixture->watches)->files, ==, 5000);
+  g_assert_cmpint (rename ("d7", "moved"), ==, 0);
+  fsc_watches_read (fixture->watches);
+  for (guint i = 0; i < 5000; i++)
+    g_assert_cmpuint (entries[i].n[FSC_CHANGE_NAME], ==, i % 50 == 7);
+  for (guint i = 0; i < 2000; i++)
+    end (fixture, &entries[g_test_rand_int_range (0, 5000)]);
+  for (guint i = 0; i < 5000; i++)
+    end (fixture, &entries[i]);
+}
+
+int
+main (int argc, char *argv[])
+{
+  static const struct
+  {
+    const char *name;
+    void (*func) (Fixture *fixture, gconstpointer data);
+  } tests[] = {
+    { "/watch/names", test_names },       { "/watch/attributes", test_attributes },
+    { "/watch/symlinks", test_symlinks }, { "/watch/round-about", test_round_about },
+    { "/watch/journal", test_journal },   { "/watch/overflow", test_overflow },
+    { "/watch/many", test_many },
+  };
+
+  g_test_init (&argc, &argv, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
+    g_test_add (tests[i].name, Fixture, NULL, set_up, tests[i].func, tear_down);
+  return g_test_run ();
+}
