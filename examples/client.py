@@ -134,7 +134,7 @@ class Client(contextlib.ExitStack):
                 text, n_fds = body.string(text_length, TEXT_MAX), n_fds - has_fd
                 check(i < len(answers) and answers[i] is None, "a result that nobody waits for")
                 check(code in CODES and has_fd == (code == 0) and number < 1 << 31 and mount == validator_length == 0
-                      and sharing <= 2 and source <= 3 and coherence <= 2 and kind <= 7, "a field of a result")
+                      and sharing <= 2 and source <= 3 and coherence <= 3 and kind <= 7, "a field of a result")
                 check(code or number == 0 and (sharing == EXCLUSIVE) == (asked == EXCLUSIVE), "the sharing given")
                 check(n_fds >= 0 and (not lease or has_fd and sharing == EXCLUSIVE), "the handle of a result")
                 if code:
@@ -166,7 +166,7 @@ class Client(contextlib.ExitStack):
                 for _ in range(n_entries):
                     *fields, length = body.record("<QQQIIIIIIBBBxHxx")
                     page.append(Entry(*fields, body.string(length, URI_MAX)))
-                    check(page[-1].kind <= 7 and page[-1].coherence <= 2 and 1 <= page[-1].sharing <= 2, "an entry")
+                    check(page[-1].kind <= 7 and page[-1].coherence <= 3 and 1 <= page[-1].sharing <= 2, "an entry")
             yield from page
 
     def status(self):

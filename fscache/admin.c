@@ -1,13 +1,221 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What a client asks of the cache itself: DROP, PIN, INFO, LIST, STATUS; see request.h.
+ * What a client asks of the cache itself: DROP, PIN, INFO, LIST, HOLDERS, STATUS,
+ * SET; see request.h.
  */
 #include "fscache/request.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "fscache/settings.h"
 #include "protocol/uri.h"
+
+/* ENTRIES, COUNTERS or HOLDINGS while it is written. */
+typedef struct
+{
+  FscWriter writer;
+  guint32 n;
+  guint8 buffer[FSC_PACKET_MAX];
+} Page;
+
+static void
+put_counter (const char *name, guint64 value, gpointer data)
+{
+  Page *page = data;
+
+  fsc_codec_put_counter (&page->writer, &(FscCounter){ { name, strlen (name) }, value });
+  page->n++;
+}
+
+static void
+begin_counters (Page *page)
+{
+  page->n = 0;
+  fsc_writer_begin (&page->writer, page->buffer, sizeof page->buffer);
+  fsc_codec_put_counters (&page->writer, 0);
+}
+
+static void
+send_counters (FscConnection *connection, guint32 serial, Page *page)
+{
+  FscWriter head;
+
+  fsc_writer_begin (&head, page->buffer, sizeof page->buffer);
+  fsc_codec_put_counters (&head, page->n);
+  fsc_connection_send_packet (connection, &page->writer, FSC_OP_COUNTERS, serial);
+}
+
+/* Mounts. The service walks no path: where a mount is, the text says. */
+
+/* The path that a URI names, without what stands for nothing at its end. */
+static gboolean
+get_path (FscBytes uri, char path[FSC_URI_MAX + 1])
+{
+  char canonical[FSC_URI_MAX + 1];
+  const char *reason;
+  int length = fsc_uri_canonicalize (uri, canonical, sizeof canonical, &reason);
+
+  if (length > 0)
+    length = fsc_uri_to_path ((FscBytes){ canonical, (size_t) length }, path, FSC_URI_MAX + 1);
+  if (length <= 0)
+    return FALSE;
+  if (length > 2 && g_str_has_suffix (path, "/."))
+    path[length -= 2] = '\0';
+  while (length > 1 && path[length - 1] == '/')
+    path[--length] = '\0';
+  return TRUE;
+}
+
+/* The mounts (of FscMount) that are meant, and in `path` where; or NULL, and the client is told
+ * why.
+ */
+static GArray *
+find_mounts (FscConnection *connection, guint32 serial, FscBytes uri, gboolean is_deep,
+             char path[FSC_URI_MAX + 1])
+{
+  FscMounts *mounts = connection->server->mounts;
+  char name[FSC_NAME_IN_TEXT_MAX];
+  const FscMount *around;
+  GArray *tree;
+
+  if (!get_path (uri, path))
+    {
+      fsc_connection_send_error (connection, serial, FSC_CODE_BAD_URI, EINVAL,
+                                 "%s is not the path of a mount", fsc_uri_abbreviate (uri, name));
+      return NULL;
+    }
+  if (!connection->serves_paths)
+    {
+      fsc_connection_send_error (connection, serial, FSC_CODE_NOT_SERVED, EXDEV,
+                                 "cannot find the mount %s: this client sees another file tree, or "
+                                 "is in other groups, than the service",
+                                 fsc_uri_abbreviate ((FscBytes){ path, strlen (path) }, name));
+      return NULL;
+    }
+  fsc_mounts_forget (mounts);
+  tree = fsc_mounts_get_tree (mounts, path, is_deep);
+  if (tree != NULL)
+    return tree;
+  around = fsc_mounts_find (mounts, path);
+  fsc_connection_send_error (connection, serial, FSC_CODE_BAD_REQUEST, EINVAL,
+                             "%s is no mount point: it lies on the mount %.160s",
+                             fsc_uri_abbreviate ((FscBytes){ path, strlen (path) }, name),
+                             around != NULL ? around->path : "(unknown)");
+  return NULL;
+}
+
+/* Whether a record may be of something on one of the mounts: IDs are used again. */
+static gboolean
+is_on_mounts (const FscGift *gift, const GArray *mounts)
+{
+  for (guint i = 0; i < mounts->len; i++)
+    {
+      const FscMount *mount = &g_array_index (mounts, FscMount, i);
+
+      if (mount->id == gift->label->mount_id && gift->last >= mount->since)
+        return TRUE;
+    }
+  return FALSE;
+}
+
+/* A DROP of mounts, until all is closed. */
+typedef struct
+{
+  FscServer *server;
+  guint64 connection; /* its number: it may go */
+  guint32 serial;
+  GArray *mounts;
+  guint64 n_handles;
+  guint n_openers, n_failed;
+} Drop;
+
+static void
+put_given (Page *page, FscServer *server, const GArray *mounts)
+{
+  guint64 given = 0, lent = 0, clients = 0, forgotten = 0;
+
+  for (GList *l = server->connections.head; l != NULL; l = l->next)
+    {
+      const FscConnection *connection = l->data;
+      guint64 its = 0;
+
+      for (guint i = 0; i < connection->account.gifts->len; i++)
+        {
+          const FscGift *gift = connection->account.gifts->pdata[i];
+
+          if (!is_on_mounts (gift, mounts))
+            continue;
+          its += fsc_gift_count (gift);
+          lent += gift->lent;
+        }
+      given += its;
+      clients += its > 0;
+      forgotten += connection->account.forgotten;
+    }
+  put_counter ("given", given, page);
+  put_counter ("lent", lent, page);
+  put_counter ("clients", clients, page);
+  put_counter ("forgotten", forgotten, page);
+}
+
+static FscConnection *
+find_connection (FscServer *server, guint64 number)
+{
+  for (GList *l = server->connections.head; l != NULL; l = l->next)
+    if (((FscConnection *) l->data)->number == number)
+      return l->data;
+  return NULL;
+}
+
+static void
+mounts_released (guint n_left, gpointer data)
+{
+  g_autofree Drop *drop = data;
+  g_autoptr (GArray) mounts = drop->mounts;
+  FscConnection *connection = find_connection (drop->server, drop->connection);
+  Page page;
+
+  if (connection == NULL)
+    return;
+  connection->n_unanswered--;
+  begin_counters (&page);
+  put_counter ("mounts", mounts->len, &page);
+  put_counter ("handles", drop->n_handles, &page);
+  put_counter ("openers", drop->n_openers, &page);
+  put_counter ("stuck", n_left, &page);
+  put_counter ("failed", drop->n_failed, &page);
+  put_given (&page, drop->server, mounts);
+  send_counters (connection, drop->serial, &page);
+}
+
+static void
+drop_mounts (FscConnection *connection, guint32 serial, const FscTarget *target)
+{
+  FscServer *server = connection->server;
+  g_autoptr (GPtrArray) holders = g_ptr_array_new ();
+  char path[FSC_URI_MAX + 1], name[FSC_NAME_IN_TEXT_MAX];
+  GArray *mounts = find_mounts (connection, serial, target->uri, target->is_deep, path);
+  guint n_lost = 0;
+  Drop *drop;
+
+  if (mounts == NULL)
+    return;
+  fsc_uri_abbreviate ((FscBytes){ path, strlen (path) }, name);
+  drop = g_new0 (Drop, 1);
+  *drop = (Drop){
+    .server = server, .connection = connection->number, .serial = serial, .mounts = mounts
+  };
+  for (guint i = 0; i < mounts->len; i++)
+    drop->n_handles
+        += fsc_cache_drop_mount (server->cache, g_array_index (mounts, FscMount, i).id, holders);
+  for (GList *l = server->connections.head; l != NULL; l = l->next)
+    n_lost += fsc_outbox_release (&((FscConnection *) l->data)->outbox, mounts, holders, name);
+  connection->n_unanswered++;
+  fsc_lanes_release (server->lanes, mounts, holders, name, &drop->n_openers, &drop->n_failed,
+                     mounts_released, drop);
+  drop->n_failed += n_lost;
+}
 
 static void
 drop_entry (FscCache *cache, FscEntry *entry, gpointer data)
@@ -25,6 +233,8 @@ fsc_admin_take_drop (FscConnection *connection, guint32 serial, FscReader *reade
   if (target.uri.length == 0)
     fsc_connection_send_error (connection, serial, FSC_CODE_BAD_REQUEST, EINVAL,
                                "no URI or pattern was given to drop (* drops all)");
+  else if (target.is_mount)
+    drop_mounts (connection, serial, &target);
   else
     fsc_connection_send_done (
         connection, serial,
@@ -49,6 +259,8 @@ pin_entry (FscCache *cache, FscEntry *entry, gpointer data)
 
   fsc_cache_describe (cache, entry, &info);
   if (info.sharing == FSC_SHARING_EXCLUSIVE)
+    return;
+  if ((info.state & FSC_ENTRY_NEGATIVE) != 0)
     return;
   pin->n++;
   if (!fsc_cache_set_pinned (cache, entry, pin->pinned))
@@ -122,7 +334,7 @@ fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader
   FscTarget target;
   FscRequest *request;
 
-  if (!fsc_codec_get_target (reader, &target) || fsc_reader_finish (reader) < 0)
+  if (!fsc_codec_get_target (reader, &target) || fsc_reader_finish (reader) < 0 || target.is_mount)
     return FALSE;
   if (!target.pinned || target.is_pattern)
     {
@@ -144,14 +356,6 @@ fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader
   fsc_request_answered (request);
   return TRUE;
 }
-
-/* ENTRIES while it is written. */
-typedef struct
-{
-  FscWriter writer;
-  guint32 n;
-  guint8 buffer[FSC_PACKET_MAX];
-} Page;
 
 static gboolean
 put_entry (FscCache *cache, FscEntry *entry, gpointer data)
@@ -198,7 +402,7 @@ fsc_admin_take_info (FscConnection *connection, guint32 serial, FscReader *reade
   FscTarget target;
   Page page;
 
-  if (!fsc_codec_get_target (reader, &target) || fsc_reader_finish (reader) < 0)
+  if (!fsc_codec_get_target (reader, &target) || fsc_reader_finish (reader) < 0 || target.is_mount)
     return FALSE;
   page_begin (&page);
   target.is_pattern = false;
@@ -233,29 +437,201 @@ fsc_admin_take_list (FscConnection *connection, guint32 serial, FscReader *reade
   return TRUE;
 }
 
-static void
-put_counter (const char *name, guint64 value, gpointer data)
-{
-  Page *page = data;
+/* HOLDERS */
 
-  fsc_codec_put_counter (&page->writer, &(FscCounter){ { name, strlen (name) }, value });
-  page->n++;
+/* Whose records are asked for. */
+typedef struct
+{
+  GArray *mounts;        /* of FscMount, or NULL */
+  GPatternSpec *pattern; /* or NULL */
+  char *uri;             /* canonical, or NULL */
+} Wanted;
+
+static void
+wanted_clear (Wanted *wanted)
+{
+  g_clear_pointer (&wanted->mounts, g_array_unref);
+  g_clear_pointer (&wanted->pattern, g_pattern_spec_free);
+  g_clear_pointer (&wanted->uri, g_free);
 }
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Wanted, wanted_clear)
+
+/* Returns FALSE if the client has been told why not. */
+static gboolean
+find_wanted (FscConnection *connection, guint32 serial, const FscList *list, Wanted *wanted)
+{
+  char text[FSC_URI_MAX + 1];
+  const char *reason;
+
+  if (list->is_mount)
+    {
+      wanted->mounts = find_mounts (connection, serial, list->uri, list->is_deep, text);
+      return wanted->mounts != NULL;
+    }
+  if (list->uri.length == 0)
+    return TRUE;
+  if (list->is_pattern)
+    {
+      g_autofree char *pattern = g_strndup (list->uri.data, list->uri.length);
+
+      wanted->pattern = g_pattern_spec_new (pattern);
+    }
+  else if (fsc_uri_canonicalize (list->uri, text, sizeof text, &reason) > 0)
+    wanted->uri = g_strdup (text);
+  else
+    wanted->uri = g_strndup (list->uri.data, list->uri.length);
+  return TRUE;
+}
+
+static gboolean
+is_wanted (const FscGift *gift, const Wanted *wanted)
+{
+  const FscLabel *label = gift->label;
+
+  return (wanted->mounts == NULL || is_on_mounts (gift, wanted->mounts))
+         && (wanted->uri == NULL || strcmp (wanted->uri, label->uri) == 0)
+         && (wanted->pattern == NULL
+             || g_pattern_spec_match (wanted->pattern, label->uri_length, label->uri, NULL));
+}
+
+static gboolean
+put_holding (Page *page, const FscConnection *connection, FscHolding *holding, gint64 first,
+             gint64 last)
+{
+  gint64 time = fsc_loop_get_time (connection->server->loop);
+
+  holding->client = connection->number;
+  holding->pid = (guint32) connection->peer.pid;
+  holding->uid = connection->peer.uid;
+  holding->name = (FscBytes){ connection->name, strlen (connection->name) };
+  holding->first_ms = (guint64) MAX (time - first, 0) / 1000;
+  holding->last_ms = (guint64) MAX (time - last, 0) / 1000;
+  if (page->writer.position + fsc_codec_holding_size (holding) > sizeof page->buffer)
+    return FALSE;
+  fsc_codec_put_holding (&page->writer, holding);
+  page->n++;
+  return TRUE;
+}
+
+/* Returns FALSE if there is no room for all of it. */
+static gboolean
+put_gift (Page *page, const FscConnection *connection, const FscGift *gift)
+{
+  FscWriter before = page->writer;
+  guint32 n = page->n;
+
+  for (FscSharing sharing = 0; sharing <= FSC_SHARING_LAST; sharing++)
+    {
+      FscHolding holding = {
+        .uri = { gift->label->uri, gift->label->uri_length },
+        .given = gift->given[sharing],
+        .lent = sharing == FSC_SHARING_EXCLUSIVE ? (guint32) gift->lent : 0,
+        .mount_id = gift->label->mount_id,
+        .sharing = sharing,
+      };
+
+      if (holding.given == 0 || put_holding (page, connection, &holding, gift->first, gift->last))
+        continue;
+      page->writer = before;
+      page->n = n;
+      return FALSE;
+    }
+  return TRUE;
+}
+
+/* A cursor is the number of a connection and how many of its records have been seen. A page ends
+ * when it is full, or when so many records have been looked at that others should have their turn.
+ */
+#define CURSOR_BITS 32
+#define RECORDS_A_PAGE 65536
+
+static guint64
+put_holdings (Page *page, FscServer *server, const Wanted *wanted, guint64 cursor)
+{
+  guint64 number = cursor >> CURSOR_BITS;
+  guint at = (guint) (cursor & G_MAXUINT32);
+  guint left = RECORDS_A_PAGE;
+
+  for (GList *l = server->connections.head; l != NULL; l = l->next)
+    {
+      const FscConnection *connection = l->data;
+      const FscAccount *account = &connection->account;
+      guint i = connection->number == number ? at : 0;
+
+      if (connection->number < number || !connection->is_greeted)
+        continue;
+      for (; i < account->gifts->len; i++, left--)
+        {
+          const FscGift *gift = account->gifts->pdata[i];
+
+          if (left == 0 || (is_wanted (gift, wanted) && !put_gift (page, connection, gift)))
+            return connection->number << CURSOR_BITS | i;
+        }
+      if (account->forgotten > 0
+          && !put_holding (page, connection, &(FscHolding){ .given = account->forgotten },
+                           account->forgotten_at, account->forgotten_at))
+        return connection->number << CURSOR_BITS | i;
+    }
+  return 0;
+}
+
+gboolean
+fsc_admin_take_holders (FscConnection *connection, guint32 serial, FscReader *reader)
+{
+  g_auto (Wanted) wanted = { 0 };
+  FscWriter head;
+  guint64 next;
+  FscList list;
+  Page page;
+
+  if (!fsc_codec_get_holders (reader, &list) || fsc_reader_finish (reader) < 0)
+    return FALSE;
+  if (!find_wanted (connection, serial, &list, &wanted))
+    return TRUE;
+  page.n = 0;
+  fsc_writer_begin (&page.writer, page.buffer, sizeof page.buffer);
+  fsc_codec_put_holdings (&page.writer, 0, 0);
+  next = put_holdings (&page, connection->server, &wanted, list.cursor);
+  fsc_writer_begin (&head, page.buffer, sizeof page.buffer);
+  fsc_codec_put_holdings (&head, next, page.n);
+  fsc_connection_send_packet (connection, &page.writer, FSC_OP_HOLDINGS, serial);
+  return TRUE;
+}
+
+/* STATUS */
 
 gboolean
 fsc_admin_take_status (FscConnection *connection, guint32 serial, FscReader *reader)
 {
-  FscWriter head;
   Page page;
 
   if (fsc_reader_finish (reader) < 0)
     return FALSE;
-  page.n = 0;
-  fsc_writer_begin (&page.writer, page.buffer, sizeof page.buffer);
-  fsc_codec_put_counters (&page.writer, 0);
+  begin_counters (&page);
   fsc_server_foreach_counter (connection->server, put_counter, &page);
-  fsc_writer_begin (&head, page.buffer, sizeof page.buffer);
-  fsc_codec_put_counters (&head, page.n);
-  fsc_connection_send_packet (connection, &page.writer, FSC_OP_COUNTERS, serial);
+  send_counters (connection, serial, &page);
+  return TRUE;
+}
+
+/* SET: one limit, or none, and then all are told. */
+gboolean
+fsc_admin_take_set (FscConnection *connection, guint32 serial, FscReader *reader)
+{
+  g_autoptr (GError) error = NULL;
+  FscCounter limit;
+  Page page;
+
+  if (!fsc_codec_get_set (reader, &limit) || fsc_reader_finish (reader) < 0)
+    return FALSE;
+  if (limit.name.length > 0
+      && !fsc_settings_set (connection->server, limit.name, limit.value, &error))
+    {
+      fsc_connection_send_error (connection, serial, FSC_CODE_BAD_REQUEST, EINVAL, "%s",
+                                 error->message);
+      return TRUE;
+    }
+  begin_counters (&page);
+  fsc_settings_foreach (connection->server, put_counter, &page);
+  send_counters (connection, serial, &page);
   return TRUE;
 }

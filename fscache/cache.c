@@ -45,6 +45,16 @@ struct FscWaiter
 /* Watching is for later: so many jobs of it at once leave the lanes to those who wait. */
 #define WATCH_JOBS_MAX 32
 
+/* What is not there may take this part of the places for handles. */
+#define NOTHING_SHARE 8
+
+/* When memory is short: such a part of those that may go goes at a time, of so many that are looked
+ * at (the loop stands still meanwhile: some 20 ms); and if it is short again within this time, not
+ * only of those that keep memory by themselves. */
+#define RELIEF_SHARE 8
+#define RELIEF_MOST 65536
+#define RELIEF_AGAIN (10 * G_USEC_PER_SEC)
+
 struct FscCache
 {
   FscProvider provider;
@@ -53,8 +63,11 @@ struct FscCache
   FscCounters counters;
   FscStore store;
   GHashTable *leases; /* lease -> FscEntry */
-  guint sweep_slot;
+  gint64 relieved_at; /* when memory was short the last time */
+  FscTurnFunc turn_func;
+  gpointer turn_data;
   guint n_watch_jobs;
+  guint n_nothing; /* entries that stand for what is not there */
   guint64 last_lease;
 };
 
@@ -80,14 +93,67 @@ is_watched (const FscEntry *entry)
   return entry->watch.node != NULL && entry->doubts == entry->cleared;
 }
 
+/* Generations */
+
+static FscGenerations *
+get_generations (FscCache *cache, const FscEntry *entry)
+{
+  return cache->provider.get_generations != NULL
+             ? cache->provider.get_generations (entry->key.credential, cache->provider_data)
+             : NULL;
+}
+
+/* Whoever keeps what was given from this entry is to keep it no longer. */
+static void
+entry_end_generation (FscCache *cache, const FscEntry *entry)
+{
+  FscGenerations *generations = get_generations (cache, entry);
+
+  if (generations != NULL)
+    fsc_generations_end (generations, entry->slot);
+}
+
+/* Whoever is given the handle may keep it for as long as it is known here what happens to it, or as
+ * it would be given without a check. What has to be checked cannot be kept. */
+static void
+entry_name_generation (FscCache *cache, const FscEntry *entry, gint64 time, FscAnswer *answer)
+{
+  FscGenerations *generations = get_generations (cache, entry);
+  gint64 left_ms = entry->ttl_ms - (time - entry->checked_at) / 1000;
+
+  if (generations == NULL
+      || (!is_watched (entry) && (entry->coherence != FSC_COHERENCE_TTL || left_ms <= 0)))
+    return;
+  answer->name = fsc_generations_name (generations, entry->slot);
+  if (answer->name != 0 && !is_watched (entry))
+    answer->lifetime_ms = (guint32) left_ms;
+}
+
+/* Those who follow. */
+static void
+entry_tell (FscCache *cache, FscEntry *entry, FscTurn turn)
+{
+  for (FscInterest *interest = entry->interests; interest != NULL; interest = interest->next)
+    cache->turn_func (interest, turn, cache->turn_data);
+}
+
 static void
 entry_unwatch (FscCache *cache, FscEntry *entry)
 {
   if (entry->watch.node != NULL)
     fsc_watches_remove (get_watches (cache, entry), &entry->watch);
   if (entry->watch_job != NULL)
-    entry->watch_job->entry = NULL;
+    {
+      entry->watch_job->entry = NULL;
+      entry_tell (cache, entry, FSC_TURN_SETTLED);
+    }
   entry->watch_job = NULL;
+}
+
+static gboolean
+is_nothing (const FscHandle *handle)
+{
+  return handle != NULL && handle->error != 0;
 }
 
 /* Gives an entry another handle, which is taken, or none. */
@@ -95,6 +161,9 @@ static void
 entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
 {
   entry_unwatch (cache, entry);
+  entry_end_generation (cache, entry);
+  cache->n_nothing -= is_nothing (entry->handle);
+  cache->n_nothing += is_nothing (handle);
   fsc_store_set_handle (&cache->store, entry, handle);
 }
 
@@ -107,6 +176,7 @@ entry_end_lease (FscCache *cache, FscEntry *entry)
     g_hash_table_remove (cache->leases, &entry->lease);
   entry->lease = 0;
   entry->lessee = NULL;
+  fsc_store_settle (&cache->store, entry);
 }
 
 gboolean
@@ -122,33 +192,68 @@ fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned)
     cache->counters.pinned++;
   else
     cache->counters.pinned--;
+  fsc_store_settle (&cache->store, entry);
   return TRUE;
+}
+
+/* A slot that has no generation left is not used again. */
+static void
+entry_remove (FscCache *cache, FscEntry *entry)
+{
+  FscGenerations *generations = get_generations (cache, entry);
+  guint32 slot = entry->slot;
+
+  fsc_store_remove (&cache->store, entry);
+  if (generations != NULL && fsc_generations_is_retired (generations, slot))
+    fsc_store_retire (&cache->store, slot);
+}
+
+static void
+entry_drop (FscCache *cache, FscEntry *entry, FscTurn turn)
+{
+  fsc_cache_set_pinned (cache, entry, FALSE);
+  entry_end_lease (cache, entry);
+  if (entry->handle != NULL)
+    entry_tell (cache, entry, fsc_handle_is_alive (entry->handle) ? turn : FSC_TURN_EVICTED);
+  entry_set_handle (cache, entry, NULL);
+  if (entry->flight == NULL && entry->interests == NULL)
+    entry_remove (cache, entry);
 }
 
 void
 fsc_cache_drop (FscCache *cache, FscEntry *entry)
 {
-  fsc_cache_set_pinned (cache, entry, FALSE);
-  entry_end_lease (cache, entry);
-  entry_set_handle (cache, entry, NULL);
-  if (entry->flight == NULL)
-    fsc_store_remove (&cache->store, entry);
+  entry_drop (cache, entry, FSC_TURN_DROPPED);
 }
 
-/* Makes room for one more handle. Returns FALSE if nothing can go. */
+/* Lets entries go until there is room for so many more handles and bytes. Returns FALSE if nothing
+ * can go. What is not asked for need not have room. */
 static gboolean
-make_room (FscCache *cache)
+make_room_for (FscCache *cache, guint64 handles, guint64 bytes)
 {
-  while (cache->store.n_handles >= cache->limits.max_handles)
-    {
-      FscEntry *entry = fsc_store_pick (&cache->store);
+  guint64 max_bytes = cache->limits.max_bytes > 0 ? cache->limits.max_bytes : G_MAXUINT64;
 
+  if (bytes > max_bytes)
+    return FALSE;
+  for (;;)
+    {
+      gboolean for_bytes = bytes > 0 && cache->store.n_bytes > max_bytes - bytes;
+      FscEntry *entry;
+
+      if (!for_bytes && cache->store.n_handles + handles <= cache->limits.max_handles)
+        return TRUE;
+      entry = fsc_store_pick (&cache->store, for_bytes);
       if (entry == NULL)
         return FALSE;
       cache->counters.evictions++;
-      fsc_cache_drop (cache, entry);
+      entry_drop (cache, entry, FSC_TURN_EVICTED);
     }
-  return TRUE;
+}
+
+static gboolean
+make_room (FscCache *cache)
+{
+  return make_room_for (cache, 1, 0);
 }
 
 /* Jobs and waiters */
@@ -223,7 +328,7 @@ entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
   job->begun = 0;
   g_free ((char *) job->item.validator.data);
   job->item.validator = (FscBytes){ 0 };
-  if (entry->handle != NULL)
+  if (entry->handle != NULL && !is_nothing (entry->handle))
     {
       const FscHandle *handle = entry->handle;
 
@@ -267,6 +372,28 @@ age_in_ms (gint64 at, gint64 time)
   return (guint32) CLAMP ((time - at) / 1000, 0, G_MAXUINT32);
 }
 
+/* Answers one request with what open() said when it was last tried. */
+static void
+deliver_nothing (FscCache *cache, FscEntry *entry, const FscWaiter *waiter)
+{
+  int error = entry->handle->error;
+  char path[FSC_URI_MAX + 1], name[FSC_NAME_IN_TEXT_MAX];
+  FscBytes uri = { entry->uri, entry->key.uri_length };
+  int length = fsc_uri_to_path (uri, path, sizeof path);
+  g_autofree char *text = NULL;
+  FscAnswer answer = { .code = FSC_CODE_SYSTEM, .error = error };
+
+  if (length > 0)
+    uri = (FscBytes){ path, (size_t) length };
+  answer.text = text
+      = g_strdup_printf ("cannot open %s: %s", fsc_uri_abbreviate (uri, name), g_strerror (error));
+  entry->used_at = now (cache);
+  entry->is_visited = TRUE;
+  entry->hits++;
+  cache->counters.hits++;
+  waiter->func (&answer, waiter->data, waiter->index);
+}
+
 /* Answers one request with a handle of the entry's, if its sharing mode allows it. `source` says
  * how it was come by. The entry may be dropped from within. */
 static void
@@ -279,11 +406,17 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
     .handle = handle,
     .uri = name,
     .sharing = waiter->sharing,
+    .asked = waiter->sharing,
     .source = source,
     .coherence = get_coherence (entry),
     .age_ms = is_watched (entry) ? 0 : age_in_ms (entry->checked_at, time),
   };
 
+  if (is_nothing (handle))
+    {
+      deliver_nothing (cache, entry, waiter);
+      return;
+    }
   if (waiter->sharing < handle->most_sharing)
     {
       fail (waiter, FSC_CODE_NOT_REOPENABLE, EOPNOTSUPP, name,
@@ -303,7 +436,9 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
   /* The client reopens what it is sent; until then it is a duplicate, and the answer says so. */
   if (waiter->sharing == FSC_SHARING_INDEPENDENT)
     answer.sharing = FSC_SHARING_SHARED;
-  if (waiter->sharing == FSC_SHARING_EXCLUSIVE && source != FSC_SOURCE_PASSED)
+  if (waiter->sharing != FSC_SHARING_EXCLUSIVE && source != FSC_SOURCE_PASSED)
+    entry_name_generation (cache, entry, time, &answer);
+  else if (source != FSC_SOURCE_PASSED)
     {
       entry->lease = ++cache->last_lease;
       entry->lessee = waiter->lessee;
@@ -397,6 +532,7 @@ finish_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
         .sharing = waiter->sharing == FSC_SHARING_EXCLUSIVE ? FSC_SHARING_EXCLUSIVE
                    : is_to_reopen                           ? FSC_SHARING_SHARED
                                                             : FSC_SHARING_INDEPENDENT,
+        .asked = waiter->sharing,
         .source = handle != NULL ? FSC_SOURCE_PASSED : FSC_SOURCE_NONE,
         .coherence = FSC_COHERENCE_UNCACHED,
       };
@@ -416,6 +552,8 @@ is_verdict (const FscOutcome *outcome)
          && outcome->code != FSC_CODE_LIMIT;
 }
 
+static void maybe_watch (FscCache *cache, FscEntry *entry);
+
 /* Puts a new handle into the entry and gives it to who waits. An exclusive one can serve only one;
  * nobody else ever waits for its job. */
 static void
@@ -426,10 +564,11 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
 
   if (entry->handle != NULL)
     {
-      cache->counters.invalidations += !fsc_handle_is_same (entry->handle, outcome->handle);
+      cache->counters.invalidations
+          += !is_nothing (entry->handle) && !fsc_handle_is_same (entry->handle, outcome->handle);
       entry_set_handle (cache, entry, NULL);
     }
-  if (keep && !make_room (cache))
+  if (keep && !make_room_for (cache, 1, outcome->handle->bytes))
     keep = FALSE;
   cache->counters.opens += job->item.validator.length > 0; /* it was to be a check only */
 
@@ -441,6 +580,9 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   entry->hits = 0;
   entry->is_visited = FALSE;
   entry_set_handle (cache, entry, g_steal_pointer (&outcome->handle));
+  entry->watch_after = 0; /* what could not be watched was something else */
+  if (keep && entry->interests != NULL)
+    maybe_watch (cache, entry);
   answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
   if (!keep)
     entry_set_handle (cache, entry, NULL);
@@ -457,8 +599,10 @@ maybe_watch (FscCache *cache, FscEntry *entry)
 
   if (watches == NULL || entry->coherence != FSC_COHERENCE_CHECKED || entry->key.is_exclusive
       || entry->watch.node != NULL || entry->watch_job != NULL
-      || (handle->kind != FSC_KIND_REGULAR && handle->kind != FSC_KIND_DIRECTORY)
-      || cache->n_watch_jobs >= WATCH_JOBS_MAX || now (cache) < entry->watch_after)
+      || (handle->kind != FSC_KIND_REGULAR && handle->kind != FSC_KIND_DIRECTORY
+          && !is_nothing (handle))
+      || (cache->n_watch_jobs >= WATCH_JOBS_MAX && entry->interests == NULL)
+      || now (cache) < entry->watch_after)
     return;
   job = job_new (&item, (FscBytes){ entry->uri, entry->key.uri_length }, entry->key.credential,
                  now (cache));
@@ -472,26 +616,81 @@ maybe_watch (FscCache *cache, FscEntry *entry)
   cache->provider.start (job, cache->provider_data);
 }
 
+static gboolean
+is_confirmed (const FscEntry *entry, const FscOutcome *outcome)
+{
+  return outcome->n_steps > 0
+         && (is_nothing (entry->handle)
+                 ? outcome->code == FSC_CODE_SYSTEM && outcome->error == entry->handle->error
+                 : outcome->code == FSC_CODE_UNCHANGED);
+}
+
+/* Who follows asks again; if it has changed just now, it is to be watched as it is then. */
+static gint64
+get_watch_after (FscCache *cache, const FscEntry *entry, const FscOutcome *outcome)
+{
+  gboolean is_soon = entry->interests != NULL && (outcome->n_steps > 0 || !is_verdict (outcome));
+
+  return is_soon ? 0 : now (cache) + WATCH_PAUSE;
+}
+
 /* It was looked at after the last watch had been added: from then on, any doubt is an event. */
 static void
 finish_watch (FscCache *cache, FscJob *job, const FscOutcome *outcome)
 {
+  FscWatches *watches = cache->provider.get_watches (job->credential, cache->provider_data);
   FscEntry *entry = job->entry;
+  gboolean is_good = entry != NULL && is_confirmed (entry, outcome);
 
   cache->n_watch_jobs--;
   if (outcome->handle != NULL)
     fsc_handle_unref (outcome->handle);
+  if (is_good)
+    fsc_watches_add (watches, &entry->watch, outcome->steps, outcome->n_steps, job->sequence);
+  else
+    fsc_watches_forget (watches, outcome->steps, outcome->n_steps);
   if (entry != NULL)
     {
       entry->watch_job = NULL;
       entry->cleared = entry->doubts;
-      if (outcome->code != FSC_CODE_UNCHANGED || outcome->n_steps == 0)
-        entry->watch_after = now (cache) + WATCH_PAUSE;
-      else
-        fsc_watches_add (get_watches (cache, entry), &entry->watch, outcome->steps,
-                         outcome->n_steps, job->sequence);
+      if (!is_good)
+        entry->watch_after = get_watch_after (cache, entry, outcome);
+      entry_tell (cache, entry, FSC_TURN_SETTLED);
+      if (is_nothing (entry->handle) && entry->watch.node == NULL && fsc_entry_is_evictable (entry))
+        fsc_cache_drop (cache, entry);
     }
   job_free (job);
+}
+
+/* That there is nothing is remembered, and watched when it is asked for again: what can make it
+ * untrue is an event in the last directory that there is. Until then, each request tries. */
+static void
+keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
+{
+  gboolean was_nothing = is_nothing (entry->handle) && entry->handle->error == outcome->error;
+
+  cache->counters.invalidations += entry->handle != NULL && !is_nothing (entry->handle);
+  if (was_nothing)
+    {
+      maybe_watch (cache, entry);
+      return;
+    }
+  entry_set_handle (cache, entry, NULL);
+  if (outcome->code != FSC_CODE_SYSTEM || (outcome->error != ENOENT && outcome->error != ENOTDIR)
+      || get_watches (cache, entry) == NULL || entry->key.is_exclusive || entry->is_pinned
+      || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE || !make_room (cache))
+    return;
+  entry->coherence = FSC_COHERENCE_CHECKED;
+  entry->opened_at = entry->used_at = entry->checked_at = now (cache);
+  entry->cost_us = 0;
+  entry->hits = 0;
+  entry->is_visited = FALSE;
+  entry_set_handle (cache, entry, fsc_handle_new_nothing (outcome->error));
+  if (entry->interests != NULL)
+    {
+      entry->watch_after = 0;
+      maybe_watch (cache, entry);
+    }
 }
 
 void
@@ -500,6 +699,11 @@ fsc_cache_changed (FscWatch *watch, FscChange change, gpointer data)
   FscEntry *entry = (FscEntry *) ((char *) watch - offsetof (FscEntry, watch));
   FscCache *cache = data;
 
+  entry_end_generation (cache, entry);
+  entry_tell (cache, entry,
+              change == FSC_CHANGE_ATTRIBUTES ? FSC_TURN_ATTRIBUTES
+              : change == FSC_CHANGE_LOST     ? FSC_TURN_LOST
+                                              : FSC_TURN_NAME);
   if (change == FSC_CHANGE_ATTRIBUTES)
     entry->doubts++;
   else if (change == FSC_CHANGE_LAST_NAME && fsc_entry_is_evictable (entry))
@@ -541,12 +745,11 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   else if (outcome->code != FSC_CODE_UNCHANGED)
     {
       cache->counters.open_errors++;
-      if (entry->handle != NULL && is_verdict (outcome))
-        {
-          cache->counters.invalidations++;
-          entry_set_handle (cache, entry, NULL);
-        }
+      if (is_verdict (outcome))
+        keep_failure (cache, entry, outcome);
       fail_waiters (&job->waiters, outcome);
+      if (outcome->code == FSC_CODE_CANCELLED) /* the mount is to be left alone */
+        fail_waiters (&job->late, outcome);
     }
   /* else it was dropped while it was checked: who still waits needs it opened. */
 
@@ -562,6 +765,8 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   job_free (job);
   if (entry->handle == NULL)
     fsc_cache_drop (cache, entry);
+  else
+    fsc_store_settle (&cache->store, entry);
 }
 
 /* Requests */
@@ -707,6 +912,83 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   return open_entry (cache, &key, item, find_entry (cache, &key), &who);
 }
 
+/* Following */
+
+void
+fsc_cache_set_turn_func (FscCache *cache, FscTurnFunc func, gpointer data)
+{
+  cache->turn_func = func;
+  cache->turn_data = data;
+}
+
+guint32
+fsc_cache_get_variant (const FscItem *item)
+{
+  return item->flags & VARIANT_FLAGS;
+}
+
+const char *
+fsc_cache_find_following_fault (const FscItem *item)
+{
+  const char *fault = find_fault (item);
+
+  if (fault != NULL)
+    return fault;
+  if (item->sharing == FSC_SHARING_EXCLUSIVE)
+    return "cannot be watched and lent: watch it shared, or independent";
+  if ((item->flags & WRITING_FLAGS) != 0)
+    return "cannot be watched with flags that may write";
+  if (has_to_be_passed (item))
+    return "can be watched independent only by who reopens it, without O_NOATIME";
+  return NULL;
+}
+
+void
+fsc_cache_follow (FscCache *cache, guint32 credential, const FscItem *item, FscInterest *interest)
+{
+  FscKey key = fsc_store_make_key (&cache->store, item->uri, credential,
+                                   fsc_cache_get_variant (item), FALSE);
+  FscEntry *entry = find_entry (cache, &key);
+
+  if (entry == NULL)
+    entry = fsc_store_add (&cache->store, &key);
+  interest->entry = entry;
+  interest->next = entry->interests;
+  entry->interests = interest;
+  entry->watch_after = 0;
+  if (entry->handle != NULL && entry->flight == NULL)
+    maybe_watch (cache, entry);
+}
+
+void
+fsc_cache_unfollow (FscCache *cache, FscInterest *interest)
+{
+  FscEntry *entry = interest->entry;
+  FscInterest **link = &entry->interests;
+
+  while (*link != interest)
+    link = &(*link)->next;
+  *link = interest->next;
+  *interest = (FscInterest){ 0 };
+  if (entry->interests != NULL || entry->flight != NULL)
+    return;
+  if (entry->handle == NULL)
+    entry_remove (cache, entry);
+  else
+    fsc_store_settle (&cache->store, entry);
+}
+
+FscStanding
+fsc_cache_get_standing (FscCache *cache, const FscInterest *interest, guint32 *ttl_ms)
+{
+  const FscEntry *entry = interest->entry;
+
+  *ttl_ms = entry->handle != NULL && entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0;
+  if (entry->watch_job != NULL)
+    return FSC_STANDING_SETTLING;
+  return is_watched (entry) ? FSC_STANDING_WATCHED : FSC_STANDING_UNWATCHED;
+}
+
 void
 fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard)
 {
@@ -768,12 +1050,33 @@ fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
     .flags = entry->key.flags,
     .state = (entry->is_pinned ? FSC_ENTRY_PINNED : 0)
              | (entry->handle->holder != NULL ? FSC_ENTRY_HELD : 0)
-             | (entry->lease != 0 ? FSC_ENTRY_LENT : 0),
+             | (entry->lease != 0 ? FSC_ENTRY_LENT : 0)
+             | (is_nothing (entry->handle) ? FSC_ENTRY_NEGATIVE : 0),
     .mount_id = entry->handle->mount_id,
     .kind = entry->handle->kind,
     .coherence = get_coherence (entry),
     .sharing = entry->key.is_exclusive ? FSC_SHARING_EXCLUSIVE : FSC_SHARING_SHARED,
   };
+}
+
+guint64
+fsc_cache_drop_mount (FscCache *cache, guint32 mount_id, GPtrArray *holders)
+{
+  guint64 n = 0;
+
+  for (guint i = 0; i < cache->store.slots->len; i++)
+    {
+      FscEntry *entry = cache->store.slots->pdata[i];
+
+      if (entry == NULL || entry->handle == NULL || entry->handle->mount_id != mount_id)
+        continue;
+      n++;
+      if (entry->handle->holder != NULL)
+        g_ptr_array_add (holders, entry->handle->holder);
+      entry_tell (cache, entry, FSC_TURN_RELEASED);
+      fsc_cache_drop (cache, entry);
+    }
+  return n;
 }
 
 void
@@ -795,16 +1098,87 @@ fsc_cache_sweep (FscCache *cache, guint n)
 
   if (cache->limits.idle_time == 0)
     return;
-  for (n = MIN (n, cache->store.slots->len); n > 0; n--)
+  for (n = (guint) MIN (n, cache->store.n_handles); n > 0; n--)
     {
-      FscEntry *entry;
+      FscEntry *entry = fsc_store_sweep (&cache->store);
 
-      cache->sweep_slot = (cache->sweep_slot + 1) % cache->store.slots->len;
-      entry = cache->store.slots->pdata[cache->sweep_slot];
-      if (entry != NULL && entry->handle != NULL && fsc_entry_is_evictable (entry)
-          && time - entry->used_at > cache->limits.idle_time)
-        fsc_cache_drop (cache, entry);
+      if (entry == NULL)
+        return;
+      if (fsc_entry_is_evictable (entry) && time - entry->used_at > cache->limits.idle_time)
+        entry_drop (cache, entry, FSC_TURN_EVICTED);
     }
+}
+
+/* Beside each other: to sort the entries themselves takes three times as long. */
+typedef struct
+{
+  gint64 used_at;
+  FscEntry *entry;
+} Use;
+
+static int
+compare_use (gconstpointer a, gconstpointer b)
+{
+  gint64 x = ((const Use *) a)->used_at, y = ((const Use *) b)->used_at;
+
+  return (x > y) - (x < y);
+}
+
+static GArray *
+sort_by_use (const GPtrArray *entries)
+{
+  GArray *uses = g_array_sized_new (FALSE, FALSE, sizeof (Use), entries->len);
+
+  for (guint i = 0; i < entries->len; i++)
+    {
+      FscEntry *entry = entries->pdata[i];
+      Use use = { entry->used_at, entry };
+
+      g_array_append_val (uses, use);
+    }
+  g_array_sort (uses, compare_use);
+  return uses;
+}
+
+guint
+fsc_cache_relieve (FscCache *cache)
+{
+  gint64 time = now (cache);
+  gboolean is_again = cache->relieved_at != 0 && time - cache->relieved_at <= RELIEF_AGAIN;
+  g_autoptr (GPtrArray) entries = fsc_store_get_evictable (&cache->store, !is_again, RELIEF_MOST);
+  g_autoptr (GArray) uses = NULL;
+  guint n;
+
+  if (entries->len == 0 && !is_again)
+    {
+      g_ptr_array_unref (entries);
+      entries = fsc_store_get_evictable (&cache->store, FALSE, RELIEF_MOST);
+    }
+  cache->relieved_at = time;
+  uses = sort_by_use (entries);
+  n = (entries->len + RELIEF_SHARE - 1) / RELIEF_SHARE;
+  for (guint i = 0; i < n; i++)
+    entry_drop (cache, g_array_index (uses, Use, i).entry, FSC_TURN_EVICTED);
+  cache->counters.pressure_evictions += n;
+  return n;
+}
+
+void
+fsc_cache_set_limits (FscCache *cache, const FscLimits *limits)
+{
+  cache->limits = *limits;
+  fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
+  make_room_for (cache, 0, 0);
+  while (limits->max_bytes > 0 && cache->store.n_bytes > limits->max_bytes)
+    {
+      FscEntry *entry = fsc_store_pick (&cache->store, TRUE);
+
+      if (entry == NULL)
+        break;
+      cache->counters.evictions++;
+      entry_drop (cache, entry, FSC_TURN_EVICTED);
+    }
+  fsc_cache_sweep (cache, G_MAXUINT);
 }
 
 /* Life */
@@ -818,6 +1192,7 @@ fsc_cache_new (const FscProvider *provider, gpointer provider_data, const FscLim
   cache->provider_data = provider_data;
   cache->limits = *limits;
   fsc_store_init (&cache->store);
+  fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
   cache->leases = g_hash_table_new (g_int64_hash, g_int64_equal);
   return cache;
 }
@@ -843,7 +1218,8 @@ fsc_cache_free (FscCache *cache)
 const FscCounters *
 fsc_cache_get_counters (FscCache *cache)
 {
-  cache->counters.handles = cache->store.n_handles;
+  cache->counters.handles = cache->store.n_handles - cache->n_nothing;
+  cache->counters.negative = cache->n_nothing;
   cache->counters.held = cache->store.n_held;
   cache->counters.bytes = cache->store.n_bytes;
   cache->counters.entries = cache->store.n_entries;

@@ -13,8 +13,9 @@
  *  - Exactness: a handle is given only if it was checked after the request was made, or is watched
  * and nothing has happened to it since it was checked, or is younger than the age that the request
  * or the file system's time-to-live allows. Who asks sees to it that all events are read before.
- *  - A failure reaches all who wait for that job.
- *  - Entries in O(1), in and out; eviction by SIEVE; pinned and lent entries stay.
+ *  - A failure reaches all who wait for that job. That there is nothing is kept like a handle, but
+ * only as long as it is watched.
+ *  - Entries in O(1), in and out; eviction by cost and use (store.c); pinned and lent entries stay.
  *
  * Only handles for reading, or path-only, are kept. Everything else is passed: opened for one
  * request and forgotten.
@@ -23,6 +24,7 @@
 
 #include <glib.h>
 
+#include "fscache/generations.h"
 #include "fscache/handle.h"
 #include "fscache/watch.h"
 #include "protocol/codec.h"
@@ -30,6 +32,7 @@
 typedef struct FscCache FscCache;
 typedef struct FscEntry FscEntry;
 typedef struct FscWaiter FscWaiter;
+typedef struct FscInterest FscInterest;
 
 /* Work for the provider: open `item`, or, if it has a validator, check that the resource still has
  * it, and open it if not. The provider sets `begun` once somebody may have looked at the source,
@@ -73,6 +76,9 @@ typedef struct
 
   /* The watches of a credential, whose events go to fsc_cache_changed(); NULL if there are none. */
   FscWatches *(*get_watches) (guint32 credential, gpointer data);
+
+  /* The generation table of a credential; NULL if there is none. */
+  FscGenerations *(*get_generations) (guint32 credential, gpointer data);
 } FscProvider;
 
 /* The answer to a request. Everything is borrowed, until `func` returns or drops the entry. */
@@ -84,8 +90,11 @@ typedef struct
   FscHandle *handle; /* NULL if it failed */
   FscBytes uri;      /* of the handle */
   guint64 lease;
+  guint64 name;        /* of slot and generation, for whoever keeps the handle; 0: not to be kept */
+  guint32 lifetime_ms; /* with a name: how long it may be kept at most; 0: until its end only */
   guint32 age_ms;
   FscSharing sharing;
+  FscSharing asked; /* what was asked for: the client may have to reopen what it is given */
   FscSource source;
   FscCoherence coherence;
 } FscAnswer;
@@ -95,13 +104,15 @@ typedef void (*FscAnswerFunc) (const FscAnswer *answer, gpointer data, guint ind
 typedef struct
 {
   guint64 hits, misses, opens, open_errors, checks, coalesced, evictions, invalidations, passed;
-  guint64 handles, bytes, pinned, held, entries;
+  guint64 pressure_evictions;
+  guint64 handles, bytes, pinned, held, entries, negative;
 } FscCounters;
 
 typedef struct
 {
   guint64 max_handles;
-  gint64 idle_time; /* microseconds; 0: never */
+  guint64 max_bytes; /* 0: any number */
+  gint64 idle_time;  /* microseconds; 0: never */
 } FscLimits;
 
 /* Whether a job that has not begun still should: not if it was for one request that was cancelled.
@@ -144,6 +155,54 @@ guint64 fsc_cache_list (FscCache *cache, guint32 credential, const FscTarget *ta
 
 void fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info);
 
+/* Following. Who follows an entry is told when another answer may be right than the last one, and
+ * asks again; the cache does not know what was answered. An entry that is followed is watched at
+ * once, stays as long, with a handle or without, and does not have to go for lack of room. */
+
+/* What has happened; the later, the more it says. */
+typedef enum
+{
+  FSC_TURN_NONE,
+  FSC_TURN_SETTLED,    /* nothing: but that it was to be watched is decided */
+  FSC_TURN_ATTRIBUTES, /* who may open it may have changed */
+  FSC_TURN_NAME,       /* what its name leads to */
+  FSC_TURN_LOST,       /* mounts, or nobody knows */
+  FSC_TURN_EVICTED,    /* the handle is gone */
+  FSC_TURN_DROPPED,    /* as it was asked for */
+  FSC_TURN_RELEASED,   /* as it was asked for its mount, which is to be left alone for a while */
+} FscTurn;
+
+/* Lives in whoever follows. */
+struct FscInterest
+{
+  FscEntry *entry; /* NULL: it does not follow */
+  FscInterest *next;
+};
+
+/* Never to be answered by calling the cache from within. */
+typedef void (*FscTurnFunc) (FscInterest *interest, FscTurn turn, gpointer data);
+void fsc_cache_set_turn_func (FscCache *cache, FscTurnFunc func, gpointer data);
+
+/* The item's URI must be canonical, and the item one that can be followed. */
+void fsc_cache_follow (FscCache *cache, guint32 credential, const FscItem *item,
+                       FscInterest *interest);
+void fsc_cache_unfollow (FscCache *cache, FscInterest *interest);
+
+/* What of an item tells what is followed from other things; why an item cannot be, or NULL. */
+guint32 fsc_cache_get_variant (const FscItem *item);
+const char *fsc_cache_find_following_fault (const FscItem *item);
+
+/* How a change of what is followed will be known. */
+typedef enum
+{
+  FSC_STANDING_WATCHED,   /* by a turn */
+  FSC_STANDING_SETTLING,  /* that is being decided: there will be a turn */
+  FSC_STANDING_UNWATCHED, /* by asking again */
+} FscStanding;
+
+/* If unwatched, *ttl_ms is how long an answer holds, or 0. */
+FscStanding fsc_cache_get_standing (FscCache *cache, const FscInterest *interest, guint32 *ttl_ms);
+
 /* Forgets the handle, and the entry if no job of it is under way. */
 void fsc_cache_drop (FscCache *cache, FscEntry *entry);
 
@@ -153,11 +212,22 @@ gboolean fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned
 /* To be called by the watches, with the cache as `data`. */
 void fsc_cache_changed (FscWatch *watch, FscChange change, gpointer cache);
 
+/* Forgets all entries whose handles lie on a mount, whoever's they are. Returns how many there
+ * were; those who hold some of them (FscHolder, borrowed) are added to `holders`. */
+guint64 fsc_cache_drop_mount (FscCache *cache, guint32 mount_id, GPtrArray *holders);
+
 /* Forgets the entries whose handles died with their holder. */
 void fsc_cache_drop_dead (FscCache *cache);
 
 /* Looks at up to `n` entries, in turn, and forgets those that have been idle for too long. */
 void fsc_cache_sweep (FscCache *cache, guint n);
 
+/* Memory is short: gives back a part of what may go, what has been idle for longest first; of what
+ * keeps memory by itself, and if that is not enough, of all. Returns how many entries that were. */
+guint fsc_cache_relieve (FscCache *cache);
+
 const FscCounters *fsc_cache_get_counters (FscCache *cache);
 const FscLimits *fsc_cache_get_limits (const FscCache *cache);
+
+/* From now on these hold. What is beyond them goes at once, as far as it may. */
+void fsc_cache_set_limits (FscCache *cache, const FscLimits *limits);

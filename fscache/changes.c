@@ -10,8 +10,10 @@
 
 #include "fscache/failure.h"
 
-/* A directory in which much happens that concerns nobody is looked into so often between requests.
- */
+/* A directory in which much happens that concerns nobody is not looked into for each event between
+ * requests: after so many in vain within BUSY_US, there is a pause. */
+#define VAIN_MAX 100
+#define BUSY_US 10000
 #define CALM_MS 1
 
 struct FscChanges
@@ -27,6 +29,8 @@ struct FscChanges
   /* For what happens while nobody asks. */
   FscPoll events, mounts;
   guint calm; /* source id */
+  guint n_vain;
+  gint64 busy_since;
 };
 
 static int
@@ -59,7 +63,12 @@ events_ready (FscPoll *poll, guint32 events)
   guint64 before = counters->told;
 
   fsc_watches_read (changes->watches);
-  if (counters->told > before)
+  if (fsc_loop_get_time (changes->loop) - changes->busy_since > BUSY_US)
+    {
+      changes->busy_since = fsc_loop_get_time (changes->loop);
+      changes->n_vain = 0;
+    }
+  if (counters->told > before || ++changes->n_vain < VAIN_MAX)
     return;
   fsc_loop_modify (changes->loop, poll, 0);
   changes->calm = fsc_loop_add_timeout (changes->loop, CALM_MS, listen_again, changes);

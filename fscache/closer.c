@@ -10,10 +10,13 @@
 
 #define LARGE (4 * 1024 * 1024)
 
+static int n_pending; /* atomic */
+
 static void
 close_in_thread (gpointer data, gpointer unused)
 {
   close (GPOINTER_TO_INT (data) - 1);
+  g_atomic_int_add (&n_pending, -1);
 }
 
 /* The one thread; made when it is first needed, ended by GLib when idle. */
@@ -32,10 +35,20 @@ fsc_closer_close (int fd)
 {
   struct stat st;
 
-  if (fstat (fd, &st) == 0 && S_ISREG (st.st_mode) && st.st_nlink == 0 && st.st_size >= LARGE
-      && g_thread_pool_push (get_pool (), GINT_TO_POINTER (fd + 1), NULL))
-    return;
+  if (fstat (fd, &st) == 0 && S_ISREG (st.st_mode) && st.st_nlink == 0 && st.st_size >= LARGE)
+    {
+      g_atomic_int_inc (&n_pending);
+      if (g_thread_pool_push (get_pool (), GINT_TO_POINTER (fd + 1), NULL))
+        return;
+      g_atomic_int_add (&n_pending, -1);
+    }
   close (fd);
+}
+
+bool
+fsc_closer_is_done (void)
+{
+  return g_atomic_int_get (&n_pending) == 0;
 }
 
 static gpointer

@@ -6,8 +6,13 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 /* Closes a descriptor of a local file system, a memfd, a socket. Takes it. */
 void fsc_closer_close (int fd);
+
+/* Whether what it closes in its thread is all closed. */
+bool fsc_closer_is_done (void);
 
 /* Closes a descriptor that a peer sent and that may be anything, on any file system: always in a
  * thread of its own, which may hang. */

@@ -13,8 +13,10 @@ typedef enum
   TEXT,
   COUNT,        /* guint64 */
   SMALL_COUNT,  /* guint */
+  BYTES,        /* guint64, a count that may end in K, M, G or T */
   MICROSECONDS, /* gint64, written in seconds */
-  MILLISECONDS  /* guint32, written in seconds */
+  MILLISECONDS, /* guint32, written in seconds */
+  BOOLEAN       /* gboolean, written as yes or no */
 } Type;
 
 typedef struct
@@ -32,7 +34,10 @@ static const Setting settings[] = {
   { "service", "socket", TEXT, AT (socket), 0, 0 },
   { "service", "max-handles", COUNT, AT (max_handles), 1, 1e9 },
   { "service", "max-clients", COUNT, AT (max_clients), 1, 1e9 },
-  { "cache", "idle-time", MICROSECONDS, AT (idle_time), 0, 1e9 },
+  { "cache", "max-bytes", BYTES, AT (max_bytes), 0, FSC_CONFIG_BYTES_MAX },
+  { "cache", "idle-time", MICROSECONDS, AT (idle_time), 0, FSC_CONFIG_SECONDS_MAX },
+  { "cache", "pressure", BOOLEAN, AT (gives_back), 0, 0 },
+  { "cache", "watch", BOOLEAN, AT (is_watching), 0, 0 },
   { "lanes", "openers", SMALL_COUNT, AT (lane_openers), 1, 64 },
   { "lanes", "queue", SMALL_COUNT, AT (lane_queue), 1, 1e6 },
   { "lanes", "deadline", MICROSECONDS, AT (lane_deadline), 0.01, 86400 },
@@ -58,20 +63,37 @@ fail (GError **error, const char *path, const char *group, const char *key, cons
   return FALSE;
 }
 
+/* What a number of bytes is to be multiplied with; *end is behind its unit then. */
+static double
+get_unit (char **end)
+{
+  static const char units[] = "KMGT";
+  const char *unit = **end != '\0' ? strchr (units, **end) : NULL;
+
+  if (unit == NULL)
+    return 1;
+  (*end)++;
+  return (double) (G_GUINT64_CONSTANT (1) << (10 * (unit - units + 1)));
+}
+
 static gboolean
 set_number (FscConfig *config, const Setting *setting, const char *value)
 {
   gpointer target = (char *) config + setting->offset;
-  gboolean is_count = setting->type == COUNT || setting->type == SMALL_COUNT;
+  gboolean is_count = setting->type != MICROSECONDS && setting->type != MILLISECONDS;
   char *end;
   double number = g_ascii_strtod (value, &end);
+  gboolean is_empty = end == value;
 
-  if (end == value || *end != '\0' || !(number >= setting->min && number <= setting->max)
+  if (setting->type == BYTES)
+    number *= get_unit (&end);
+  if (is_empty || *end != '\0' || !(number >= setting->min && number <= setting->max)
       || (is_count && number != (double) (guint64) number))
     return FALSE;
   switch (setting->type)
     {
     case COUNT:
+    case BYTES:
       *(guint64 *) target = (guint64) number;
       break;
     case SMALL_COUNT:
@@ -84,6 +106,7 @@ set_number (FscConfig *config, const Setting *setting, const char *value)
       *(guint32 *) target = (guint32) (number * 1000 + 0.5);
       break;
     case TEXT:
+    case BOOLEAN:
       g_assert_not_reached ();
     }
   return TRUE;
@@ -105,10 +128,20 @@ set_value (FscConfig *config, const char *path, const Setting *setting, const ch
       *target = g_strdup (value);
       return TRUE;
     }
+  if (setting->type == BOOLEAN)
+    {
+      gboolean is_yes = g_str_equal (value, "yes");
+
+      if (!is_yes && !g_str_equal (value, "no"))
+        return fail (error, path, setting->group, setting->key, "must be yes or no");
+      *(gboolean *) ((char *) config + setting->offset) = is_yes;
+      return TRUE;
+    }
   if (set_number (config, setting, value))
     return TRUE;
-  problem = g_strdup_printf ("\"%s\" is not a number from %.10g to %.10g", value, setting->min,
-                             setting->max);
+  problem = g_strdup_printf ("\"%s\" is not a number from %.16g to %.16g%s", value, setting->min,
+                             setting->max,
+                             setting->type == BYTES ? ", which may end in K, M, G or T" : "");
   return fail (error, path, setting->group, setting->key, problem);
 }
 
@@ -169,6 +202,8 @@ fsc_config_load (const char *path, GError **error)
   const char *const places[] = { own, "/etc/fscache/fscached.conf" };
 
   config->idle_time = 600 * G_USEC_PER_SEC;
+  config->gives_back = TRUE;
+  config->is_watching = TRUE;
   config->lane_openers = 4;
   config->lane_queue = 100000;
   config->lane_deadline = 10 * G_USEC_PER_SEC;

@@ -8,12 +8,19 @@
 
 #include <glib.h>
 
+/* The most that may be written. */
+#define FSC_CONFIG_BYTES_MAX G_GUINT64_CONSTANT (1000000000000000)
+#define FSC_CONFIG_SECONDS_MAX G_GUINT64_CONSTANT (1000000000)
+
 typedef struct
 {
   char *socket;          /* NULL: the default place */
   guint64 max_handles;   /* 0: from RLIMIT_NOFILE */
   guint64 max_clients;   /* 0: what max_handles leaves */
+  guint64 max_bytes;     /* of memory that handles keep; 0: any number */
   gint64 idle_time;      /* microseconds; 0: handles are kept however long they are not used */
+  gboolean gives_back;   /* gives back when the machine is short of memory */
+  gboolean is_watching;  /* entries are watched where they can be, and not checked */
   guint lane_openers;    /* processes a lane */
   guint lane_queue;      /* requests that may wait in a lane */
   gint64 lane_deadline;  /* microseconds */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fscache/closer.h"
+#include "fscache/follow.h"
 #include "fscache/request.h"
 #include "protocol/channel.h"
 #include "protocol/codec.h"
@@ -175,10 +176,18 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
 
   welcome.version = MIN (hello.highest, FSC_PROTOCOL_HIGHEST);
   welcome.serves = connection->serves_paths ? FSC_SERVES_PATHS : 0;
+  connection->outbox.names_generations
+      = (hello.features & FSC_FEATURE_GENERATIONS) != 0 && server->generations != NULL;
+  welcome.features = connection->outbox.names_generations ? FSC_FEATURE_GENERATIONS : 0;
   connection->is_greeted = TRUE;
+  connection->takes_events = (hello.features & FSC_FEATURE_EVENTS) != 0;
+  welcome.features |= connection->takes_events ? FSC_FEATURE_EVENTS : 0;
+  connection->name = g_strndup (hello.name.data, hello.name.length);
   fsc_writer_begin (&writer, buffer, sizeof buffer);
   fsc_codec_put_welcome (&writer, &welcome);
-  fsc_connection_send_packet (connection, &writer, FSC_OP_WELCOME, 0);
+  fsc_connection_send_packet_with (
+      connection, &writer, FSC_OP_WELCOME, 0,
+      connection->outbox.names_generations ? fsc_generations_get_fd (server->generations) : -1);
   g_debug ("Client %d (%.*s) of user %u%s", connection->peer.pid, (int) hello.name.length,
            hello.name.data, connection->peer.uid,
            connection->serves_paths ? "" : ", in another file tree or other groups");
@@ -193,6 +202,7 @@ take_message (FscConnection *connection, const FscHeader *header, FscReader *rea
 
   if (!connection->is_greeted)
     return header->opcode == FSC_OP_HELLO && take_hello (connection, reader, fds);
+  fsc_outbox_client_speaks (&connection->outbox);
   if (connection->server->changes != NULL)
     fsc_changes_catch_up (connection->server->changes);
   switch (header->opcode)
@@ -211,8 +221,18 @@ take_message (FscConnection *connection, const FscHeader *header, FscReader *rea
       return fsc_admin_take_info (connection, serial, reader);
     case FSC_OP_LIST:
       return fsc_admin_take_list (connection, serial, reader);
+    case FSC_OP_HOLDERS:
+      return fsc_admin_take_holders (connection, serial, reader);
     case FSC_OP_STATUS:
       return fsc_admin_take_status (connection, serial, reader);
+    case FSC_OP_SET:
+      return fsc_admin_take_set (connection, serial, reader);
+    case FSC_OP_WATCH:
+      return connection->takes_events
+             && fsc_follows_take_watch (connection->server->follows, connection, serial, reader);
+    case FSC_OP_UNWATCH:
+      return connection->takes_events
+             && fsc_follows_take_unwatch (connection->server->follows, connection, serial, reader);
     case FSC_OP_PING:
       if (fsc_reader_finish (reader) < 0)
         return FALSE;
@@ -277,6 +297,7 @@ connection_free (gpointer data)
   FscConnection *connection = data;
 
   g_array_unref (connection->leases);
+  g_free (connection->name);
   g_free (connection);
 }
 
@@ -291,7 +312,7 @@ fsc_connection_new (FscServer *server, int socket)
   connection->link.data = connection;
   connection->events = EPOLLIN;
   connection->since = fsc_loop_get_time (server->loop);
-  connection->leases = g_array_new (FALSE, FALSE, sizeof (guint64));
+  connection->leases = g_array_new (FALSE, FALSE, sizeof (FscLease));
   g_queue_init (&connection->requests);
   if (getsockopt (socket, SOL_SOCKET, SO_PEERCRED, &connection->peer, &length) < 0
       || !fsc_loop_add (server->loop, &connection->poll, EPOLLIN))
@@ -300,6 +321,8 @@ fsc_connection_new (FscServer *server, int socket)
       connection_free (connection);
       return;
     }
+  connection->number = ++server->last_connection;
+  fsc_account_init (&connection->account, server->ledger);
   fsc_outbox_init (&connection->outbox, server, connection, socket, connection_free);
   g_queue_push_tail_link (&server->connections, &connection->link);
 }
@@ -315,9 +338,11 @@ fsc_connection_close (FscConnection *connection)
   connection->is_closed = TRUE;
   while ((link = connection->requests.head) != NULL)
     fsc_request_cancel (link->data, FALSE);
+  fsc_follows_forget (server->follows, connection);
   for (guint i = 0; i < connection->leases->len; i++)
-    fsc_cache_give_back (server->cache, g_array_index (connection->leases, guint64, i), connection,
-                         TRUE);
+    fsc_cache_give_back (server->cache, g_array_index (connection->leases, FscLease, i).id,
+                         connection, TRUE);
+  fsc_account_clear (&connection->account);
   fsc_loop_remove (server->loop, &connection->poll);
   g_queue_unlink (&server->connections, &connection->link);
 

@@ -59,6 +59,15 @@ fsc_handle_new_held (FscHolder *holder, guint64 id, FscBytes validator)
 }
 
 FscHandle *
+fsc_handle_new_nothing (int error)
+{
+  FscHandle *handle = handle_new ((FscBytes){ 0 });
+
+  handle->error = error;
+  return handle;
+}
+
+FscHandle *
 fsc_handle_ref (FscHandle *handle)
 {
   handle->n_refs++;
@@ -73,6 +82,8 @@ fsc_handle_unref (FscHandle *handle)
     return;
   if (handle->fd >= 0)
     fsc_closer_close (handle->fd);
+  if (handle->label != NULL)
+    fsc_label_unref (handle->label);
   if (handle->holder != NULL)
     {
       if (handle->holder->is_alive)

@@ -14,6 +14,7 @@
 
 #include <glib.h>
 
+#include "fscache/ledger.h"
 #include "protocol/codec.h"
 
 typedef struct FscHolder FscHolder;
@@ -45,8 +46,10 @@ typedef struct
   int fd; /* or -1: held */
   FscHolder *holder;
   guint64 id;
-  guint64 bytes; /* of memory that it keeps */
+  FscLabel *label; /* or NULL: nobody was given it */
+  guint64 bytes;   /* of memory that it keeps */
   guint32 mount_id;
+  gint32 error;        /* not 0: there is nothing to be opened, and this is what open() says */
   guint8 kind;         /* FscKind */
   guint8 most_sharing; /* INDEPENDENT: may be reopened; EXCLUSIVE: may only be lent */
   guint8 validator_length;
@@ -58,6 +61,9 @@ FscHandle *fsc_handle_new_local (int fd, FscBytes validator);
 
 /* Takes the handle that `holder` has under `id`, and a reference of the holder's. */
 FscHandle *fsc_handle_new_held (FscHolder *holder, guint64 id, FscBytes validator);
+
+/* Stands for what is not there: the errno of open(). */
+FscHandle *fsc_handle_new_nothing (int error);
 
 FscHandle *fsc_handle_ref (FscHandle *handle);
 

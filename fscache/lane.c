@@ -460,6 +460,24 @@ fsc_lane_free (FscLane *lane)
 }
 
 void
+fsc_lane_end_opener (FscLane *lane, FscOpener *opener, GArray *ended, GPtrArray *jobs)
+{
+  GPtrArray *pending = fsc_opener_get_jobs (opener);
+  guint32 id = fsc_opener_get_id (opener);
+
+  for (guint i = 0; i < pending->len; i++)
+    {
+      g_ptr_array_add (jobs, pending->pdata[i]);
+      fsc_opener_forget (opener, pending->pdata[i]);
+    }
+  fsc_opener_end (opener, NULL);
+  if (!fsc_spawner_is_running (lane->lanes->spawner, id))
+    return;
+  note_stuck (lane, id);
+  g_array_append_val (ended, id);
+}
+
+void
 fsc_lane_stop (FscLane *lane)
 {
   while (lane->openers->len > 0)

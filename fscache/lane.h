@@ -8,6 +8,7 @@
 #include <glib.h>
 
 #include "fscache/lanes.h"
+#include "fscache/opener.h"
 
 /* What opens which scheme. */
 typedef struct
@@ -40,6 +41,7 @@ struct FscLanes
   GQueue quick;      /* jobs to be tried by a quick check */
   GQueue refused;    /* jobs that no lane takes */
   GHashTable *stuck; /* id of a killed opener -> its lane's key, copied */
+  GQueue releases;   /* release.c's */
   GSource *timer;
   FscLaneCounters counters;
   gboolean is_stopping;
@@ -83,8 +85,17 @@ void fsc_lane_unstick (FscLane *lane);
 /* Whether nothing is lost with it. */
 gboolean fsc_lane_is_unused (const FscLane *lane, gint64 time);
 
+/* Ends an opener, which may not go at once: its number is added to `ended`, what it was doing to
+ * `jobs`. */
+void fsc_lane_end_opener (FscLane *lane, FscOpener *opener, GArray *ended, GPtrArray *jobs);
+
 /* Ends its openers and fails its jobs. */
 void fsc_lane_stop (FscLane *lane);
+
+/* Mounts that are let go of; see release.c. */
+void fsc_release_opener_exited (FscLanes *lanes, guint32 id);
+gint64 fsc_release_expire (FscLanes *lanes, gint64 time); /* returns when again, or 0 */
+void fsc_release_stop (FscLanes *lanes);
 
 /* What a lane asks of all lanes together. */
 

@@ -89,6 +89,7 @@ timer_due (gpointer data)
   FscLanes *lanes = data;
   g_autoptr (GPtrArray) all = list_lanes (lanes);
   gint64 time = g_get_monotonic_time ();
+  gint64 released_due;
 
   g_source_set_ready_time (lanes->timer, -1);
   for (guint i = 0; i < all->len; i++)
@@ -99,6 +100,9 @@ timer_due (gpointer data)
         fsc_lanes_arm (lanes, due);
       remove_if_unused (lanes, all->pdata[i], time);
     }
+  released_due = fsc_release_expire (lanes, time);
+  if (released_due != 0)
+    fsc_lanes_arm (lanes, released_due);
   return G_SOURCE_CONTINUE;
 }
 
@@ -241,6 +245,7 @@ fsc_lanes_opener_exited (guint32 id, int status, gpointer data)
   if (lane != NULL)
     fsc_lane_unstick (lane);
   g_hash_table_remove (lanes->stuck, GUINT_TO_POINTER (id));
+  fsc_release_opener_exited (lanes, id);
 }
 
 /* Starting */
@@ -349,6 +354,7 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscC
   lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   g_queue_init (&lanes->quick);
   g_queue_init (&lanes->refused);
+  g_queue_init (&lanes->releases);
 
   lanes->timer = g_source_new (&timer_funcs, sizeof (GSource));
   g_source_set_callback (lanes->timer, timer_due, lanes, NULL);
@@ -363,6 +369,7 @@ fsc_lanes_free (FscLanes *lanes)
   FscJob *job;
 
   lanes->is_stopping = TRUE;
+  fsc_release_stop (lanes);
   while ((job = g_queue_pop_head (&lanes->quick)) != NULL)
     enqueue (lanes, get_lane (lanes, job), job);
   while ((job = g_queue_pop_head (&lanes->refused)) != NULL)

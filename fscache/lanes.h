@@ -51,6 +51,16 @@ void fsc_lanes_set_inotify (FscLanes *lanes, int inotify);
 
 void fsc_lanes_start (FscLanes *lanes, FscJob *job);
 
+/* Sees to it that no opener has anything open on these mounts (of FscMount): ends those of their
+ * lanes, and those among `holders` (of FscHolder), and fails all that they were doing, as well as
+ * what waits for them. `name` is for people. *n_ended is how many processes are to end, *n_failed
+ * how many requests failed. Calls `func`, never from within, when all have ended, and what the
+ * service itself has closed is closed; or when the deadline of a lane has passed, with the number
+ * of those that have not ended. */
+typedef void (*FscLanesReleased) (guint n_left, gpointer data);
+void fsc_lanes_release (FscLanes *lanes, const GArray *mounts, GPtrArray *holders, const char *name,
+                        guint *n_ended, guint *n_failed, FscLanesReleased func, gpointer data);
+
 /* Gives jobs to openers: once a turn of the loop, so that one message carries many. Returns whether
  * there was anything to do. */
 gboolean fsc_lanes_flush (FscLanes *lanes);

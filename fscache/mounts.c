@@ -13,12 +13,17 @@
 
 #include "fscache/failure.h"
 
+/* So many mounts are read whenever one changes (in a tenth of a millisecond or so); more only when
+ * they are needed. */
+#define READ_AT_ONCE 256
+
 struct FscMounts
 {
   FscLoop *loop;
   FscPoll poll;
   GArray *mounts; /* of FscMount */
   guint32 root;   /* the ID of the mount of "/" */
+  gboolean is_read;
   gboolean is_stale;
 };
 
@@ -49,6 +54,8 @@ parse_line (char *line, FscMount *mount)
   mount->parent = (guint32) g_ascii_strtoull (fields[1], NULL, 10);
   mount->path = g_strcompress (fields[4]); /* \040 is a space */
   mount->length = strlen (mount->path);
+  mount->source = g_str_hash (fields[2]) * 31 + g_str_hash (fields[3]);
+  mount->since = 0;
   mount->is_local = FALSE;
   for (guint i = 0; i < G_N_ELEMENTS (local); i++)
     mount->is_local |= g_str_equal (tail[0], local[i]);
@@ -86,17 +93,47 @@ find_root (FscMounts *mounts)
   g_array_prepend_val (mounts->mounts, root);
 }
 
+static gboolean
+is_same (const FscMount *a, const FscMount *b)
+{
+  return a->id == b->id && a->parent == b->parent && a->source == b->source
+         && g_str_equal (a->path, b->path);
+}
+
+/* IDs are used again. Mostly nothing has changed before `index`. */
+static gint64
+find_since (const FscMounts *mounts, const GArray *before, const FscMount *mount, guint index)
+{
+  if (index < before->len && is_same (&g_array_index (before, FscMount, index), mount))
+    return g_array_index (before, FscMount, index).since;
+  for (guint i = 0; i < before->len; i++)
+    if (is_same (&g_array_index (before, FscMount, i), mount))
+      return g_array_index (before, FscMount, i).since;
+  return mounts->is_read ? fsc_loop_get_time (mounts->loop) : 0;
+}
+
+static GArray *
+make_list (void)
+{
+  GArray *list = g_array_new (FALSE, FALSE, sizeof (FscMount));
+
+  g_array_set_clear_func (list, mount_clear);
+  return list;
+}
+
 static void
 read_mounts (FscMounts *mounts)
 {
   g_autofree char *content = NULL;
+  g_autoptr (GArray) before = NULL;
   char *line, *next;
 
   /* Without a descriptor to read it with, what was there before will do until there is one. */
   if (!g_file_get_contents ("/proc/self/mountinfo", &content, NULL, NULL))
     return;
   mounts->is_stale = FALSE;
-  g_array_set_size (mounts->mounts, 0);
+  before = mounts->mounts;
+  mounts->mounts = make_list ();
   for (line = content; line != NULL && *line != '\0'; line = next)
     {
       FscMount mount;
@@ -104,16 +141,24 @@ read_mounts (FscMounts *mounts)
       next = strchr (line, '\n');
       if (next != NULL)
         *next++ = '\0';
-      if (parse_line (line, &mount))
-        g_array_append_val (mounts->mounts, mount);
+      if (!parse_line (line, &mount))
+        continue;
+      mount.since = find_since (mounts, before, &mount, mounts->mounts->len);
+      g_array_append_val (mounts->mounts, mount);
     }
+  mounts->is_read = TRUE;
   find_root (mounts);
 }
 
 static void
 mounts_ready (FscPoll *poll, guint32 events)
 {
-  ((FscMounts *) poll->data)->is_stale = TRUE;
+  FscMounts *mounts = poll->data;
+
+  /* Who looks only later takes another mount with the same ID for the one that was there. */
+  mounts->is_stale = TRUE;
+  if (mounts->is_read && mounts->mounts->len <= READ_AT_ONCE)
+    read_mounts (mounts);
 }
 
 FscMounts *
@@ -122,8 +167,7 @@ fsc_mounts_new (FscLoop *loop, GError **error)
   FscMounts *mounts = g_new0 (FscMounts, 1);
 
   mounts->loop = loop;
-  mounts->mounts = g_array_new (FALSE, FALSE, sizeof (FscMount));
-  g_array_set_clear_func (mounts->mounts, mount_clear);
+  mounts->mounts = make_list ();
   mounts->is_stale = TRUE;
   mounts->poll = (FscPoll){ .fd = open ("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC),
                             .ready = mounts_ready,
@@ -190,6 +234,49 @@ fsc_mounts_find (FscMounts *mounts, const char *path)
       next = find_child (mounts, found, path);
     }
   return found;
+}
+
+static gboolean
+has_mount (const GArray *list, guint32 id)
+{
+  for (guint i = 0; i < list->len; i++)
+    if (g_array_index (list, FscMount, i).id == id)
+      return TRUE;
+  return FALSE;
+}
+
+static void
+add_mount (GArray *list, const FscMount *mount)
+{
+  FscMount copy = { .id = mount->id, .parent = mount->parent, .since = mount->since };
+
+  g_array_append_val (list, copy);
+}
+
+GArray *
+fsc_mounts_get_tree (FscMounts *mounts, const char *path, gboolean is_deep)
+{
+  const FscMount *top = fsc_mounts_find (mounts, path);
+  GArray *tree;
+  guint before;
+
+  if (top == NULL || !g_str_equal (top->path, path))
+    return NULL;
+  tree = g_array_new (FALSE, FALSE, sizeof (FscMount));
+  add_mount (tree, top);
+  do
+    {
+      before = tree->len;
+      for (guint i = 0; is_deep && i < mounts->mounts->len; i++)
+        {
+          const FscMount *mount = &g_array_index (mounts->mounts, FscMount, i);
+
+          if (has_mount (tree, mount->parent) && !has_mount (tree, mount->id))
+            add_mount (tree, mount);
+        }
+    }
+  while (tree->len > before); /* a mount may stand before that which it is mounted on */
+  return tree;
 }
 
 const char *

@@ -19,7 +19,9 @@ typedef struct
   char *path;    /* where it is, as this process sees it */
   size_t length; /* of the path */
   gboolean
-      is_local; /* its file system is one that this kernel sees whole, so that opens are quick */
+      is_local;   /* its file system is one that this kernel sees whole, so that opens are quick */
+  guint32 source; /* a hash of what is mounted */
+  gint64 since;   /* when it was seen first; 0: it was there from the beginning */
 } FscMount;
 
 FscMounts *fsc_mounts_new (FscLoop *loop, GError **error);
@@ -29,6 +31,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscMounts, fsc_mounts_free)
 /* The mount on which an absolute path lies, or NULL if that cannot be told. Borrowed until the next
  * call. */
 const FscMount *fsc_mounts_find (FscMounts *mounts, const char *path);
+
+/* The mount at exactly this path, and with `is_deep` those below it too, by ID and `since`, without
+ * paths; NULL if there is none. */
+GArray *fsc_mounts_get_tree (FscMounts *mounts, const char *path, gboolean is_deep);
 
 /* Where a mount is, for people: borrowed, never NULL. */
 const char *fsc_mounts_get_path (FscMounts *mounts, guint32 mount_id);

@@ -31,7 +31,8 @@ typedef struct
 {
   FscJob *job; /* or NULL: answered, or forgotten */
   gboolean is_answered;
-  Way *way; /* or NULL: what a WATCHED has said of it */
+  gboolean is_watch; /* it asks for a way */
+  Way *way;          /* or NULL: what a WATCHED has said of it */
 } Question;
 
 struct FscOpener
@@ -146,8 +147,8 @@ retry_starved (gpointer data)
   return G_SOURCE_REMOVE;
 }
 
-/* Sends now or later. `fd` is borrowed, or -1. */
-static void
+/* Sends now or later; returns FALSE if neither can be. `fd` is borrowed, or -1. */
+static gboolean
 send_packet (FscOpener *opener, const void *packet, size_t length, int fd)
 {
   gboolean is_first = opener->out.length == 0;
@@ -157,14 +158,20 @@ send_packet (FscOpener *opener, const void *packet, size_t length, int fd)
   if (is_first)
     r = fsc_channel_send (opener->poll.fd, packet, length, &fd, fd >= 0, MSG_DONTWAIT);
   if (r != -EAGAIN && r != -ETOOMANYREFS)
-    return;
+    return TRUE;
   later = g_malloc (sizeof *later + length);
   later->fd = fd >= 0 ? fcntl (fd, F_DUPFD_CLOEXEC, 3) : -1;
   later->length = length;
   memcpy (later->bytes, packet, length);
+  if (fd >= 0 && later->fd < 0)
+    {
+      packet_free (later);
+      return FALSE;
+    }
   g_queue_push_tail (&opener->out, later);
   if (is_first)
     wait_to_send (opener, r);
+  return TRUE;
 }
 
 static guint32
@@ -212,7 +219,10 @@ fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs)
       fsc_codec_put_item (&writer, &jobs[i]->item);
       if (fsc_hop_get (jobs[i]) == NULL)
         jobs[i]->begun = time;
-      g_array_append_val (opener->questions, ((Question){ .job = jobs[i] }));
+      g_array_append_val (
+          opener->questions,
+          ((Question){ .job = jobs[i],
+                       .is_watch = (jobs[i]->item.options & FSC_OPTION_WATCH) != 0 }));
     }
   opener->asked_since = time;
   opener->open_serial = next_serial (opener);
@@ -223,6 +233,17 @@ fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs)
 }
 
 /* As a holder */
+
+/* It could not even be kept for later. */
+static gboolean
+fail_hand (gpointer data)
+{
+  Hand *hand = data;
+
+  hand->func (EMFILE, hand->data);
+  g_free (hand);
+  return G_SOURCE_REMOVE;
+}
 
 static void
 holder_hand (FscHolder *holder, const guint64 *ids, guint n_ids, FscBytes packet, int socket,
@@ -243,8 +264,12 @@ holder_hand (FscHolder *holder, const guint64 *ids, guint n_ids, FscBytes packet
 
   hand = g_new (Hand, 1);
   *hand = (Hand){ func, data, g_get_monotonic_time () };
+  if (!send_packet (opener, buffer, (size_t) length, socket))
+    {
+      fsc_loop_add_timeout (opener->loop, 0, fail_hand, hand);
+      return;
+    }
   g_hash_table_insert (opener->hands, GUINT_TO_POINTER (serial), hand);
-  send_packet (opener, buffer, (size_t) length, socket);
   opener->events->handing (opener, opener->data);
 }
 
@@ -378,7 +403,7 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
     outcome.text = text = g_strndup (result->text.data, result->text.length);
   if (result->code == FSC_CODE_LEADS_ELSEWHERE)
     outcome.resume = result->validator;
-  if (way != NULL && result->code == FSC_CODE_UNCHANGED)
+  if (way != NULL && (result->code == FSC_CODE_UNCHANGED || result->code == FSC_CODE_SYSTEM))
     {
       outcome.steps = way->steps;
       outcome.n_steps = way->n;
@@ -435,7 +460,7 @@ take_watched (FscOpener *opener, const guint8 *packet, size_t length)
   if (header.serial != opener->open_serial || index >= opener->questions->len)
     return "watched what it was not asked to";
   question = &g_array_index (opener->questions, Question, index);
-  if (question->is_answered || question->way != NULL)
+  if (question->is_answered || !question->is_watch || question->way != NULL)
     return "watched what it was not asked to";
 
   way = g_malloc0 (sizeof *way + n * sizeof way->steps[0]);

@@ -16,6 +16,14 @@
 
 #define STARVED_MS 5
 
+/* What holders may have of a client's share at a time: should they be stuck, the rest is for what
+ * others send. It is not less, so that those that are stuck are found out at once, and not one
+ * after the other. */
+#define HANDED_MAX (FSC_FDS_MAX - 32)
+
+/* What waits for a holder does not keep the client from asking, up to so many packets. */
+#define PARCELS_MAX 64
+
 typedef struct
 {
   FscResult result;
@@ -29,9 +37,14 @@ typedef struct
   GList link; /* in the queue; not while a holder is sending it */
   FscOutbox *outbox;
   guint8 *packet; /* or NULL */
+  int packet_fd;  /* that goes with the packet, borrowed; or -1 */
   size_t length;  /* of the packet, or an upper bound of what the replies will take */
   guint32 serial;
-  FscHolder *holder; /* who sends it; NULL: from here */
+  gboolean is_held_back;
+  gboolean is_event; /* an EVENT: one reply, never divided, nor another added */
+  FscEvent event;
+  FscOutboxEvents *events; /* whose it is, while it waits */
+  FscHolder *holder;       /* who sends it; NULL: from here */
   guint n, n_fds, capacity;
   Reply replies[];
 } Parcel;
@@ -44,6 +57,7 @@ parcel_new (FscOutbox *outbox, guint32 serial, FscHolder *holder, guint capacity
   *parcel = (Parcel){
     .link.data = parcel,
     .outbox = outbox,
+    .packet_fd = -1,
     .length = sizeof (FscWireHeader) + sizeof (FscWireOpened),
     .serial = serial,
     .holder = holder,
@@ -60,9 +74,19 @@ reply_clear (Reply *reply)
   g_free (reply->text);
 }
 
+/* It does not wait any more. */
+static void
+parcel_leave_events (Parcel *parcel)
+{
+  if (parcel->events != NULL)
+    parcel->events->waiting = NULL;
+  parcel->events = NULL;
+}
+
 static void
 parcel_free (Parcel *parcel)
 {
+  parcel_leave_events (parcel);
   for (guint i = 0; i < parcel->n; i++)
     reply_clear (&parcel->replies[i]);
   g_free (parcel->packet);
@@ -127,12 +151,13 @@ push_parcel (FscOutbox *outbox, Parcel *parcel)
 }
 
 void
-fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length)
+fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length, int fd)
 {
   Parcel *parcel = parcel_new (outbox, 0, NULL, 0);
 
   parcel->packet = g_memdup2 (packet, length);
   parcel->length = length;
+  parcel->packet_fd = fd;
   push_parcel (outbox, parcel);
 }
 
@@ -156,7 +181,7 @@ add_reply (FscOutbox *outbox, guint32 serial, FscHolder *holder, gboolean has_fd
     {
       Parcel *last = l->data;
 
-      if (last->packet != NULL || last->serial != serial)
+      if (last->packet != NULL || last->is_event || last->serial != serial)
         break;
       if (last->holder == holder && parcel_has_room (last, !has_fd))
         {
@@ -172,13 +197,10 @@ add_reply (FscOutbox *outbox, guint32 serial, FscHolder *holder, gboolean has_fd
   return parcel_add (parcel, has_fd);
 }
 
-void
-fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const FscAnswer *answer,
-                        guint n_expected)
+static void
+fill_reply (const FscOutbox *outbox, Reply *reply, guint index, const FscAnswer *answer)
 {
   FscHandle *handle = answer->handle;
-  FscHolder *holder = handle != NULL ? handle->holder : NULL;
-  Reply *reply = add_reply (outbox, serial, holder, handle != NULL, n_expected);
 
   *reply = (Reply){
     .result = {
@@ -187,12 +209,15 @@ fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const Fs
       .error = answer->error,
       .id = answer->lease,
       .age_ms = answer->age_ms,
+      .mount_id = outbox->names_generations ? answer->lifetime_ms : 0,
       .has_fd = handle != NULL,
       .sharing = answer->sharing,
       .source = answer->source,
       .coherence = answer->coherence,
     },
   };
+  if (outbox->names_generations && answer->name != 0)
+    reply->result.id = answer->name;
   if (handle == NULL)
     set_text (reply, g_strdup (answer->text));
   else
@@ -200,8 +225,79 @@ fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const Fs
       reply->handle = fsc_handle_ref (handle);
       reply->result.kind = handle->kind;
     }
-  if (holder != NULL)
+  if (handle != NULL && handle->holder != NULL)
     reply->text = g_strndup (answer->uri.data, answer->uri.length);
+}
+
+void
+fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const FscAnswer *answer,
+                        guint n_expected)
+{
+  FscHolder *holder = answer->handle != NULL ? answer->handle->holder : NULL;
+
+  fill_reply (outbox, add_reply (outbox, serial, holder, answer->handle != NULL, n_expected), index,
+              answer);
+}
+
+/* Events */
+
+/* Gives the parcel of an EVENT what it is to say. */
+static void
+set_event (Parcel *parcel, const FscAnswer *answer)
+{
+  gboolean has_fd = answer->handle != NULL;
+
+  if (parcel->n > 0)
+    reply_clear (&parcel->replies[0]);
+  parcel->n = parcel->n_fds = 0;
+  parcel->length = sizeof (FscWireHeader) + sizeof (FscWireEvent);
+  parcel->holder = has_fd ? answer->handle->holder : NULL;
+  fill_reply (parcel->outbox, parcel_add (parcel, has_fd), 0, answer);
+}
+
+gboolean
+fsc_outbox_push_event (FscOutbox *outbox, FscOutboxEvents *events, guint32 serial, FscReason reason,
+                       const FscAnswer *answer)
+{
+  Parcel *parcel = events->waiting;
+  gboolean is_new = parcel == NULL;
+
+  if (is_new)
+    {
+      parcel = parcel_new (outbox, serial, NULL, 1);
+      parcel->is_event = TRUE;
+      parcel->event.reason = reason;
+      parcel->events = events;
+      events->waiting = parcel;
+    }
+  else
+    {
+      parcel->event.n_coalesced++;
+      if (parcel->event.reason != FSC_REASON_INITIAL)
+        parcel->event.reason = reason;
+    }
+  set_event (parcel, answer);
+  if (is_new)
+    push_parcel (outbox, parcel);
+  return !is_new;
+}
+
+void
+fsc_outbox_end_events (FscOutbox *outbox, FscOutboxEvents *events)
+{
+  Parcel *parcel = events->waiting;
+
+  if (parcel == NULL)
+    return;
+  g_queue_unlink (parcel->is_held_back ? &outbox->held_back : &outbox->parcels, &parcel->link);
+  parcel_free (parcel);
+}
+
+/* What the EVENT was to give cannot be given. */
+static void
+fail_event (Parcel *parcel, FscCode code, int error, const char *text)
+{
+  set_event (parcel, &(FscAnswer){ .code = code, .error = error, .text = text });
 }
 
 /* Descriptors in flight */
@@ -221,15 +317,52 @@ set_unread (FscOutbox *outbox, guint n)
 
 /* Asks the kernel whether the client has read all. While it wakes us because the last packet was
  * read, it still keeps one byte of it on the account (sock_wfree()); no packet is that small, and
- * there is no second wake-up. */
+ * there is no second wake-up. What holders are sending may be on its way at any moment. */
 static void
 reclaim (FscOutbox *outbox)
 {
   int queued = 0;
 
-  if (outbox->n_unread > 0 && outbox->n_handing == 0
+  if ((outbox->n_unread > outbox->n_handed || outbox->held_back.length > 0)
       && ioctl (outbox->socket, SIOCOUTQ, &queued) == 0 && queued <= 1)
-    set_unread (outbox, 0);
+    {
+      set_unread (outbox, outbox->n_handed);
+      outbox->n_readings++;
+    }
+}
+
+/* What was held back is tried again, in its turn. */
+static void
+release_held_back (FscOutbox *outbox)
+{
+  GList *link;
+
+  while ((link = g_queue_pop_head_link (&outbox->held_back)) != NULL)
+    {
+      ((Parcel *) link->data)->is_held_back = FALSE;
+      g_queue_push_tail_link (&outbox->parcels, link);
+    }
+}
+
+/* A client that has not read the last EVENT of a WATCH need not be sent another one: it would only
+ * have more to read, and the descriptors would be in flight meanwhile. */
+static gboolean
+hold_back (FscOutbox *outbox, Parcel *parcel)
+{
+  int queued = 0;
+
+  if (parcel->events == NULL || parcel->events->sent_at != outbox->n_readings)
+    return FALSE;
+  if (ioctl (outbox->socket, SIOCOUTQ, &queued) == 0 && queued <= 1)
+    {
+      set_unread (outbox, outbox->n_handed);
+      outbox->n_readings++;
+      return FALSE;
+    }
+  parcel->is_held_back = TRUE;
+  g_queue_unlink (&outbox->parcels, &parcel->link);
+  g_queue_push_tail_link (&outbox->held_back, &parcel->link);
+  return TRUE;
 }
 
 static gboolean
@@ -294,14 +427,18 @@ encode (const Parcel *parcel, guint8 *buffer, size_t size)
   FscWriter writer;
 
   fsc_writer_begin (&writer, buffer, size);
-  fsc_codec_put_opened (&writer, parcel->n);
+  if (parcel->is_event)
+    fsc_codec_put_event (&writer, &parcel->event);
+  else
+    fsc_codec_put_opened (&writer, parcel->n);
   for (guint i = 0; i < parcel->n; i++)
     {
       const Reply *reply = &parcel->replies[i];
 
       fsc_codec_put_result (&writer, &reply->result);
     }
-  return fsc_writer_finish (&writer, FSC_OP_OPENED, parcel->serial, parcel->n_fds);
+  return fsc_writer_finish (&writer, parcel->is_event ? FSC_OP_EVENT : FSC_OP_OPENED,
+                            parcel->serial, parcel->n_fds);
 }
 
 static int
@@ -318,6 +455,8 @@ send_here (FscOutbox *outbox, Parcel *parcel, const guint8 *packet, size_t lengt
   if (r < 0)
     return r;
   g_queue_unlink (&outbox->parcels, &parcel->link);
+  if (parcel->events != NULL)
+    parcel->events->sent_at = outbox->n_readings;
   parcel_free (parcel);
   if (n_fds > 0)
     set_unread (outbox, outbox->n_unread + n_fds);
@@ -335,6 +474,13 @@ maybe_free (FscOutbox *outbox)
 static void
 fail_parcel (Parcel *parcel, int error)
 {
+  if (parcel->is_event)
+    {
+      fail_event (parcel, FSC_CODE_OPENER_FAILED, error,
+                  "the process that holds it has ended, or does not answer");
+      push_parcel (parcel->outbox, parcel);
+      return;
+    }
   for (guint i = 0; i < parcel->n; i++)
     {
       const Reply *lost = &parcel->replies[i];
@@ -352,37 +498,128 @@ fail_parcel (Parcel *parcel, int error)
   parcel_free (parcel);
 }
 
+static gboolean
+lies_on (const Reply *reply, const GArray *mounts)
+{
+  for (guint i = 0; reply->handle != NULL && i < mounts->len; i++)
+    if (g_array_index (mounts, FscMount, i).id == reply->handle->mount_id)
+      return TRUE;
+  return FALSE;
+}
+
+static void
+fail_released (FscOutbox *outbox, guint32 serial, Reply *lost, guint n_expected, const char *name)
+{
+  Reply *reply = add_reply (outbox, serial, NULL, FALSE, n_expected);
+
+  *reply = (Reply){
+    .result = { .index = lost->result.index, .code = FSC_CODE_CANCELLED, .error = ECANCELED },
+  };
+  set_text (reply, g_strdup_printf ("the service lets go of the mount %s (drop --mount)", name));
+  reply_clear (lost);
+}
+
+/* Takes the parcel. */
+static guint
+release_parcel (Parcel *parcel, const GArray *mounts, GPtrArray *holders, const char *name)
+{
+  FscOutbox *outbox = parcel->outbox;
+  Parcel *rest;
+  guint n = parcel->n;
+
+  if (parcel->is_event)
+    {
+      if (parcel->holder != NULL)
+        g_ptr_array_add (holders, parcel->holder);
+      fail_event (parcel, FSC_CODE_CANCELLED, ECANCELED,
+                  "the service lets go of the mount (drop --mount)");
+      push_parcel (outbox, parcel);
+      return 1;
+    }
+  rest = parcel_new (outbox, parcel->serial, parcel->holder, MAX (parcel->n, 1));
+  for (guint i = 0; i < n; i++)
+    {
+      Reply *reply = &parcel->replies[i];
+
+      if (lies_on (reply, mounts) && parcel->holder != NULL)
+        g_ptr_array_add (holders, parcel->holder);
+      if (lies_on (reply, mounts))
+        fail_released (outbox, parcel->serial, reply, n - i, name);
+      else
+        *parcel_add (rest, reply->result.has_fd) = *reply;
+    }
+  n -= rest->n;
+  if (rest->n > 0)
+    push_parcel (outbox, rest);
+  else
+    parcel_free (rest);
+  parcel_free_moved (parcel);
+  return n;
+}
+
+guint
+fsc_outbox_release (FscOutbox *outbox, const GArray *mounts, GPtrArray *holders, const char *name)
+{
+  guint n = 0;
+
+  release_held_back (outbox);
+  for (guint left = outbox->parcels.length; left > 0; left--)
+    {
+      Parcel *parcel = g_queue_pop_head_link (&outbox->parcels)->data;
+      gboolean is_concerned = FALSE;
+
+      for (guint i = 0; i < parcel->n; i++)
+        is_concerned |= lies_on (&parcel->replies[i], mounts);
+      if (is_concerned)
+        n += release_parcel (parcel, mounts, holders, name);
+      else
+        push_parcel (outbox, parcel);
+    }
+  return n;
+}
+
+static void
+block (FscOutbox *outbox)
+{
+  if (outbox->blocked_since == 0)
+    outbox->blocked_since = g_get_monotonic_time ();
+}
+
+/* Whatever has become of it, what waits is tried again, unless there is an event to come: the
+ * client may have read all while this was not known to have been sent, and then that was the last
+ * edge. */
 static void
 handed (int error, gpointer data)
 {
   Parcel *parcel = data;
   FscOutbox *outbox = parcel->outbox;
-  gboolean again = error == EAGAIN || error == ETOOMANYREFS;
 
   outbox->n_handing--;
-  if (error != 0 && outbox->socket >= 0)
+  outbox->n_handed -= parcel->n;
+  if (outbox->socket < 0)
     {
-      set_unread (outbox, outbox->n_unread - MIN (outbox->n_unread, parcel->n));
-      if (again)
-        g_queue_push_head_link (&outbox->parcels, &parcel->link);
-      else
-        fail_parcel (parcel, error);
-      if (again && outbox->blocked_since == 0)
-        outbox->blocked_since = g_get_monotonic_time ();
-      if (error == ETOOMANYREFS)
-        starve (outbox);
-      mark_dirty (outbox);
+      parcel_free (parcel);
+      maybe_free (outbox);
       return;
     }
-  if (outbox->socket >= 0 && outbox->n_handing == 0 && outbox->blocked_since != 0)
-    {
-      /* The client may have read what was handed before its holder said so: that was the last edge.
-       */
-      outbox->blocked_since = 0;
-      mark_dirty (outbox);
-    }
-  parcel_free (parcel);
-  maybe_free (outbox);
+
+  if (error != 0)
+    set_unread (outbox, outbox->n_unread - MIN (outbox->n_unread, parcel->n));
+  if (error == 0)
+    parcel_free (parcel);
+  else if (error == EAGAIN || error == ETOOMANYREFS)
+    g_queue_push_head_link (&outbox->parcels, &parcel->link);
+  else
+    fail_parcel (parcel, error);
+
+  reclaim (outbox);
+  if (error == ETOOMANYREFS)
+    starve (outbox);
+  if (error == ETOOMANYREFS || (error == EAGAIN && outbox->n_unread > outbox->n_handed))
+    block (outbox);
+  else
+    outbox->blocked_since = 0;
+  mark_dirty (outbox);
 }
 
 static int
@@ -394,7 +631,11 @@ send_held (FscOutbox *outbox, Parcel *parcel, const guint8 *packet, size_t lengt
   for (guint i = 0; i < parcel->n; i++)
     ids[i] = parcel->replies[i].handle->id;
   g_queue_unlink (&outbox->parcels, &parcel->link);
+  if (parcel->events != NULL)
+    parcel->events->sent_at = outbox->n_readings;
+  parcel_leave_events (parcel);
   outbox->n_handing++;
+  outbox->n_handed += parcel->n;
   set_unread (outbox, outbox->n_unread + parcel->n);
   if (holder->is_alive)
     holder->hand (holder, ids, parcel->n, (FscBytes){ (const char *) packet, length },
@@ -407,22 +648,29 @@ send_held (FscOutbox *outbox, Parcel *parcel, const guint8 *packet, size_t lengt
 static int
 send_packet (FscOutbox *outbox, Parcel *parcel)
 {
-  int r = fsc_channel_send (outbox->socket, parcel->packet, parcel->length, NULL, 0, MSG_DONTWAIT);
+  guint n_fds = parcel->packet_fd >= 0;
+  int r;
 
+  if (n_fds > get_room (outbox, n_fds))
+    return -EAGAIN;
+  r = fsc_channel_send (outbox->socket, parcel->packet, parcel->length, &parcel->packet_fd, n_fds,
+                        MSG_DONTWAIT);
   if (r == 0)
     {
+      if (n_fds > 0)
+        set_unread (outbox, outbox->n_unread + n_fds);
+      outbox->has_sent_table |= n_fds > 0;
       g_queue_unlink (&outbox->parcels, &parcel->link);
       parcel_free (parcel);
     }
   return r;
 }
 
-/* Divides the first parcel so that it has at most so many descriptors. Returns what is first then,
- * or NULL if nothing is left of it. */
+/* Divides a parcel so that it has at most so many descriptors. Returns what is to go now, or NULL
+ * if nothing is left of it. */
 static Parcel *
-divide_head (FscOutbox *outbox, guint n_fds)
+divide (FscOutbox *outbox, Parcel *whole, guint n_fds)
 {
-  Parcel *whole = g_queue_pop_head_link (&outbox->parcels)->data;
   Parcel *parts[2];
 
   for (guint i = 0; i < 2; i++)
@@ -433,31 +681,39 @@ divide_head (FscOutbox *outbox, guint n_fds)
 
       *parcel_add (parts[parts[0]->n_fds + has_fd > n_fds], has_fd) = whole->replies[i];
     }
+  g_queue_insert_after_link (&outbox->parcels, &whole->link, &parts[1]->link);
+  g_queue_unlink (&outbox->parcels, &whole->link);
   parcel_free_moved (whole);
-  g_queue_push_head_link (&outbox->parcels, &parts[1]->link);
   if (parts[0]->n == 0)
     {
       parcel_free (parts[0]);
       return NULL;
     }
-  g_queue_push_head_link (&outbox->parcels, &parts[0]->link);
+  g_queue_insert_before_link (&outbox->parcels, &parts[1]->link, &parts[0]->link);
   return parts[0];
 }
 
+/* -EBUSY: there is no place for it among what holders are sending. */
 static int
-send_head (FscOutbox *outbox)
+send_parcel (FscOutbox *outbox, Parcel *parcel)
 {
-  Parcel *parcel = g_queue_peek_head (&outbox->parcels);
   guint8 buffer[FSC_PACKET_MAX];
-  guint room;
+  guint room = 0;
   int length;
 
   if (parcel->packet != NULL)
     return send_packet (outbox, parcel);
 
-  room = parcel->n_fds > 0 ? get_room (outbox, parcel->n_fds) : 0;
+  if (parcel->holder != NULL && outbox->n_handed >= HANDED_MAX)
+    return -EBUSY;
+  if (parcel->n_fds > 0)
+    room = get_room (outbox, parcel->n_fds);
+  if (parcel->holder != NULL)
+    room = MIN (room, HANDED_MAX - outbox->n_handed);
+  if (room < parcel->n_fds && parcel->is_event)
+    return -EAGAIN;
   if (room < parcel->n_fds)
-    parcel = divide_head (outbox, room);
+    parcel = divide (outbox, parcel, room);
   if (parcel == NULL)
     return -EAGAIN;
   length = encode (parcel, buffer, sizeof buffer);
@@ -466,26 +722,60 @@ send_head (FscOutbox *outbox)
                                 : send_here (outbox, parcel, buffer, (size_t) length);
 }
 
+/* Sends from the head on, and leaves out what waits for holders. Returns why it has ended, in the
+ * words of send_parcel(). */
+static int
+send_parcels (FscOutbox *outbox, gboolean *has_sent)
+{
+  guint n_left_out = 0;
+
+  while (outbox->parcels.length > n_left_out)
+    {
+      Parcel *parcel = g_queue_peek_nth (&outbox->parcels, n_left_out);
+      int r;
+
+      if (hold_back (outbox, parcel))
+        continue;
+      r = send_parcel (outbox, parcel);
+      *has_sent |= r == 0;
+      if (r == -EBUSY)
+        n_left_out++;
+      else if (r < 0)
+        return r;
+    }
+  return n_left_out < PARCELS_MAX && outbox->held_back.length == 0 ? 0 : -EAGAIN;
+}
+
+/* Else one descriptor of each client would count for unread until there is no room left. */
+void
+fsc_outbox_client_speaks (FscOutbox *outbox)
+{
+  if (!outbox->has_sent_table)
+    return;
+  outbox->has_sent_table = FALSE;
+  reclaim (outbox);
+}
+
 gboolean
 fsc_outbox_flush (FscOutbox *outbox, gboolean force)
 {
   gboolean has_sent = FALSE;
-  int r = 0;
+  int r;
 
   clear_dirty (outbox);
   if (outbox->blocked_since != 0 && !force)
     return TRUE;
-  while (outbox->parcels.length > 0 && (r = send_head (outbox)) == 0)
-    has_sent = TRUE;
+  release_held_back (outbox);
+  r = send_parcels (outbox, &has_sent);
   outbox->is_starved = FALSE;
   if (r == -ETOOMANYREFS)
     starve (outbox);
-  if (r == 0)
+  if (r == 0 || has_sent)
     outbox->blocked_since = 0;
-  else if (r != -EAGAIN && r != -ETOOMANYREFS)
+  if (r < 0 && r != -EAGAIN && r != -ETOOMANYREFS)
     return FALSE;
-  else if (outbox->blocked_since == 0 || has_sent)
-    outbox->blocked_since = g_get_monotonic_time ();
+  if (r < 0)
+    block (outbox);
   return TRUE;
 }
 
@@ -518,6 +808,8 @@ fsc_outbox_init (FscOutbox *outbox, FscServer *server, gpointer owner, int socke
   outbox->unread_link.data = outbox;
   outbox->dirty_link.data = owner;
   g_queue_init (&outbox->parcels);
+  g_queue_init (&outbox->held_back);
+  outbox->n_readings = 1;
 }
 
 void
@@ -526,6 +818,8 @@ fsc_outbox_close (FscOutbox *outbox)
   GList *link;
 
   while ((link = g_queue_pop_head_link (&outbox->parcels)) != NULL)
+    parcel_free (link->data);
+  while ((link = g_queue_pop_head_link (&outbox->held_back)) != NULL)
     parcel_free (link->data);
   set_unread (outbox, 0);
   outbox->blocked_since = 0;

@@ -12,13 +12,20 @@
 /* Replies */
 
 void
+fsc_connection_send_packet_with (FscConnection *connection, FscWriter *writer, FscOpcode opcode,
+                                 guint32 serial, int fd)
+{
+  int length = fsc_writer_finish (writer, opcode, serial, fd >= 0);
+
+  g_assert (length > 0); /* whoever wrote it left room */
+  fsc_outbox_push_packet (&connection->outbox, writer->data, (size_t) length, fd);
+}
+
+void
 fsc_connection_send_packet (FscConnection *connection, FscWriter *writer, FscOpcode opcode,
                             guint32 serial)
 {
-  int length = fsc_writer_finish (writer, opcode, serial, 0);
-
-  g_assert (length > 0); /* whoever wrote it left room */
-  fsc_outbox_push_packet (&connection->outbox, writer->data, (size_t) length);
+  fsc_connection_send_packet_with (connection, writer, opcode, serial, -1);
 }
 
 void
@@ -83,6 +90,21 @@ fsc_request_answered (FscRequest *request)
     request_free (request);
 }
 
+void
+fsc_connection_note_gift (FscConnection *connection, const FscAnswer *answer)
+{
+  FscHandle *handle = answer->handle;
+  FscServer *server = connection->server;
+  FscLease lease = { .id = answer->lease };
+
+  if (handle->label == NULL)
+    handle->label = fsc_ledger_get_label (server->ledger, answer->uri, handle->mount_id);
+  lease.gift = fsc_account_note (&connection->account, handle->label, answer->asked, lease.id != 0,
+                                 fsc_loop_get_time (server->loop));
+  if (lease.id != 0)
+    g_array_append_val (connection->leases, lease);
+}
+
 static void
 item_answered (const FscAnswer *answer, gpointer data, guint index)
 {
@@ -90,8 +112,8 @@ item_answered (const FscAnswer *answer, gpointer data, guint index)
   FscConnection *connection = request->connection;
 
   request->waiters[index] = NULL;
-  if (answer->lease != 0)
-    g_array_append_val (connection->leases, answer->lease);
+  if (answer->handle != NULL)
+    fsc_connection_note_gift (connection, answer);
   fsc_outbox_push_answer (&connection->outbox, request->serial, index, answer,
                           request->n_unanswered);
   fsc_request_answered (request);
@@ -214,8 +236,9 @@ fsc_request_take_give_back (FscConnection *connection, FscReader *reader)
       if (!fsc_codec_get_id (reader, &lease))
         return FALSE;
       for (guint j = 0; j < connection->leases->len; j++)
-        if (g_array_index (connection->leases, guint64, j) == lease)
+        if (g_array_index (connection->leases, FscLease, j).id == lease)
           {
+            fsc_gift_end_lease (g_array_index (connection->leases, FscLease, j).gift);
             g_array_remove_index_fast (connection->leases, j);
             break;
           }

@@ -29,12 +29,21 @@ struct FscRequest
   FscWaiter *waiters[];
 };
 
+/* An exclusive handle that a client has, and the record of it. */
+typedef struct
+{
+  guint64 id;
+  FscGift *gift;
+} FscLease;
+
 struct FscConnection
 {
   FscPoll poll;
   FscServer *server;
-  GList link;   /* in the server's list */
-  gint64 since; /* when it came */
+  guint64 number; /* is used only once */
+  char *name;     /* as the client has told it, or NULL */
+  GList link;     /* in the server's list */
+  gint64 since;   /* when it came */
   gboolean is_greeted;
   gboolean is_closed;
   gboolean serves_paths;
@@ -42,15 +51,25 @@ struct FscConnection
   guint32 events; /* that the loop waits for */
   guint n_unanswered;
   GQueue requests;
-  GArray *leases; /* guint64 */
+  gboolean takes_events; /* the client has asked for that */
+  GHashTable *watches;   /* serial -> what follow.c has of it; NULL: none */
+  GArray *leases;        /* FscLease */
+  FscAccount account;
   FscOutbox outbox;
 };
 
 void fsc_connection_send_packet (FscConnection *connection, FscWriter *writer, FscOpcode opcode,
                                  guint32 serial);
+
+/* The same with a descriptor, which must stay open for as long as the connection. */
+void fsc_connection_send_packet_with (FscConnection *connection, FscWriter *writer,
+                                      FscOpcode opcode, guint32 serial, int fd);
 void fsc_connection_send_error (FscConnection *connection, guint32 serial, FscCode code, int error,
                                 const char *format, ...) G_GNUC_PRINTF (5, 6);
 void fsc_connection_send_done (FscConnection *connection, guint32 serial, guint64 count);
+
+/* The client is given the handle of an answer. */
+void fsc_connection_note_gift (FscConnection *connection, const FscAnswer *answer);
 
 /* Whoever makes a request calls fsc_request_answered() once more than it has items, when all are
  * begun. The last answer frees it. */
@@ -68,4 +87,6 @@ gboolean fsc_admin_take_drop (FscConnection *connection, guint32 serial, FscRead
 gboolean fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader);
 gboolean fsc_admin_take_info (FscConnection *connection, guint32 serial, FscReader *reader);
 gboolean fsc_admin_take_list (FscConnection *connection, guint32 serial, FscReader *reader);
+gboolean fsc_admin_take_holders (FscConnection *connection, guint32 serial, FscReader *reader);
 gboolean fsc_admin_take_status (FscConnection *connection, guint32 serial, FscReader *reader);
+gboolean fsc_admin_take_set (FscConnection *connection, guint32 serial, FscReader *reader);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fscache/connection.h"
+#include "fscache/follow.h"
 
 /* A user's other programs share the kernel's account of descriptors in flight. */
 #define MAX_IN_FLIGHT 512
@@ -26,6 +27,10 @@
 /* Entries are looked at for being idle: all of them within half a minute, and few at once. */
 #define SWEEP_FEW 256
 #define SWEEP_SECONDS 30
+
+/* Slots of the generation table. It takes memory only where it was written. */
+#define GENERATIONS_LEAST 65536
+#define GENERATIONS_MOST (1 << 20)
 
 /* Between the parts */
 
@@ -47,6 +52,21 @@ get_watches (guint32 credential, gpointer data)
   FscServer *server = data;
 
   return server->changes != NULL ? fsc_changes_get_watches (server->changes) : NULL;
+}
+
+static FscGenerations *
+get_generations (guint32 credential, gpointer data)
+{
+  return ((FscServer *) data)->generations;
+}
+
+static void
+catch_up (gpointer data)
+{
+  FscServer *server = data;
+
+  if (server->changes != NULL)
+    fsc_changes_catch_up (server->changes);
 }
 
 static void
@@ -152,7 +172,8 @@ before_wait (gpointer data)
     return;
   do
     {
-      again = fsc_lanes_flush (server->lanes);
+      again = fsc_follows_flush (server->follows);
+      again |= fsc_lanes_flush (server->lanes);
       while (server->dirty.head != NULL)
         {
           fsc_connection_flush (server->dirty.head->data, FALSE);
@@ -168,7 +189,8 @@ before_wait (gpointer data)
 
 /* Divides the descriptors that the process may have between handles and clients. */
 static gboolean
-find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients, GError **error)
+find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients,
+             guint64 *most_handles, GError **error)
 {
   struct rlimit rlimit;
   guint64 total;
@@ -182,6 +204,7 @@ find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients, G
     }
   total = rlimit.rlim_cur - RESERVE;
   limits->idle_time = config->idle_time;
+  limits->max_bytes = config->max_bytes;
   limits->max_handles = config->max_handles;
   *max_clients = config->max_clients;
   if (limits->max_handles == 0)
@@ -196,6 +219,7 @@ find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients, G
                    limits->max_handles, *max_clients, total);
       return FALSE;
     }
+  *most_handles = total - *max_clients;
   return TRUE;
 }
 
@@ -229,13 +253,47 @@ start_watching (FscServer *server)
     g_warning ("%s: each hit will be checked instead", error->message);
 }
 
+/* Limits may be raised later; what has no place then cannot be borrowed. */
+static void
+make_generations (FscServer *server, guint64 max_handles)
+{
+  g_autoptr (GError) error = NULL;
+  guint32 n_slots = (guint32) CLAMP (2 * max_handles, GENERATIONS_LEAST, GENERATIONS_MOST);
+
+  server->generations = fsc_generations_new (n_slots, &error);
+  if (server->generations == NULL)
+    g_warning ("%s: clients cannot borrow", error->message);
+}
+
+static void
+memory_is_short (gpointer data)
+{
+  guint n = fsc_cache_relieve (((FscServer *) data)->cache);
+
+  g_info ("Memory is short: gave back %u handles", n);
+}
+
+static void
+watch_memory (FscServer *server)
+{
+  g_autoptr (GError) error = NULL;
+
+  server->pressure
+      = fsc_pressure_new (server->loop, FSC_PRESSURE_MEMORY, memory_is_short, server, &error);
+  if (server->pressure == NULL)
+    g_info ("%s: nothing is given back when memory is short", error->message);
+}
+
 static gboolean
 server_start (FscServer *server, const char *opener_dir, GError **error)
 {
-  const FscProvider provider = { .start = start_job, .now = get_time, .get_watches = get_watches };
+  const FscProvider provider = { .start = start_job,
+                                 .now = get_time,
+                                 .get_watches = get_watches,
+                                 .get_generations = get_generations };
   FscLimits limits;
 
-  if (!find_limits (server->config, &limits, &server->max_clients, error)
+  if (!find_limits (server->config, &limits, &server->max_clients, &server->most_handles, error)
       || !find_root (server, error))
     return FALSE;
   server->loop = fsc_loop_new (before_wait, server, error);
@@ -244,8 +302,13 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   server->mounts = fsc_mounts_new (server->loop, error);
   if (server->mounts == NULL)
     return FALSE;
+  make_generations (server, limits.max_handles);
   server->cache = fsc_cache_new (&provider, server, &limits);
-  start_watching (server);
+  server->follows = fsc_follows_new (server->loop, server->cache, catch_up, server);
+  if (server->config->is_watching)
+    start_watching (server);
+  if (server->config->gives_back)
+    watch_memory (server);
   server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->config,
                                  opener_dir, job_done, opener_lost, server);
   if (server->changes != NULL)
@@ -268,6 +331,7 @@ fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscListener *liste
   server->listener = listener;
   server->max_in_flight = MAX_IN_FLIGHT;
   server->started = g_get_monotonic_time ();
+  server->ledger = fsc_ledger_new ();
   g_queue_init (&server->connections);
   g_queue_init (&server->unread);
   g_queue_init (&server->dirty);
@@ -280,12 +344,18 @@ void
 fsc_server_free (FscServer *server)
 {
   g_clear_handle_id (&server->sweeping, g_source_remove);
+  if (server->generations != NULL)
+    fsc_generations_end_all (server->generations);
   while (server->connections.head != NULL)
     fsc_connection_close (server->connections.head->data);
   g_clear_handle_id (&server->watching, g_source_remove);
   g_clear_handle_id (&server->starved, g_source_remove);
+  g_clear_pointer (&server->pressure, fsc_pressure_free);
+  g_clear_pointer (&server->follows, fsc_follows_free);
   g_clear_pointer (&server->lanes, fsc_lanes_free);
   g_clear_pointer (&server->cache, fsc_cache_free);
+  g_clear_pointer (&server->ledger, fsc_ledger_free);
+  g_clear_pointer (&server->generations, fsc_generations_free);
   g_clear_pointer (&server->changes, fsc_changes_free);
   g_clear_pointer (&server->mounts, fsc_mounts_free);
   fsc_spawner_free (server->spawner);
@@ -298,7 +368,13 @@ void
 fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpointer data)
 {
   const FscCounters *cache = fsc_cache_get_counters (server->cache);
+  const FscFollowCounters *follows = fsc_follows_get_counters (server->follows);
   const FscLaneCounters *lanes = fsc_lanes_get_counters (server->lanes);
+  static const FscWatchCounters none;
+  const FscWatchCounters *watches
+      = server->changes != NULL
+            ? fsc_watches_get_counters (fsc_changes_get_watches (server->changes))
+            : &none;
   const struct
   {
     const char *name;
@@ -313,20 +389,32 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
     { "open_errors", cache->open_errors },
     { "coalesced", cache->coalesced },
     { "evictions", cache->evictions },
+    { "pressure_evictions", cache->pressure_evictions },
     { "invalidations", cache->invalidations },
     { "checks", cache->checks },
     { "passed", cache->passed },
     { "pinned", cache->pinned },
     { "held", cache->held },
+    { "negative", cache->negative },
     { "entries", cache->entries },
+    { "watches", follows->watches },
+    { "followed", follows->followed },
+    { "events", follows->events },
     { "lanes", lanes->lanes },
     { "openers", lanes->openers },
     { "openers_started", lanes->openers_started },
     { "openers_failed", lanes->openers_failed },
     { "openers_stuck", lanes->stuck },
     { "timeouts", lanes->timeouts },
+    { "watched", watches->entries },
+    { "watched_directories", watches->directories },
+    { "watched_files", watches->files },
+    { "watch_events", watches->events },
+    { "watch_overflows", watches->overflows },
     { "in_flight", server->in_flight },
     { "max_handles", fsc_cache_get_limits (server->cache)->max_handles },
+    { "max_bytes", fsc_cache_get_limits (server->cache)->max_bytes },
+    { "idle_time_ms", (guint64) fsc_cache_get_limits (server->cache)->idle_time / 1000 },
     { "max_clients", server->max_clients },
     { "uptime_ms", (guint64) (g_get_monotonic_time () - server->started) / 1000 },
   };

@@ -12,10 +12,12 @@
 #include "fscache/cache.h"
 #include "fscache/changes.h"
 #include "fscache/config.h"
+#include "fscache/generations.h"
 #include "fscache/lanes.h"
 #include "fscache/listener.h"
 #include "fscache/loop.h"
 #include "fscache/mounts.h"
+#include "fscache/pressure.h"
 #include "fscache/spawner.h"
 
 typedef struct
@@ -26,16 +28,22 @@ typedef struct
   FscMounts *mounts;
   FscLanes *lanes;
   FscCache *cache;
-  FscChanges *changes; /* NULL: there is no inotify to be had */
+  struct FscFollows *follows;
+  FscChanges *changes;         /* NULL: there is no inotify to be had */
+  FscGenerations *generations; /* of the own credential; NULL: it cannot be made */
+  FscPressure *pressure;       /* NULL: not wanted, or not to be had */
   FscListener *listener;
+  FscLedger *ledger;
 
-  GQueue connections; /* of FscConnection */
+  GQueue connections; /* of FscConnection, by number */
   GQueue unread;      /* of FscOutbox: descriptors were sent that may not have been read */
   GQueue dirty;       /* of FscConnection: with something to send */
   guint starved;      /* source id while too many descriptors are in flight */
   guint64 in_flight;  /* descriptors sent and not known to be read */
   guint64 max_in_flight;
   guint64 max_clients;
+  guint64 last_connection; /* number */
+  guint64 most_handles;    /* that max-handles may be set to */
 
   guint64 root_mount, root_inode; /* of "/" as the service sees it */
   guint sweeping, watching;       /* source ids: for entries, and for clients */

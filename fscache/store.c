@@ -107,6 +107,7 @@ fsc_store_add (FscStore *store, const FscKey *key)
   memcpy (entry->uri, key->uri, key->uri_length);
   entry->key = *key;
   entry->key.uri = entry->uri;
+  entry->class = FSC_NO_CLASS;
 
   twin = g_hash_table_lookup (store->table, &entry->key);
   if (twin != NULL)
@@ -138,6 +139,7 @@ fsc_store_remove (FscStore *store, FscEntry *entry)
   FscEntry *first = g_hash_table_lookup (store->table, &entry->key);
 
   g_assert (entry->handle == NULL && entry->flight == NULL && entry->lease == 0);
+  g_assert (entry->interests == NULL);
   if (first == entry)
     {
       g_hash_table_remove (store->table, &entry->key);
@@ -156,63 +158,187 @@ fsc_store_remove (FscStore *store, FscEntry *entry)
   g_free (entry);
 }
 
-/* SIEVE: a list by age, a bit an entry, and a hand that moves from old to new and takes the first
- * whose bit is not set, clearing those that it passes. */
-
-static void
-sieve_insert (FscStore *store, FscEntry *entry)
+void
+fsc_store_retire (FscStore *store, guint32 slot)
 {
-  entry->older = store->newest;
-  entry->newer = NULL;
-  if (store->newest != NULL)
-    store->newest->newer = entry;
+  guint last = store->free_slots->len - 1;
+
+  g_assert (g_array_index (store->free_slots, guint32, last) == slot);
+  g_array_set_size (store->free_slots, last);
+}
+
+/* Who goes
+ *
+ * SIEVE is a list by age, a bit an entry, and a hand that moves from old to new and takes the first
+ * whose bit is not set, clearing those that it passes. A hit only sets the bit.
+ *
+ * Here there is a list and a hand for each class of cost, because SIEVE takes an open of 20 us for
+ * as good as one of 2 s. What costs 16 times as much for the part of the cache that it takes is in
+ * another class; finer ones save hardly more, and tell apart what differs by the noise of one
+ * measurement. Handles with bytes have classes of their own: if bytes are short, they alone can
+ * help. Among the candidates of the classes goes whose value is least: the age of the store when it
+ * came, or when the hand last found it used, and what its class is worth. With that the store gets
+ * as old as that value (GreedyDual), so the costly too goes if nobody asks for it while enough of
+ * the cheap comes and goes. With one class it is SIEVE.
+ *
+ * Who may not go (pinned, lent, asked for just now) is taken out of its list when a hand meets it,
+ * and not before, as most entries are in flight often and met seldom. It comes back, just behind
+ * the hand, by fsc_store_settle(). So a hand stops at the first entry that neither had been used
+ * nor was barred since it was passed last: a pick costs a look at 16 lists, and what hits and
+ * flights have paid for. */
+
+#define CLASS_BITS 4
+
+static guint8
+get_class (const FscStore *store, const FscEntry *entry)
+{
+  guint64 bytes = entry->handle->bytes;
+  double parts = 1;
+  guint class;
+
+  if (store->max_bytes > 0)
+    parts += (double) bytes * (double) store->max_handles / (double) store->max_bytes;
+  class = (MAX (g_bit_storage ((gulong) (entry->cost_us / parts)), 1) - 1) / CLASS_BITS;
+  return (guint8) (MIN (class, FSC_COST_CLASSES - 1) + (bytes > 0 ? FSC_COST_CLASSES : 0));
+}
+
+static guint64
+get_value (const FscEntry *entry)
+{
+  return entry->since + ((guint64) 1 << (CLASS_BITS * (entry->class % FSC_COST_CLASSES)));
+}
+
+/* Puts an entry into the list of its class, as the next older one of `newer`, or as the newest. */
+static void
+sieve_insert (FscStore *store, FscEntry *entry, guint8 class, FscEntry *newer)
+{
+  FscSieve *sieve = &store->classes[class];
+
+  entry->class = class;
+  entry->since = store->age;
+  entry->newer = newer;
+  entry->older = newer != NULL ? newer->older : sieve->newest;
+  if (newer != NULL)
+    newer->older = entry;
   else
-    store->oldest = entry;
-  store->newest = entry;
+    sieve->newest = entry;
+  if (entry->older != NULL)
+    entry->older->newer = entry;
+  else
+    sieve->oldest = entry;
 }
 
 static void
 sieve_remove (FscStore *store, FscEntry *entry)
 {
-  if (store->hand == entry)
-    store->hand = entry->newer;
+  FscSieve *sieve = &store->classes[entry->class];
+
+  if (sieve->hand == entry)
+    sieve->hand = entry->newer;
+  if (store->swept == entry)
+    store->swept = entry->newer;
   if (entry->newer != NULL)
     entry->newer->older = entry->older;
   else
-    store->newest = entry->older;
+    sieve->newest = entry->older;
   if (entry->older != NULL)
     entry->older->newer = entry->newer;
   else
-    store->oldest = entry->newer;
+    sieve->oldest = entry->newer;
   entry->newer = entry->older = NULL;
+  entry->class = FSC_NO_CLASS;
 }
 
 gboolean
 fsc_entry_is_evictable (const FscEntry *entry)
 {
-  return !entry->is_pinned && entry->lease == 0 && entry->flight == NULL;
+  return !entry->is_pinned && entry->lease == 0 && entry->flight == NULL
+         && entry->interests == NULL;
 }
 
-/* Returns NULL if nothing can go. Two rounds: the first may only clear bits. */
-FscEntry *
-fsc_store_pick (FscStore *store)
+void
+fsc_store_settle (FscStore *store, FscEntry *entry)
 {
-  guint64 left = 2 * store->n_handles;
+  guint8 class;
 
-  for (; left > 0; left--)
+  if (entry->handle == NULL || entry->class != FSC_NO_CLASS || !fsc_entry_is_evictable (entry))
+    return;
+  class = get_class (store, entry);
+  sieve_insert (store, entry, class, store->classes[class].hand);
+}
+
+/* Who would go of one class, or NULL; the hand is at it. */
+static FscEntry *
+get_candidate (FscStore *store, FscSieve *sieve)
+{
+  while (sieve->oldest != NULL)
     {
-      FscEntry *entry = store->hand != NULL ? store->hand : store->oldest;
+      FscEntry *entry = sieve->hand != NULL ? sieve->hand : sieve->oldest;
 
-      if (entry == NULL)
-        return NULL;
-      store->hand = entry->newer;
+      sieve->hand = entry;
       if (!fsc_entry_is_evictable (entry))
-        continue;
+        {
+          sieve_remove (store, entry);
+          continue;
+        }
       if (!entry->is_visited)
         return entry;
       entry->is_visited = FALSE;
+      entry->since = store->age;
+      sieve->hand = entry->newer;
     }
   return NULL;
+}
+
+FscEntry *
+fsc_store_pick (FscStore *store, gboolean for_bytes)
+{
+  FscEntry *best = NULL;
+
+  for (guint i = for_bytes ? FSC_COST_CLASSES : 0; i < G_N_ELEMENTS (store->classes); i++)
+    {
+      FscEntry *entry = get_candidate (store, &store->classes[i]);
+
+      if (entry != NULL && (best == NULL || get_value (entry) < get_value (best)))
+        best = entry;
+    }
+  if (best != NULL)
+    store->age = MAX (store->age, get_value (best));
+  return best;
+}
+
+FscEntry *
+fsc_store_sweep (FscStore *store)
+{
+  FscEntry *entry = store->swept;
+
+  for (guint i = 0; entry == NULL && i < G_N_ELEMENTS (store->classes); i++)
+    {
+      store->swept_class = (store->swept_class + 1) % G_N_ELEMENTS (store->classes);
+      entry = store->classes[store->swept_class].oldest;
+    }
+  store->swept = entry != NULL ? entry->newer : NULL;
+  return entry;
+}
+
+GPtrArray *
+fsc_store_get_evictable (const FscStore *store, gboolean for_bytes, guint n)
+{
+  GPtrArray *entries = g_ptr_array_new ();
+
+  for (guint i = for_bytes ? FSC_COST_CLASSES : 0; i < G_N_ELEMENTS (store->classes); i++)
+    for (FscEntry *entry = store->classes[i].oldest; entry != NULL && entries->len < n;
+         entry = entry->newer)
+      if (fsc_entry_is_evictable (entry))
+        g_ptr_array_add (entries, entry);
+  return entries;
+}
+
+void
+fsc_store_set_limits (FscStore *store, guint64 max_handles, guint64 max_bytes)
+{
+  store->max_handles = max_handles;
+  store->max_bytes = max_bytes;
 }
 
 void
@@ -220,11 +346,11 @@ fsc_store_set_handle (FscStore *store, FscEntry *entry, FscHandle *handle)
 {
   FscHandle *old = entry->handle;
 
-  if (old == NULL && handle != NULL)
-    sieve_insert (store, entry);
-  else if (old != NULL && handle == NULL)
+  if (entry->class != FSC_NO_CLASS)
     sieve_remove (store, entry);
   entry->handle = handle;
+  if (handle != NULL)
+    sieve_insert (store, entry, get_class (store, entry), NULL);
 
   if (handle != NULL)
     {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The entries of the cache: found by key, counted, listed by slot, and chosen to go by SIEVE. It
- * knows nothing of requests. It is part of cache.c, and used by nobody else.
+ * The entries of the cache: found by key, counted, listed by slot, and chosen to go by what opening
+ * them again would cost. It knows nothing of requests. It is part of cache.c, and used by nobody
+ * else.
  */
 #pragma once
 
@@ -20,9 +21,10 @@ typedef struct
   guint16 is_exclusive;
 } FscKey;
 
-/* An entry is in the table from the first request on; it has a handle, and is in SIEVE's list, once
- * a job has brought one. It lives until it has neither handle nor flight. `twin` links exclusive
- * entries of one key, of which only the first is in the table: each is a description of its own. */
+/* An entry is in the table from the first request on; it has a handle, and is in the list of its
+ * class, once a job has brought one. It lives until it has neither handle nor flight. `twin` links
+ * exclusive entries of one key, of which only the first is in the table: each is a description of
+ * its own. */
 struct FscEntry
 {
   FscKey key;
@@ -30,9 +32,11 @@ struct FscEntry
   FscHandle *handle;
   FscWatch watch;
   FscJob *flight, *watch_job;
+  FscInterest *interests; /* who follows */
   gpointer lessee;
   guint64 lease;
   guint64 hits;
+  guint64 since; /* the store's age when it came, or when its bit was last found set */
   gint64 opened_at, used_at, checked_at;
   gint64 watch_after; /* if it could not be watched: not to be tried before */
   guint32 doubts;     /* how often something has happened that a check can clear up */
@@ -43,15 +47,32 @@ struct FscEntry
   guint8 coherence;
   guint8 is_visited;
   guint8 is_pinned;
-  char uri[]; /* with a zero byte at its end */
+  guint8 class; /* whose list it is in, or FSC_NO_CLASS */
+  char uri[];   /* with a zero byte at its end */
 };
+
+/* Classes are powers of 16 of cost, for handles without bytes and for those with; store.c says what
+ * for. */
+#define FSC_COST_CLASSES 8
+#define FSC_NO_CLASS 255
+
+/* One of SIEVE's lists, of a class of entries. */
+typedef struct
+{
+  FscEntry *newest, *oldest, *hand;
+} FscSieve;
 
 typedef struct
 {
   GHashTable *table; /* FscKey (an entry's) -> itself */
   GPtrArray *slots;  /* slot -> FscEntry, or NULL */
   GArray *free_slots;
-  FscEntry *newest, *oldest, *hand; /* SIEVE */
+  FscSieve classes[2 * FSC_COST_CLASSES];
+  guint64 age;
+  FscEntry
+      *swept; /* who is to be looked at next; NULL: the oldest of the class after swept_class */
+  guint swept_class;
+  guint64 max_handles, max_bytes; /* 0: not known; none */
   guint64 n_entries, n_handles, n_held, n_bytes;
   guint32 seed;
 } FscStore;
@@ -71,14 +92,32 @@ FscEntry *fsc_store_add (FscStore *store, const FscKey *key);
 /* Removes and frees an entry that has no handle, no flight and no lease. */
 void fsc_store_remove (FscStore *store, FscEntry *entry);
 
-/* Gives an entry another handle, which is taken, or none. */
+/* The slot of the entry that was removed just now is never to be used again. */
+void fsc_store_retire (FscStore *store, guint32 slot);
+
+/* The limits, which say what a byte is worth beside a handle. They are the caller's to keep. */
+void fsc_store_set_limits (FscStore *store, guint64 max_handles, guint64 max_bytes);
+
+/* Gives an entry another handle, which is taken, or none. It is classed by its cost_us. */
 void fsc_store_set_handle (FscStore *store, FscEntry *entry, FscHandle *handle);
 
-/* Whether it may go: not pinned, not lent, with nobody waiting for it. */
+/* Whether it may go: not pinned, not lent, not followed, with nobody waiting for it. */
 gboolean fsc_entry_is_evictable (const FscEntry *entry);
 
-/* Who is to go next; NULL if nobody can. */
-FscEntry *fsc_store_pick (FscStore *store);
+/* To be called when an entry may go that could not before. */
+void fsc_store_settle (FscStore *store, FscEntry *entry);
+
+/* Who is to go next; NULL if nobody can. If it is `for_bytes`, somebody who has some. */
+FscEntry *fsc_store_pick (FscStore *store, gboolean for_bytes);
+
+/* Goes round all entries that may go, and others: the next one, or NULL if there is none. Who is in
+ * no list is left out; it was found not to be evictable. The one that was returned may be removed.
+ */
+FscEntry *fsc_store_sweep (FscStore *store);
+
+/* Looks for up to `n` entries that may go (with bytes, if it is `for_bytes`) and gives back an
+ * array of them, borrowed, in no order. */
+GPtrArray *fsc_store_get_evictable (const FscStore *store, gboolean for_bytes, guint n);
 
 /* Which entries are asked for. */
 typedef struct

@@ -9,12 +9,12 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define JOURNAL 4096
 #define BUFFER 65536
 #define EVENT_MAX (sizeof (struct inotify_event) + NAME_MAX + 1)
-#define READS_MAX 16 /* the kernel queues 16,384 events, of 32 bytes and more */
 
 /* A directory in which names are looked up. */
 typedef struct
@@ -221,6 +221,13 @@ end_watch (FscWatches *watches, int wd)
   note (watches, wd, 0);
 }
 
+void
+fsc_watches_forget (FscWatches *watches, const FscStep *steps, guint n_steps)
+{
+  for (guint i = 0; i < n_steps; i++)
+    end_watch (watches, steps[i].wd);
+}
+
 /* Nodes */
 
 static Directory *
@@ -347,16 +354,23 @@ fsc_watches_add (FscWatches *watches, FscWatch *watch, const FscStep *steps, gui
 
   fsc_watches_remove (watches, watch);
   if (n_steps < 2 || has_changed (watches, steps, n_steps, since))
-    return FALSE;
+    {
+      fsc_watches_forget (watches, steps, n_steps);
+      return FALSE;
+    }
   for (guint i = 0; i < n_steps - 1; i++)
     {
       FscWatchNode *child = find_child (watches, node, &steps[i]);
 
       node = child != NULL ? child : node_new (watches, node, &steps[i]);
     }
-  if (node->file != 0 && node->file != last->wd)
-    return FALSE; /* others watch another file: there is an event to be read that tells why */
-  if (node->file == 0)
+  if (last->wd != node->directory->wd && node->file != 0 && node->file != last->wd)
+    {
+      /* Others watch another file: there is an event to be read that tells why. */
+      fsc_watches_forget (watches, last, 1);
+      return FALSE;
+    }
+  if (last->wd != node->directory->wd && node->file == 0) /* else nothing was found there */
     {
       node->file = last->wd;
       table_add (watches->files, node, offsetof (FscWatchNode, same_file));
@@ -369,6 +383,7 @@ fsc_watches_add (FscWatches *watches, FscWatch *watch, const FscStep *steps, gui
   if (watch->next != NULL)
     watch->next->previous = watch;
   node->watches = watch;
+  watches->counters.entries++;
   return TRUE;
 }
 
@@ -386,6 +401,7 @@ fsc_watches_remove (FscWatches *watches, FscWatch *watch)
   else
     node->watches = watch->next;
   *watch = (FscWatch){ 0 };
+  watches->counters.entries--;
   if (node->watches == NULL)
     leave_file (watches, node);
   prune (watches, node);
@@ -471,6 +487,25 @@ name_changed (FscWatches *watches, int wd, FscBytes name)
   tell (watches, &concerned, FSC_CHANGE_NAME);
 }
 
+/* What has a name has other attributes. A file or a directory on the way has a watch of its own;
+ * but a symlink has none, and its owner may say who can follow it (protected_symlinks). */
+static void
+link_changed (FscWatches *watches, int wd, FscBytes name)
+{
+  Directory *directory = find_directory (watches, wd);
+  Concerned concerned = { 0 };
+
+  note (watches, wd, hash_name (watches, name.data, name.length));
+  if (directory == NULL)
+    return;
+  concerned.watches = g_ptr_array_new ();
+  for (FscWatchNode *node = find_name (watches, directory, name); node != NULL;
+       node = node->same_name)
+    if (!is_below_name (node))
+      collect_below (node, &concerned);
+  tell (watches, &concerned, FSC_CHANGE_ATTRIBUTES);
+}
+
 /* A directory's own attributes say who may look up names in it; a file's, who may open it. */
 static void
 inode_changed (FscWatches *watches, int wd, FscChange change)
@@ -505,9 +540,9 @@ fsc_watches_lose (FscWatches *watches)
   gpointer first;
 
   note_lost (watches);
-  g_hash_table_iter_init (&iter, watches->files);
+  g_hash_table_iter_init (&iter, watches->names);
   while (g_hash_table_iter_next (&iter, &first, NULL))
-    for (FscWatchNode *node = first; node != NULL; node = node->same_file)
+    for (FscWatchNode *node = first; node != NULL; node = node->same_name)
       collect_node (node, &concerned);
   tell (watches, &concerned, FSC_CHANGE_LOST);
 }
@@ -525,33 +560,40 @@ take_event (FscWatches *watches, const struct inotify_event *event, const char *
     }
   else if ((event->mask & (IN_IGNORED | IN_UNMOUNT)) != 0)
     inode_changed (watches, event->wd, FSC_CHANGE_LOST);
-  else if (event->len > 0 && (event->mask & ~(IN_ATTRIB | IN_ISDIR)) != 0)
-    name_changed (watches, event->wd, (FscBytes){ name, strnlen (name, event->len) });
   else if (event->len == 0)
     inode_changed (watches, event->wd, FSC_CHANGE_ATTRIBUTES);
-  /* else it is about the attributes of a child: if they matter, it has a watch of its own. */
+  else if ((event->mask & IN_ATTRIB) == 0)
+    name_changed (watches, event->wd, (FscBytes){ name, strnlen (name, event->len) });
+  else if ((event->mask & IN_ISDIR) == 0)
+    link_changed (watches, event->wd, (FscBytes){ name, strnlen (name, event->len) });
 }
 
 void
 fsc_watches_read (FscWatches *watches)
 {
   char buffer[BUFFER];
-  ssize_t n = BUFFER;
+  int left = 0; /* of what was queued when this began; what comes meanwhile is for the next time */
+  gboolean is_first = TRUE;
 
-  /* What is queued while this reads may be left for the next time. */
-  for (guint i = 0; i < READS_MAX && (size_t) n > BUFFER - EVENT_MAX; i++)
+  do
     {
       struct inotify_event event;
+      ssize_t n = read (watches->fd, buffer, sizeof buffer);
 
-      n = read (watches->fd, buffer, sizeof buffer);
       if (n < 0)
         return;
+      left -= (int) n;
+      if (is_first
+          && ((size_t) n <= BUFFER - EVENT_MAX || ioctl (watches->fd, FIONREAD, &left) < 0))
+        left = 0;
+      is_first = FALSE;
       for (ssize_t at = 0; at < n; at += (ssize_t) (sizeof event + event.len))
         {
           memcpy (&event, buffer + at, sizeof event);
           take_event (watches, &event, buffer + at + sizeof event);
         }
     }
+  while (left > 0);
 }
 
 /* Life */

@@ -47,6 +47,7 @@ typedef void (*FscWatchFunc) (FscWatch *watch, FscChange change, gpointer data);
 typedef struct
 {
   guint64 directories, files; /* that are watched now */
+  guint64 entries;            /* that watch now */
   guint64 events, overflows;  /* since the start */
   guint64 told;               /* since the start: changes that concerned an entry */
 } FscWatchCounters;
@@ -64,9 +65,13 @@ int fsc_watches_get_fd (const FscWatches *watches);
 guint64 fsc_watches_get_sequence (const FscWatches *watches);
 
 /* Makes an entry watch: `steps` is what an opener reports that was told to when the last event was
- * `since`. Returns FALSE if something on the way has changed meanwhile, or may have. */
+ * `since`. Returns FALSE if something on the way has changed meanwhile, or may have; then nobody
+ * needs the steps any more. */
 gboolean fsc_watches_add (FscWatches *watches, FscWatch *watch, const FscStep *steps, guint n_steps,
                           guint64 since);
+
+/* Ends those watches of what an opener reports that nobody needs: for a report that is not. */
+void fsc_watches_forget (FscWatches *watches, const FscStep *steps, guint n_steps);
 
 /* Does nothing if it does not watch. */
 void fsc_watches_remove (FscWatches *watches, FscWatch *watch);

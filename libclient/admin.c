@@ -126,6 +126,7 @@ show_entry (const FscEntryInfo *info, FscacheEntryFunc func, void *data)
     .is_pinned = info->state & FSC_ENTRY_PINNED,
     .is_held = info->state & FSC_ENTRY_HELD,
     .is_lent = info->state & FSC_ENTRY_LENT,
+    .is_negative = info->state & FSC_ENTRY_NEGATIVE,
     .mount_id = info->mount_id,
     .ttl_ms = info->ttl_ms,
     .cost_us = info->cost_us,
@@ -210,6 +211,115 @@ fscache_list (FscacheClient *client, const char *pattern, FscacheEntryFunc func,
   return total;
 }
 
+/* Who was given what */
+
+static void
+show_holding (const FscHolding *holding, FscacheHoldingFunc func, void *data)
+{
+  char uri[FSC_URI_MAX + 1], name[FSC_NAME_MAX + 1];
+  FscacheHolding shown = {
+    .uri = uri,
+    .client_name = name,
+    .client = holding->client,
+    .pid = (pid_t) holding->pid,
+    .uid = (uid_t) holding->uid,
+    .sharing = (FscacheSharing) holding->sharing,
+    .mount_id = holding->mount_id,
+    .n_lent = holding->lent,
+    .n_given = holding->given,
+    .first_ms = holding->first_ms,
+    .last_ms = holding->last_ms,
+  };
+
+  memcpy (uri, holding->uri.data, holding->uri.length);
+  uri[holding->uri.length] = '\0';
+  memcpy (name, holding->name.data, holding->name.length);
+  name[holding->name.length] = '\0';
+  func (&shown, data);
+}
+
+static uint32_t
+show_holdings (FscReader *reader, uint64_t *next, FscacheHoldingFunc func, void *data)
+{
+  FscHolding holding;
+  uint32_t n = 0;
+
+  fsc_codec_get_holdings (reader, next, &n);
+  for (uint32_t i = 0; i < n && fsc_codec_get_holding (reader, &holding); i++)
+    if (func != NULL)
+      show_holding (&holding, func, data);
+  return n;
+}
+
+static ssize_t
+list_holders (FscacheClient *client, const char *uri, FscList *list, FscacheHoldingFunc func,
+              void *data, FscacheReply *reply)
+{
+  uint64_t cursor = 0, next;
+  ssize_t total = 0;
+
+  do
+    {
+      Admin admin;
+      FscReader reader;
+      int r;
+
+      begin (&admin, "list the holders", reply);
+      if (uri != NULL)
+        set_uri (&admin, uri);
+      list->uri = admin.opening.uri;
+      list->cursor = cursor;
+      fsc_codec_put_holders (&admin.writer, list);
+      r = ask (client, &admin, FSC_OP_HOLDERS, FSC_OP_HOLDINGS, &reader);
+      if (r == 0)
+        {
+          total += show_holdings (&reader, &next, func, data);
+          if (next == cursor && next != 0)
+            r = fail (&admin, FSCACHE_ERROR_PROTOCOL, EPROTO); /* it would never end */
+        }
+      end (&admin);
+      if (r < 0)
+        return r;
+      cursor = next;
+    }
+  while (cursor != 0);
+  return total;
+}
+
+ssize_t
+fscache_holders (FscacheClient *client, const char *uri, FscacheHoldingFunc func, void *data,
+                 FscacheReply *reply)
+{
+  FscList list = { 0 };
+
+  return list_holders (client, uri, &list, func, data, reply);
+}
+
+/* Says so, if there is no mount to speak of. */
+static bool
+has_mount (const char *mount, const char *verb, FscacheReply *reply)
+{
+  Admin admin;
+
+  if (mount != NULL)
+    return true;
+  begin (&admin, verb, reply);
+  fail (&admin, FSCACHE_ERROR_BAD_REQUEST, EINVAL);
+  end (&admin);
+  return false;
+}
+
+ssize_t
+fscache_holders_on_mount (FscacheClient *client, const char *mount, bool is_recursive,
+                          FscacheHoldingFunc func, void *data, FscacheReply *reply)
+{
+  FscList list = { .is_mount = true, .is_deep = is_recursive };
+
+  if (!has_mount (mount, "list the holders", reply))
+    return -EINVAL;
+  return list_holders (client, mount, &list, func, data, reply);
+}
+
 /* What is answered by DONE */
 
 static ssize_t
@@ -254,6 +364,57 @@ fscache_drop_matching (FscacheClient *client, const char *pattern, FscacheReply 
   return ask_for_done (client, &admin, FSC_OP_DROP);
 }
 
+static void
+note_released (const FscCounter *counter, FscacheReleased *released)
+{
+  const struct
+  {
+    const char *name;
+    uint64_t *value;
+  } values[] = {
+    { "mounts", &released->n_mounts },       { "handles", &released->n_handles },
+    { "openers", &released->n_openers },     { "stuck", &released->n_stuck },
+    { "failed", &released->n_failed },       { "given", &released->n_given },
+    { "lent", &released->n_lent },           { "clients", &released->n_clients },
+    { "forgotten", &released->n_forgotten },
+  };
+
+  for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+    if (strlen (values[i].name) == counter->name.length
+        && memcmp (values[i].name, counter->name.data, counter->name.length) == 0)
+      *values[i].value = counter->value;
+}
+
+int
+fscache_drop_mount (FscacheClient *client, const char *mount, bool is_recursive,
+                    FscacheReleased *released, FscacheReply *reply)
+{
+  Admin admin;
+  FscReader reader;
+  FscCounter counter;
+  FscacheReleased unwanted;
+  uint32_t n = 0;
+  int r;
+
+  if (released == NULL)
+    released = &unwanted;
+  memset (released, 0, sizeof *released);
+  if (!has_mount (mount, "drop", reply))
+    return -EINVAL;
+  begin (&admin, "drop", reply);
+  set_uri (&admin, mount);
+  fsc_codec_put_target (
+      &admin.writer,
+      &(FscTarget){ .uri = admin.opening.uri, .is_mount = true, .is_deep = is_recursive });
+  r = ask (client, &admin, FSC_OP_DROP, FSC_OP_COUNTERS, &reader);
+  if (r == 0)
+    fsc_codec_get_counters (&reader, &n);
+  for (uint32_t i = 0; i < n && fsc_codec_get_counter (&reader, &counter); i++)
+    note_released (&counter, released);
+  end (&admin);
+  return r;
+}
+
 static int
 pin (FscacheClient *client, const char *verb, const char *uri, bool pinned, FscacheReply *reply)
 {
@@ -290,17 +451,16 @@ fscache_ping (FscacheClient *client, FscacheReply *reply)
   return r < 0 ? (int) r : 0;
 }
 
-int
-fscache_status (FscacheClient *client, FscacheCounterFunc func, void *data, FscacheReply *reply)
+/* Asks for what is answered by COUNTERS. */
+static int
+ask_for_counters (FscacheClient *client, Admin *admin, FscOpcode opcode, FscacheCounterFunc func,
+                  void *data)
 {
-  Admin admin;
   FscReader reader;
   FscCounter counter;
   uint32_t n = 0;
-  int r;
+  int r = ask (client, admin, opcode, FSC_OP_COUNTERS, &reader);
 
-  begin (&admin, "get the counters", reply);
-  r = ask (client, &admin, FSC_OP_STATUS, FSC_OP_COUNTERS, &reader);
   if (r == 0)
     fsc_codec_get_counters (&reader, &n);
   for (uint32_t i = 0; i < n && fsc_codec_get_counter (&reader, &counter); i++)
@@ -312,6 +472,37 @@ fscache_status (FscacheClient *client, FscacheCounterFunc func, void *data, Fsca
       if (func != NULL)
         func (name, counter.value, data);
     }
-  end (&admin);
+  end (admin);
   return r;
+}
+
+int
+fscache_status (FscacheClient *client, FscacheCounterFunc func, void *data, FscacheReply *reply)
+{
+  Admin admin;
+
+  begin (&admin, "get the counters", reply);
+  return ask_for_counters (client, &admin, FSC_OP_STATUS, func, data);
+}
+
+int
+fscache_set (FscacheClient *client, const char *name, uint64_t value, FscacheCounterFunc func,
+             void *data, FscacheReply *reply)
+{
+  FscCounter limit = { .name = { name, name != NULL ? strlen (name) : 0 }, .value = value };
+  Admin admin;
+
+  begin (&admin, name != NULL ? "set a limit" : "get the limits", reply);
+  if (limit.name.length > FSC_NAME_MAX || (limit.name.length == 0 && value != 0))
+    {
+      static const char text[] = "there is no limit of such a name";
+
+      fsc_client_answer_fail (&admin.opening.answer, FSCACHE_ERROR_BAD_REQUEST, EINVAL,
+                              (FscBytes){ text, sizeof text - 1 });
+      fsc_client_explain (admin.reply, admin.call.verb, &admin.opening);
+      end (&admin);
+      return -EINVAL;
+    }
+  fsc_codec_put_set (&admin.writer, &limit);
+  return ask_for_counters (client, &admin, FSC_OP_SET, func, data);
 }

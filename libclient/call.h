@@ -29,10 +29,12 @@ typedef struct
   FscacheKind kind;
   uint32_t age_ms;
   uint64_t lease;
-  uint64_t generation; /* of the connection, for the lease */
-  bool is_local;       /* none of the above: whoever finishes this opens the file itself */
-  bool is_phrase;      /* `text` is only the reason, to be put into a sentence */
-  char *text;          /* owned; NULL if there is none */
+  uint64_t generation;  /* of the connection, for the lease or the name */
+  uint64_t name;        /* of slot and generation in its table; 0 if it may not be kept */
+  uint32_t lifetime_ms; /* for how long it may be kept at most; 0: until the generation ends */
+  bool is_local;        /* none of the above: whoever finishes this opens the file itself */
+  bool is_phrase;       /* `text` is only the reason, to be put into a sentence */
+  char *text;           /* owned; NULL if there is none */
 } FscAnswer;
 
 /* One resource of a call. The life of an opening, and who may touch it:

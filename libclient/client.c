@@ -98,10 +98,11 @@ mark_process (FscacheClient *client)
   *client->fork_mark = 1;
 }
 
-static bool
-is_forked (const FscacheClient *client)
+bool
+fsc_client_is_forked (const FscacheClient *client)
 {
-  return client->fork_mark != NULL ? *client->fork_mark == 0 : client->pid != getpid ();
+  return client->fork_mark != NULL ? __atomic_load_n (client->fork_mark, __ATOMIC_ACQUIRE) == 0
+                                   : client->pid != getpid ();
 }
 
 /* The connection, and what is in flight on it, are the parent's. The descriptors are copies: they
@@ -110,10 +111,8 @@ is_forked (const FscacheClient *client)
 static void
 start_anew (FscacheClient *client)
 {
-  if (client->fork_mark != NULL)
-    *client->fork_mark = 1;
-  client->pid = getpid ();
   client->has_reader = false;
+  fsc_client_borrow_forget (client);
   if (client->link.connection != NULL)
     fsc_client_connection_unref (client->link.connection);
   client->link.connection = NULL;
@@ -122,16 +121,20 @@ start_anew (FscacheClient *client)
   client->link.had_grace = false;
   fsc_client_send_forget (client);
   fsc_client_submit_forget (client);
+  fsc_client_watch_forget (client);
   fsc_client_slots_clear (&client->slots);
   fsc_client_slots_init (&client->slots);
   fsc_client_poller_forked (client);
+  client->pid = getpid ();
+  if (client->fork_mark != NULL)
+    __atomic_store_n (client->fork_mark, 1, __ATOMIC_RELEASE);
 }
 
 void
 fsc_client_lock (FscacheClient *client)
 {
   pthread_mutex_lock (&client->lock);
-  if (is_forked (client))
+  if (fsc_client_is_forked (client))
     start_anew (client);
 }
 
@@ -151,7 +154,9 @@ free_client (FscacheClient *client)
   if (client->fork_mark != NULL)
     munmap ((void *) client->fork_mark, (size_t) sysconf (_SC_PAGESIZE));
   fsc_client_slots_clear (&client->slots);
+  fsc_client_watch_clear (&client->watchings);
   fsc_client_poller_clear (&client->poller);
+  fsc_client_borrow_free (client->borrows);
   free (client->send_buffer);
   free (client->receive_buffer);
   pthread_mutex_destroy (&client->lock);
@@ -176,6 +181,7 @@ new_client (const char *path, unsigned options, FscacheClient **new)
   client->async_deadline = FSC_NEVER;
   fsc_client_link_init (&client->link);
   fsc_client_slots_init (&client->slots);
+  fsc_client_watch_init (&client->watchings);
   fsc_client_poller_init (&client->poller);
   mark_process (client);
 

@@ -16,10 +16,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libclient/borrow.h"
 #include "libclient/call.h"
 #include "libclient/connection.h"
 #include "libclient/fscache.h"
 #include "libclient/poller.h"
+#include "libclient/watch.h"
 
 #define FSC_CLIENT_PATHS_MAX 2
 
@@ -50,6 +52,7 @@ typedef struct
 struct FscacheClient
 {
   pthread_mutex_t lock;
+  FscBorrows *borrows; /* atomic; NULL until something is borrowed */
   unsigned options;
   char *paths[FSC_CLIENT_PATHS_MAX]; /* where the service may be; the first that exists counts */
   volatile uint32_t *fork_mark;      /* zero in a child of fork(); NULL: compare `pid` */
@@ -65,6 +68,7 @@ struct FscacheClient
   uint64_t last_id;
   int64_t async_deadline; /* of calls with a callback; none is earlier */
   FscSlots slots;
+  FscWatchings watchings;
 
   STAILQ_HEAD (FscParcelList, FscParcel) parcels;
   bool is_full;    /* the socket's buffer was, and nobody has tried since */
@@ -78,5 +82,8 @@ struct FscacheClient
  * parent's. */
 void fsc_client_lock (FscacheClient *client);
 void fsc_client_unlock (FscacheClient *client);
+
+/* Whether this is a child of fork() that has not made any call yet; needs no lock. */
+bool fsc_client_is_forked (const FscacheClient *client);
 
 int64_t fsc_client_get_time (void);

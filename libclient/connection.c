@@ -74,6 +74,7 @@ send_hello (int fd, int root)
     .magic = FSC_PROTOCOL_MAGIC,
     .lowest = FSC_PROTOCOL_LOWEST,
     .highest = FSC_PROTOCOL_HIGHEST,
+    .features = FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS,
     .name = { name, strnlen (name, FSC_NAME_MAX) },
   };
   FscWriter writer;
@@ -164,6 +165,7 @@ fsc_client_connection_welcome (FscConnection *connection, const FscWelcome *welc
       || welcome->items_max == 0)
     return -EPROTO;
   connection->serves_paths = welcome->serves & FSC_SERVES_PATHS;
+  connection->has_events = welcome->features & FSC_FEATURE_EVENTS;
   connection->packet_max
       = welcome->packet_max < FSC_PACKET_MAX ? welcome->packet_max : FSC_PACKET_MAX;
   connection->items_max = welcome->items_max < FSC_ITEMS_MAX ? welcome->items_max : FSC_ITEMS_MAX;
@@ -185,5 +187,7 @@ fsc_client_connection_unref (FscConnection *connection)
   if (--connection->users > 0)
     return;
   close (connection->fd);
+  if (connection->table != NULL)
+    fsc_client_table_unref (connection->table);
   free (connection);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "libclient/fscache.h"
+#include "libclient/generations.h"
 #include "protocol/codec.h"
 
 /* Why there is no service. */
@@ -32,9 +33,11 @@ typedef struct
   uint64_t generation; /* tells leases of this connection from those of others */
   bool is_ready;       /* WELCOME has come; before that, the following are not set */
   bool serves_paths;
+  bool has_events; /* it watches */
   size_t packet_max;
   unsigned items_max;
   char name[FSC_NAME_MAX + 1];
+  FscTable *table; /* of generations; NULL: nothing can be borrowed */
 } FscConnection;
 
 /* Connects to the socket at `path` and sends HELLO, both without waiting. Returns 0, or a negative

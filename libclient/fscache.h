@@ -86,6 +86,7 @@ extern "C"
     FSCACHE_SOURCE_OPENED = 2, /* the service opened it, and keeps it */
     FSCACHE_SOURCE_PASSED = 3, /* the service opened it for this request, and does not keep it */
     FSCACHE_SOURCE_LOCAL = 4,  /* libfscache opened it in this process */
+    FSCACHE_SOURCE_KEPT = 5,   /* libfscache had it: only of what is borrowed */
   } FscacheSource;
 
   /* How the service knows that a handle it kept still is what open() would give. */
@@ -123,7 +124,7 @@ extern "C"
     FSCACHE_ERROR_LIMIT = 8,           /* a limit of the service is reached; the message names it */
     FSCACHE_ERROR_TIMED_OUT = 9,       /* a deadline has passed, the service's or the caller's */
     FSCACHE_ERROR_OPENER_FAILED = 10,  /* the process that opens for the service failed */
-    FSCACHE_ERROR_CANCELLED = 11,      /* by fscache_cancel() or fscache_disconnect() */
+    FSCACHE_ERROR_CANCELLED = 11,      /* by fscache_cancel(), _disconnect() or _drop_mount() */
     FSCACHE_ERROR_NOT_CACHED = 12,     /* there is no such entry */
     FSCACHE_ERROR_VERSION = 13,        /* library and service have no protocol version in common */
     FSCACHE_ERROR_REFUSED = 14,        /* the service does not serve this user */
@@ -219,6 +220,73 @@ extern "C"
  * fscache_give_back(); both names exist so that code says what it means. */
 #define fscache_reply_clear(client, reply) fscache_give_back ((client), (reply))
 
+  /* Borrowing. The fastest way to a handle that is used again and again: libfscache keeps shared
+   * duplicates, and knows by one look at memory that the service shares with it whether one still
+   * holds. A hit costs tens of nanoseconds: no system call, no lock.
+   *
+   * BOUNDED-STALE. This is the one call that is not exact. All others answer as open() would at
+   * that moment; this one may give the handle of what was there before, for as long as the service
+   * needs to learn of the change and to say so: usually some tens of microseconds after rename()
+   * (or whatever it was) has returned, longer if the service is busy or gets no CPU. If it has
+   * died, or its connection is lost, handles that were kept are given for at most 100 ms more, and
+   * then nothing is borrowed until there is a connection again. There is no bound while the service
+   * is stopped (SIGSTOP) or its machine is too busy to run it. On file systems that change behind
+   * the kernel's back (FSCACHE_COHERENCE_TTL) the bound is the time-to-live. Who renames a file,
+   * and then must see the new one, uses fscache_open_with().
+   *
+   * WHOSE IT IS. The descriptor stays the library's: never close it, never let dup2() replace it,
+   * and use it only until fscache_return(). It is shared (FSCACHE_SHARED) by all that borrow it,
+   * and with other processes: use pread(), mmap(), fstat(); never read(), lseek(), flock() or
+   * fcntl(F_SETFL). What was mapped stays mapped when it is returned. Who wants to keep it for long
+   * takes a duplicate with fcntl(F_DUPFD_CLOEXEC). While it is borrowed it stays open whatever
+   * happens: if the file is replaced meanwhile, it is still the old one.
+   *
+   * WHAT IS KEPT. Handles are found by the name as it is written: "/a/b" and "file:///a/b" are kept
+   * twice. A name that is not kept, or does not hold any more, is asked of the service as any
+   * FSCACHE_SHARED open for reading is, with the same failures, and kept if the service watches it
+   * or knows a time-to-live for it; a file that is asked for for the first time is only watched
+   * some requests later. Relative paths, directories (refused: EISDIR), what the service does not
+   * keep, and what libfscache opens itself because the service cannot, are not kept: each time they
+   * are opened, and what is borrowed then is closed when it is returned. With FSCACHE_REVALIDATE a
+   * client keeps nothing. Handles that do not hold any more are closed when borrowing notices,
+   * which looks at all of them every now and then; a client that does not borrow any more keeps its
+   * last ones, and so may keep the space of an unlinked file, or a mount busy:
+   * fscache_set_borrow_limit (client, 0) lets go of them.
+   *
+   * THREADS may borrow and return at once, and return what another thread has borrowed. FORK: what
+   * is borrowed at a fork() can be used, and must be returned, in both processes, each for itself;
+   * what threads had borrowed that are not in the child stays open there. A child begins with
+   * nothing kept. Return before fscache_disconnect(), which closes all. */
+
+  /* Something borrowed. To be made by fscache_borrow() alone, and not to be copied: one struct, one
+   * return. */
+  typedef struct
+  {
+    int fd; /* the library's; -1 if it failed, or is returned */
+    FscacheKind kind;
+    FscacheSource source; /* FSCACHE_SOURCE_KEPT: a hit; else where this one has come from */
+    FscacheCoherence coherence;
+    void *internal[2];
+    uint64_t reserved[2];
+  } FscacheBorrow;
+
+  /* Borrows a resource, for reading. Returns the descriptor, which is also in `borrow`; or a
+   * negative errno, and then there is nothing to return. `reply` may be NULL; it gets the reason of
+   * a failure (its fd is -1), and is not touched otherwise. A miss may wait as long as
+   * fscache_open() does. */
+  int fscache_borrow (FscacheClient *client, const char *uri, FscacheBorrow *borrow,
+                      FscacheReply *reply);
+
+  /* Gives it back to the library, and sets borrow->fd to -1. Does nothing if that is -1 already.
+   * Keeps errno. */
+  void fscache_return (FscacheClient *client, FscacheBorrow *borrow);
+
+  /* How many handles may be kept for borrowing; each is a descriptor of this process. Those that
+   * have not been borrowed for long go first; what is borrowed right now stays open until it is
+   * returned. 0 keeps none. The default is 256, or a quarter of RLIMIT_NOFILE if that is less.
+   * Returns 0, -EINVAL (more than 1,048,576), or -ENOMEM. */
+  int fscache_set_borrow_limit (FscacheClient *client, size_t limit);
+
   /* Event loops. A synchronous call is fscache_submit() and a wait; these are the parts. */
 
   /* Called once for each request of a submission. The reply is borrowed, but its descriptor is the
@@ -248,6 +316,88 @@ extern "C"
    * how many were called, or a negative errno. */
   int fscache_dispatch (FscacheClient *client);
 
+  /* Watching. A watch tells what opening a resource gives, and each time that this changes: when
+   * another file gets its name, when it is deleted, when it comes into being, when this user may
+   * not open it any more, when something is mounted over it. What is not a change for this user is
+   * no event: that the file was written to, or touched, or that its mode changes who else may read
+   * it.
+   *
+   * Each event has a handle of the caller's own, as fscache_open_with() would give for the request:
+   * with FSCACHE_INDEPENDENT it has an offset of its own. Whoever gets it closes it. The handle of
+   * the event before is not closed for that: it stays good, for what was there before.
+   *
+   * EVENTS come from fscache_dispatch() (use fscache_get_poll_fd() to know when), in order for each
+   * watch. The first one is FSCACHE_EVENT_INITIAL: what is there now. A failure (there is no such
+   * file, it may not be opened) is an event like any other, with its reason in the reply, and the
+   * watch goes on.
+   *
+   * COALESCING. What happens faster than it is dispatched becomes one event, with the newest state:
+   * `n_coalesced` is how many events it stands for besides itself. What nobody has noticed, because
+   * it was undone or overtaken at once, is not counted. Nothing is lost: the last event tells what
+   * is there now, or that it cannot be told. A program that does not dispatch for a minute, while
+   * there are events, may be disconnected by the service; then it goes on as below.
+   *
+   * A SERVICE THAT GOES AWAY. The watch is made again when there is a service again, and tells what
+   * is there then: FSCACHE_EVENT_RECONNECTED, changed or not. If there is none after some seconds,
+   * FSCACHE_EVENT_DISCONNECTED says so, once: what happens until there is one again is not told.
+   *
+   * NOT LOCALLY. libfscache watches nothing by itself. What the service cannot watch for this
+   * process ends at once, or later, with FSCACHE_EVENT_REFUSED: FSCACHE_ERROR_NO_SERVICE if there
+   * is none at all, FSCACHE_ERROR_NOT_SERVED for a path that means something else to each process,
+   * FSCACHE_ERROR_LIMIT (1,024 watches for each client, and half of max-handles for all),
+   * FSCACHE_ERROR_BAD_REQUEST for flags that write, for FSCACHE_EXCLUSIVE, and for a shared
+   * directory. is_last is set then, and the watch is gone.
+   *
+   * HOW SOON. What the kernel sees whole is told some tens of microseconds after it has happened.
+   * Where it cannot be watched (directories that this user may not read, files that it may not) it
+   * is looked at once a second; on file systems that change behind the kernel's back, when the
+   * time-to-live has passed. */
+  typedef enum
+  {
+    FSCACHE_EVENT_INITIAL = 0,        /* what is there now */
+    FSCACHE_EVENT_REPLACED = 1,       /* something else has its name, or a failure is over */
+    FSCACHE_EVENT_CREATED = 2,        /* there was nothing, and is now */
+    FSCACHE_EVENT_DELETED = 3,        /* there is nothing any more */
+    FSCACHE_EVENT_PERMISSION = 4,     /* this user may not open it any more, or may again */
+    FSCACHE_EVENT_UNMOUNTED = 5,      /* something was mounted or unmounted on the way to it */
+    FSCACHE_EVENT_DROPPED = 6,        /* fscache_drop(), or fscachectl drop: the handle is new; or,
+                                         if it was the mount, there is none for some seconds */
+    FSCACHE_EVENT_EVICTED = 7,        /* the service has lost its handle: this one is new */
+    FSCACHE_EVENT_FAILED = 8,         /* it cannot be opened for any other reason */
+    FSCACHE_EVENT_RECONNECTED = 100,  /* to the service: it may have changed meanwhile */
+    FSCACHE_EVENT_DISCONNECTED = 101, /* the service is gone; the watch waits for it */
+    FSCACHE_EVENT_REFUSED = 102,      /* it cannot be watched (any more) */
+  } FscacheEventReason;
+
+  typedef struct
+  {
+    uint64_t id; /* of the watch */
+    FscacheEventReason reason;
+    bool is_last; /* the watch has ended: there is nothing to unwatch */
+    uint32_t n_coalesced;
+    uint64_t generation;       /* of the handle, as in the protocol; 0 if it has none */
+    const FscacheReply *reply; /* the handle, or why there is none */
+    uint64_t reserved[4];
+  } FscacheEvent;
+
+  /* All is borrowed during the call, but the reply's descriptor is the callee's: who does not want
+   * it closes it. Called from fscache_dispatch() and nowhere else, never with a lock held: it may
+   * call the library, fscache_unwatch() included, except for fscache_disconnect(). */
+  typedef void (*FscacheEventCallback) (FscacheClient *client, const FscacheEvent *event,
+                                        void *data);
+
+  /* Watches what `request` would open, for reading or path-only; its max_age_ms, timeout_ms and
+   * FSCACHE_REVALIDATE do not matter. Does not wait. Returns 0 and, if `id` is not NULL, a number
+   * for fscache_unwatch(); or a negative errno (-EINVAL: no callback; -ENOMEM; -ENOSPC), and then
+   * the callback is not called. FORK: the watches stay with the parent. fscache_disconnect() ends
+   * all, without a last event. */
+  int fscache_watch (FscacheClient *client, const FscacheRequest *request,
+                     FscacheEventCallback callback, void *data, uint64_t *id);
+
+  /* Ends a watch. There is no event of it any more, but one whose callback another thread is just
+   * calling. Handles that were given stay open. Unknown and ended ids are ignored. */
+  void fscache_unwatch (FscacheClient *client, uint64_t id);
+
   /* The cache */
 
   /* One entry of the cache; borrowed during the callback. May grow at its end in later versions. */
@@ -261,6 +411,7 @@ extern "C"
     bool is_pinned;         /* not evicted, and not dropped for being idle */
     bool is_held;           /* the handle is kept by an opener, not by the service itself */
     bool is_lent;           /* exclusive, and with a client now */
+    bool is_negative;       /* there is no handle: it stands for what is not there */
     uint32_t mount_id;      /* as in /proc/self/mountinfo */
     uint32_t ttl_ms;        /* with FSCACHE_COHERENCE_TTL */
     uint32_t cost_us;       /* what opening it took */
@@ -294,6 +445,68 @@ extern "C"
   /* The same for all entries whose canonical URI matches the pattern. */
   ssize_t fscache_drop_matching (FscacheClient *client, const char *pattern, FscacheReply *reply);
 
+  /* What fscache_drop_mount() has done. */
+  typedef struct
+  {
+    uint64_t n_mounts;    /* 1, or more with is_recursive */
+    uint64_t n_handles;   /* entries that were dropped */
+    uint64_t n_openers;   /* processes of the service that were ended with what they had open */
+    uint64_t n_stuck;     /* of these: had not ended in time. They hang, as the mount does */
+    uint64_t n_failed;    /* requests under way that failed for it */
+    uint64_t n_given;     /* handles that clients now connected were given, and may have open */
+    uint64_t n_lent;      /* of these: exclusive ones, not yet given back */
+    uint64_t n_clients;   /* that were given them */
+    uint64_t n_forgotten; /* handles given of which there is no record: some may lie there too */
+    uint64_t reserved[7];
+  } FscacheReleased;
+
+  /* Lets go of a mount: of all that the service has open on the mount at this path (or `file:` URI,
+   * not below symlinks: as /proc/self/mountinfo names it), and with `is_recursive` on those mounted
+   * below it. When it returns with n_stuck 0, nothing of the service's keeps the mount busy, until
+   * something on it is asked for again. What clients were given is theirs: the service cannot close
+   * it, nor tell whether they have; fscache_holders_on_mount() says who. Handles that were lent are
+   * not taken back either, but when they are given back they are closed.
+   *
+   * Requests that are under way there fail with FSCACHE_ERROR_CANCELLED. The mount may be dead: it
+   * returns within the service's deadline ([lanes] deadline), and n_stuck says how many processes
+   * hang. Nobody walks the path. `released` may be NULL. Returns 0 or a negative errno: -EINVAL
+   * (FSCACHE_ERROR_BAD_REQUEST) if there is no mount point; the message names the mount on which
+   * the path lies. */
+  int fscache_drop_mount (FscacheClient *client, const char *mount, bool is_recursive,
+                          FscacheReleased *released, FscacheReply *reply);
+
+  /* What one client was given of one resource, in one sharing mode; borrowed during the callback.
+   * May grow at its end in later versions. It says nothing of what the client still has, but for
+   * n_lent: nobody is told when a duplicate is closed. */
+  typedef struct
+  {
+    const char *uri;         /* canonical; "" for all those of which there is no record any more */
+    const char *client_name; /* as the client calls itself */
+    uint64_t client;         /* a number for its connection: a process may have several */
+    pid_t pid;
+    uid_t uid;
+    FscacheSharing sharing; /* what was asked for */
+    uint32_t mount_id;      /* as in /proc/self/mountinfo */
+    uint32_t n_lent;        /* FSCACHE_EXCLUSIVE: leases that have not ended */
+    uint64_t n_given;       /* handles; those that were lent and given back are not counted */
+    uint64_t first_ms;      /* since the first was given */
+    uint64_t last_ms;       /* since the last was given */
+  } FscacheHolding;
+
+  typedef void (*FscacheHoldingFunc) (const FscacheHolding *holding, void *data);
+
+  /* Calls `func` for what clients that are connected were given of this resource (NULL: of any),
+   * whether it is still cached or not. The service remembers the last 4,096 resources of each
+   * client, fewer if there are very many clients. Records that come and go meanwhile may be
+   * missing. Returns their number (0 is no failure) or a negative errno. */
+  ssize_t fscache_holders (FscacheClient *client, const char *uri, FscacheHoldingFunc func,
+                           void *data, FscacheReply *reply);
+
+  /* The same of all that lies on the mount at this path, and with `is_recursive` on those mounted
+   * below it. Errors as fscache_drop_mount(). */
+  ssize_t fscache_holders_on_mount (FscacheClient *client, const char *mount, bool is_recursive,
+                                    FscacheHoldingFunc func, void *data, FscacheReply *reply);
+
   /* Opens the resource if it is not cached, and keeps it whatever happens, until it is unpinned or
    * dropped or the resource is gone. Returns 0 or a negative errno. */
   int fscache_pin (FscacheClient *client, const char *uri, FscacheReply *reply);
@@ -307,6 +520,14 @@ extern "C"
    * open_errors, coalesced, evictions, invalidations and more. Returns 0 or a negative errno. */
   int fscache_status (FscacheClient *client, FscacheCounterFunc func, void *data,
                       FscacheReply *reply);
+
+  /* Changes a limit of the service, until it ends: "max-handles"; "max-bytes" of memory that they
+   * keep, 0 for any number; "idle-time" in milliseconds, 0 for any. What is beyond it goes at once,
+   * unless it is pinned or lent. With `name` NULL (and value 0) nothing is changed. Then `func`,
+   * which may be NULL, is called for each limit as it is now. Returns 0 or a negative errno:
+   * -EINVAL if there is no such limit or it cannot be that; the reply says what it can be. */
+  int fscache_set (FscacheClient *client, const char *name, uint64_t value, FscacheCounterFunc func,
+                   void *data, FscacheReply *reply);
 
   /* Asks the service for a sign of life. Returns 0 or a negative errno. */
   int fscache_ping (FscacheClient *client, FscacheReply *reply);
@@ -325,6 +546,7 @@ extern "C"
   const char *fscache_sharing_name (FscacheSharing sharing);
   const char *fscache_coherence_name (FscacheCoherence coherence);
   const char *fscache_kind_name (FscacheKind kind);
+  const char *fscache_event_reason_name (FscacheEventReason reason);
 
   /* The name and version that the service has told, "fscached 0.1.0", copied into `buffer`; "" when
    * there is no connection. Returns its length. */

@@ -19,6 +19,7 @@
 #define PAUSE_FIRST (1 * FSC_MILLISECOND)
 #define PAUSE_MAX (50 * FSC_MILLISECOND)
 #define ABSENT_PAUSE (100 * FSC_MILLISECOND)
+#define WATCH_PAUSE (900 * FSC_MILLISECOND) /* more, if only watches wait */
 #define REFUSED_PAUSE (1000 * FSC_MILLISECOND)
 #define STUCK_PAUSE (3000 * FSC_MILLISECOND)
 
@@ -64,6 +65,7 @@ give_up (FscacheClient *client)
     for (size_t i = call->scan; i < call->n && call->n_queued > 0; i++)
       if (call->openings[i].state == FSC_OPENING_QUEUED)
         end_without_service (client, call, i);
+  fsc_client_watch_give_up (client);
 }
 
 /* There is no service, and for so long there will be no new attempt. */
@@ -142,6 +144,7 @@ fsc_client_link_close (FscacheClient *client)
   if (connection == NULL)
     return;
   client->link.connection = NULL;
+  fsc_client_borrow_forget (client);
   fsc_client_poller_forget (client, connection->fd);
   shutdown (connection->fd, SHUT_RDWR); /* wakes who is using it */
   fsc_client_connection_unref (connection);
@@ -217,6 +220,7 @@ lose (FscacheClient *client, bool is_fault)
     {
       begin_grace (link, now);
       take_all_back (client, is_fault);
+      fsc_client_watch_lost (client);
       link->trouble.code = FSCACHE_ERROR_NO_SERVICE;
       if (link->pause == 0)
         link->next_attempt = now;
@@ -267,7 +271,7 @@ static bool
 owes (const FscacheClient *client)
 {
   return client->link.connection != NULL && client->link.connection->is_ready
-         && (client->slots.n_sent > 0 || client->is_full);
+         && (client->slots.n_sent > 0 || client->watchings.n_unanswered > 0 || client->is_full);
 }
 
 void
@@ -337,8 +341,14 @@ fsc_client_link_ensure (FscacheClient *client)
 int64_t
 fsc_client_link_get_time (FscacheClient *client)
 {
-  if (client->link.connection == NULL)
-    return TAILQ_EMPTY (&client->unsent) ? FSC_NEVER : client->link.next_attempt;
+  const FscLink *link = &client->link;
+
+  if (link->connection == NULL && !TAILQ_EMPTY (&client->unsent))
+    return link->next_attempt;
+  if (link->connection == NULL)
+    return TAILQ_EMPTY (&client->watchings.unsent)
+               ? FSC_NEVER
+               : link->next_attempt + (link->grace_until == 0 ? WATCH_PAUSE : 0);
   return client->link.connection->is_ready ? client->link.next_look : client->link.welcome_until;
 }
 

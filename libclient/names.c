@@ -85,7 +85,7 @@ get_name (const char *const *names, size_t n, unsigned number)
 const char *
 fscache_source_name (FscacheSource source)
 {
-  static const char *const names[] = { "none", "cache", "opened", "passed", "local" };
+  static const char *const names[] = { "none", "cache", "opened", "passed", "local", "kept" };
 
   return get_name (names, COUNT (names), source);
 }
@@ -104,6 +104,21 @@ fscache_coherence_name (FscacheCoherence coherence)
   static const char *const names[] = { "uncached", "checked", "ttl", "watched" };
 
   return get_name (names, COUNT (names), coherence);
+}
+
+const char *
+fscache_event_reason_name (FscacheEventReason reason)
+{
+  static const char *const names[] = { "initial",   "replaced", "created", "deleted", "permission",
+                                       "unmounted", "dropped",  "evicted", "failed" };
+
+  if (reason == FSCACHE_EVENT_RECONNECTED)
+    return "reconnected";
+  if (reason == FSCACHE_EVENT_DISCONNECTED)
+    return "disconnected";
+  if (reason == FSCACHE_EVENT_REFUSED)
+    return "refused";
+  return get_name (names, COUNT (names), reason);
 }
 
 const char *

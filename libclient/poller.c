@@ -158,7 +158,8 @@ fsc_client_poller_update (FscacheClient *client)
     return;
   update_socket (client);
   update_timer (client);
-  if (!TAILQ_EMPTY (&client->due) && !poller->is_signalled)
+  if ((!TAILQ_EMPTY (&client->due) || !TAILQ_EMPTY (&client->watchings.due))
+      && !poller->is_signalled)
     poller->is_signalled = eventfd_write (poller->event_fd, 1) == 0;
 }
 

@@ -73,6 +73,7 @@ static void
 set_success (FscacheClient *client, FscOpening *opening, const FscResult *result, int fd)
 {
   bool is_lent = result->sharing == FSC_SHARING_EXCLUSIVE && result->id != 0;
+  bool is_named = result->sharing != FSC_SHARING_EXCLUSIVE && result->id != 0;
 
   opening->answer = (FscAnswer){
     .fd = fd,
@@ -82,7 +83,9 @@ set_success (FscacheClient *client, FscOpening *opening, const FscResult *result
     .kind = (FscacheKind) result->kind,
     .age_ms = result->age_ms,
     .lease = is_lent ? result->id : 0,
-    .generation = is_lent ? client->link.connection->generation : 0,
+    .generation = is_lent || is_named ? client->link.connection->generation : 0,
+    .name = is_named ? result->id : 0,
+    .lifetime_ms = is_named ? result->mount_id : 0,
   };
 }
 
@@ -155,6 +158,8 @@ take_error (FscacheClient *client, const FscHeader *header, FscReader *reader)
   if (!fsc_codec_get_error (reader, &error) || fsc_reader_finish (reader) < 0
       || error.code == FSC_CODE_OK || is_of_openers (error.code))
     return -EPROTO;
+  if (fsc_client_watch_take_error (client, header->serial, &error))
+    return 0;
   slot = fsc_client_slots_find (&client->slots, header->serial);
   if (slot == NULL)
     return 0;
@@ -183,6 +188,7 @@ is_valid_answer (FscReader reader, FscOpcode opcode)
   uint32_t n = 0;
   uint64_t number;
   FscEntryInfo entry;
+  FscHolding holding;
   FscCounter counter;
 
   switch (opcode)
@@ -194,6 +200,12 @@ is_valid_answer (FscReader reader, FscOpcode opcode)
       fsc_codec_get_entries (&reader, &number, &n);
       for (uint32_t i = 0; i < n; i++)
         if (!fsc_codec_get_entry (&reader, &entry))
+          return false;
+      break;
+    case FSC_OP_HOLDINGS:
+      fsc_codec_get_holdings (&reader, &number, &n);
+      for (uint32_t i = 0; i < n; i++)
+        if (!fsc_codec_get_holding (&reader, &holding))
           return false;
       break;
     case FSC_OP_COUNTERS:
@@ -239,7 +251,7 @@ take_answer (FscacheClient *client, const FscHeader *header, const FscReader *re
 
 /* The first packet of a connection. */
 static int
-take_greeting (FscacheClient *client, const FscHeader *header, FscReader *reader)
+take_greeting (FscacheClient *client, const FscHeader *header, FscReader *reader, FscFds *fds)
 {
   FscWelcome welcome;
   FscError error;
@@ -247,6 +259,11 @@ take_greeting (FscacheClient *client, const FscHeader *header, FscReader *reader
   if (header->opcode == FSC_OP_WELCOME && fsc_codec_get_welcome (reader, &welcome)
       && fsc_reader_finish (reader) == 0)
     {
+      /* If it is lost for want of a descriptor, this connection has none. */
+      if ((welcome.features & FSC_FEATURE_GENERATIONS) == 0 && header->n_fds > 0)
+        return -EPROTO;
+      if (fds->n > 0)
+        client->link.connection->table = fsc_client_table_new (fsc_fds_steal (fds, 0));
       fsc_client_link_welcome (client, &welcome);
       return 0;
     }
@@ -271,12 +288,15 @@ fsc_client_receive_packet (FscacheClient *client, const void *packet, size_t len
   if (r < 0)
     return r;
   if (!client->link.connection->is_ready)
-    return take_greeting (client, &header, &reader);
+    return take_greeting (client, &header, &reader, fds);
 
   switch (header.opcode)
     {
     case FSC_OP_OPENED:
       r = take_opened (client, &header, &reader, fds, lost);
+      break;
+    case FSC_OP_EVENT:
+      r = fsc_client_watch_take_event (client, &header, &reader, fds, lost);
       break;
     case FSC_OP_ERROR:
       r = take_error (client, &header, &reader);

@@ -81,8 +81,8 @@ fsc_client_send_forget (FscacheClient *client)
   client->is_full = false;
 }
 
-void
-fsc_client_send_cancel (FscacheClient *client, uint32_t serial)
+static void
+send_serial (FscacheClient *client, FscOpcode opcode, uint32_t serial)
 {
   uint8_t packet[32];
   FscWriter writer;
@@ -90,9 +90,21 @@ fsc_client_send_cancel (FscacheClient *client, uint32_t serial)
 
   fsc_writer_begin (&writer, packet, sizeof packet);
   fsc_codec_put_cancel (&writer, serial);
-  length = fsc_writer_finish (&writer, FSC_OP_CANCEL, 0, 0);
+  length = fsc_writer_finish (&writer, opcode, 0, 0);
   if (length > 0)
     send_parcel (client, packet, (size_t) length);
+}
+
+void
+fsc_client_send_cancel (FscacheClient *client, uint32_t serial)
+{
+  send_serial (client, FSC_OP_CANCEL, serial);
+}
+
+void
+fsc_client_send_unwatch (FscacheClient *client, uint32_t serial)
+{
+  send_serial (client, FSC_OP_UNWATCH, serial);
 }
 
 void
@@ -259,6 +271,8 @@ fsc_client_send_queued (FscacheClient *client)
   client->is_full = false;
   if (!STAILQ_EMPTY (&client->parcels))
     r = send_parcels (client);
+  if (r == 0)
+    r = fsc_client_watch_send (client);
   while (r == 0 && !TAILQ_EMPTY (&client->unsent))
     r = send_some (client, TAILQ_FIRST (&client->unsent));
   if (r < 0 && r != -EAGAIN)

@@ -217,6 +217,15 @@ expire_calls (FscacheClient *client)
   client->async_deadline = earliest;
 }
 
+/* Whether it is time to connect. */
+static bool
+is_wanted (FscacheClient *client)
+{
+  return !TAILQ_EMPTY (&client->unsent)
+         || (!TAILQ_EMPTY (&client->watchings.unsent)
+             && fsc_client_get_time () >= fsc_client_link_get_time (client));
+}
+
 int
 fscache_dispatch (FscacheClient *client)
 {
@@ -228,8 +237,7 @@ fscache_dispatch (FscacheClient *client)
   if (client->has_reader)
     fsc_client_poller_suspend (client);
   fsc_client_wait_read_available (client);
-  if (client->link.connection == NULL ? !TAILQ_EMPTY (&client->unsent)
-                                      : !client->link.connection->is_ready)
+  if (client->link.connection == NULL ? is_wanted (client) : !client->link.connection->is_ready)
     fsc_client_link_ensure (client);
   fsc_client_send_queued (client);
   expire_calls (client);
@@ -238,6 +246,7 @@ fscache_dispatch (FscacheClient *client)
   n_due = client->n_due;
   for (size_t i = 0; i < n_due && !TAILQ_EMPTY (&client->due); i++)
     n_called += deliver_call (client, TAILQ_FIRST (&client->due));
+  n_called += fsc_client_watch_deliver (client);
   fsc_client_poller_update (client);
   fsc_client_unlock (client);
   return n_called;

@@ -16,15 +16,30 @@ static const struct
   const char *name;
   uint8_t min_fds, max_fds;
 } messages[FSC_OP_LAST + 1] = {
-  [FSC_OP_HELLO] = { "HELLO", 0, 1 },         [FSC_OP_WELCOME] = { "WELCOME", 0, 0 },
-  [FSC_OP_ERROR] = { "ERROR", 0, 0 },         [FSC_OP_DONE] = { "DONE", 0, 0 },
-  [FSC_OP_OPEN] = { "OPEN", 0, 0 },           [FSC_OP_OPENED] = { "OPENED", 0, FSC_FDS_MAX },
-  [FSC_OP_GIVE_BACK] = { "GIVE_BACK", 0, 0 }, [FSC_OP_CANCEL] = { "CANCEL", 0, 0 },
-  [FSC_OP_DROP] = { "DROP", 0, 0 },           [FSC_OP_PIN] = { "PIN", 0, 0 },
-  [FSC_OP_INFO] = { "INFO", 0, 0 },           [FSC_OP_LIST] = { "LIST", 0, 0 },
-  [FSC_OP_ENTRIES] = { "ENTRIES", 0, 0 },     [FSC_OP_STATUS] = { "STATUS", 0, 0 },
-  [FSC_OP_COUNTERS] = { "COUNTERS", 0, 0 },   [FSC_OP_PING] = { "PING", 0, 0 },
-  [FSC_OP_HAND] = { "HAND", 1, 1 },           [FSC_OP_WATCHED] = { "WATCHED", 0, 0 },
+  [FSC_OP_HELLO] = { "HELLO", 0, 1 },
+  [FSC_OP_WELCOME] = { "WELCOME", 0, 1 },
+  [FSC_OP_ERROR] = { "ERROR", 0, 0 },
+  [FSC_OP_DONE] = { "DONE", 0, 0 },
+  [FSC_OP_OPEN] = { "OPEN", 0, 0 },
+  [FSC_OP_OPENED] = { "OPENED", 0, FSC_FDS_MAX },
+  [FSC_OP_GIVE_BACK] = { "GIVE_BACK", 0, 0 },
+  [FSC_OP_CANCEL] = { "CANCEL", 0, 0 },
+  [FSC_OP_DROP] = { "DROP", 0, 0 },
+  [FSC_OP_PIN] = { "PIN", 0, 0 },
+  [FSC_OP_INFO] = { "INFO", 0, 0 },
+  [FSC_OP_LIST] = { "LIST", 0, 0 },
+  [FSC_OP_ENTRIES] = { "ENTRIES", 0, 0 },
+  [FSC_OP_STATUS] = { "STATUS", 0, 0 },
+  [FSC_OP_COUNTERS] = { "COUNTERS", 0, 0 },
+  [FSC_OP_PING] = { "PING", 0, 0 },
+  [FSC_OP_HAND] = { "HAND", 1, 1 },
+  [FSC_OP_WATCHED] = { "WATCHED", 0, 0 },
+  [FSC_OP_HOLDERS] = { "HOLDERS", 0, 0 },
+  [FSC_OP_HOLDINGS] = { "HOLDINGS", 0, 0 },
+  [FSC_OP_SET] = { "SET", 0, 0 },
+  [FSC_OP_WATCH] = { "WATCH", 0, 0 },
+  [FSC_OP_UNWATCH] = { "UNWATCH", 0, 0 },
+  [FSC_OP_EVENT] = { "EVENT", 0, 1 },
 };
 
 bool
@@ -285,11 +300,28 @@ fsc_codec_put_cancel (FscWriter *writer, uint32_t serial)
 }
 
 void
+fsc_codec_put_event (FscWriter *writer, const FscEvent *event)
+{
+  FscWireEvent wire = { .reason = htole16 ((uint16_t) event->reason),
+                        .n_coalesced = htole32 (event->n_coalesced) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+static uint8_t
+get_match (bool is_pattern, bool is_mount, bool is_deep)
+{
+  if (is_mount)
+    return is_deep ? FSC_MATCH_MOUNTS : FSC_MATCH_MOUNT;
+  return is_pattern ? FSC_MATCH_PATTERN : FSC_MATCH_URI;
+}
+
+void
 fsc_codec_put_target (FscWriter *writer, const FscTarget *target)
 {
   FscWireTarget wire = { 0 };
 
-  wire.match = target->is_pattern ? FSC_MATCH_PATTERN : FSC_MATCH_URI;
+  wire.match = get_match (target->is_pattern, target->is_mount, target->is_deep);
   wire.pinned = target->pinned;
   wire.uri_length = htole16 ((uint16_t) target->uri.length);
   put (writer, &wire, sizeof wire);
@@ -302,10 +334,44 @@ fsc_codec_put_list (FscWriter *writer, const FscList *list)
   FscWireList wire = { 0 };
 
   wire.cursor = htole64 (list->cursor);
-  wire.match = list->is_pattern ? FSC_MATCH_PATTERN : FSC_MATCH_URI;
+  wire.match = get_match (list->is_pattern, list->is_mount, list->is_deep);
   wire.uri_length = htole16 ((uint16_t) list->uri.length);
   put (writer, &wire, sizeof wire);
   put_padded (writer, list->uri, FSC_URI_MAX, (FscBytes){ 0 });
+}
+
+void
+fsc_codec_put_holders (FscWriter *writer, const FscList *list)
+{
+  fsc_codec_put_list (writer, list);
+}
+
+void
+fsc_codec_put_holdings (FscWriter *writer, uint64_t next, uint32_t n_holdings)
+{
+  FscWireHoldings wire = { .next = htole64 (next), .n_holdings = htole32 (n_holdings) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_holding (FscWriter *writer, const FscHolding *holding)
+{
+  FscWireHolding wire = { 0 };
+
+  wire.client = htole64 (holding->client);
+  wire.given = htole64 (holding->given);
+  wire.first_ms = htole64 (holding->first_ms);
+  wire.last_ms = htole64 (holding->last_ms);
+  wire.pid = htole32 (holding->pid);
+  wire.uid = htole32 (holding->uid);
+  wire.lent = htole32 (holding->lent);
+  wire.mount_id = htole32 (holding->mount_id);
+  wire.sharing = (uint8_t) holding->sharing;
+  wire.name_length = (uint8_t) holding->name.length;
+  wire.uri_length = htole16 ((uint16_t) holding->uri.length);
+  put (writer, &wire, sizeof wire);
+  put_padded (writer, holding->uri, FSC_URI_MAX, holding->name);
 }
 
 void
@@ -358,6 +424,12 @@ fsc_codec_put_counter (FscWriter *writer, const FscCounter *counter)
 }
 
 void
+fsc_codec_put_set (FscWriter *writer, const FscCounter *limit)
+{
+  fsc_codec_put_counter (writer, limit);
+}
+
+void
 fsc_codec_put_hand (FscWriter *writer, const uint64_t *ids, unsigned n_ids, FscBytes packet)
 {
   FscWireHand wire = { 0 };
@@ -386,6 +458,12 @@ size_t
 fsc_codec_entry_size (const FscEntryInfo *entry)
 {
   return sizeof (FscWireEntry) + PADDED (entry->uri.length);
+}
+
+size_t
+fsc_codec_holding_size (const FscHolding *holding)
+{
+  return sizeof (FscWireHolding) + PADDED (holding->uri.length + holding->name.length);
 }
 
 /* Reading */
@@ -481,7 +559,7 @@ fsc_reader_begin (FscReader *reader, FscHeader *header, const void *packet, size
       reader->failed = true;
       return -EPROTO;
     }
-  if (header->opcode == FSC_OP_OPENED)
+  if (header->opcode == FSC_OP_OPENED || header->opcode == FSC_OP_EVENT)
     reader->fds_left = header->n_fds;
   return 0;
 }
@@ -677,6 +755,24 @@ fsc_codec_get_cancel (FscReader *reader, uint32_t *serial)
   return true;
 }
 
+static bool
+is_mount (unsigned match)
+{
+  return match == FSC_MATCH_MOUNT || match == FSC_MATCH_MOUNTS;
+}
+
+bool
+fsc_codec_get_event (FscReader *reader, FscEvent *event)
+{
+  FscWireEvent wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  event->reason = le16toh (wire.reason);
+  event->n_coalesced = le32toh (wire.n_coalesced);
+  return require (reader, wire.zero == 0 && event->reason <= FSC_REASON_LAST);
+}
+
 bool
 fsc_codec_get_target (FscReader *reader, FscTarget *target)
 {
@@ -685,13 +781,15 @@ fsc_codec_get_target (FscReader *reader, FscTarget *target)
   if (!get (reader, &wire, sizeof wire))
     return false;
   target->is_pattern = wire.match == FSC_MATCH_PATTERN;
+  target->is_mount = is_mount (wire.match);
+  target->is_deep = wire.match == FSC_MATCH_MOUNTS;
   target->pinned = wire.pinned == 1;
-  return require (reader, wire.match <= FSC_MATCH_PATTERN && wire.pinned <= 1)
+  return require (reader, wire.match <= FSC_MATCH_MOUNTS && wire.pinned <= 1)
          && get_string (reader, &target->uri, le16toh (wire.uri_length), FSC_URI_MAX);
 }
 
-bool
-fsc_codec_get_list (FscReader *reader, FscList *list)
+static bool
+get_list (FscReader *reader, FscList *list, unsigned match_last)
 {
   FscWireList wire;
 
@@ -699,8 +797,55 @@ fsc_codec_get_list (FscReader *reader, FscList *list)
     return false;
   list->cursor = le64toh (wire.cursor);
   list->is_pattern = wire.match == FSC_MATCH_PATTERN;
-  return require (reader, wire.match <= FSC_MATCH_PATTERN && wire.zero == 0 && wire.zero2 == 0)
+  list->is_mount = is_mount (wire.match);
+  list->is_deep = wire.match == FSC_MATCH_MOUNTS;
+  return require (reader, wire.match <= match_last && wire.zero == 0 && wire.zero2 == 0)
          && get_string (reader, &list->uri, le16toh (wire.uri_length), FSC_URI_MAX);
+}
+
+bool
+fsc_codec_get_list (FscReader *reader, FscList *list)
+{
+  return get_list (reader, list, FSC_MATCH_PATTERN);
+}
+
+bool
+fsc_codec_get_holders (FscReader *reader, FscList *list)
+{
+  return get_list (reader, list, FSC_MATCH_MOUNTS);
+}
+
+bool
+fsc_codec_get_holdings (FscReader *reader, uint64_t *next, uint32_t *n_holdings)
+{
+  FscWireHoldings wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *next = le64toh (wire.next);
+  *n_holdings = le32toh (wire.n_holdings);
+  return require (reader, wire.zero == 0);
+}
+
+bool
+fsc_codec_get_holding (FscReader *reader, FscHolding *holding)
+{
+  FscWireHolding wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  holding->client = le64toh (wire.client);
+  holding->given = le64toh (wire.given);
+  holding->first_ms = le64toh (wire.first_ms);
+  holding->last_ms = le64toh (wire.last_ms);
+  holding->pid = le32toh (wire.pid);
+  holding->uid = le32toh (wire.uid);
+  holding->lent = le32toh (wire.lent);
+  holding->mount_id = le32toh (wire.mount_id);
+  holding->sharing = wire.sharing;
+  return require (reader, wire.sharing <= FSC_SHARING_LAST && wire.zero == 0)
+         && get_strings (reader, &holding->uri, le16toh (wire.uri_length), FSC_URI_MAX,
+                         &holding->name, wire.name_length);
 }
 
 bool
@@ -761,6 +906,13 @@ fsc_codec_get_counter (FscReader *reader, FscCounter *counter)
   counter->value = le64toh (wire.value);
   return require (reader, wire.zero == 0 && wire.zero2 == 0)
          && get_string (reader, &counter->name, le16toh (wire.name_length), FSC_NAME_MAX);
+}
+
+bool
+fsc_codec_get_set (FscReader *reader, FscCounter *limit)
+{
+  return fsc_codec_get_counter (reader, limit)
+         && require (reader, limit->name.length > 0 || limit->value == 0);
 }
 
 bool

@@ -87,6 +87,8 @@ typedef struct
 {
   FscBytes uri; /* or pattern */
   bool is_pattern;
+  bool is_mount; /* all that lies on the mount that is there; not of PIN and INFO */
+  bool is_deep;  /* a mount: and on those below it */
   bool pinned;
 } FscTarget;
 
@@ -95,6 +97,7 @@ typedef struct
   uint64_t cursor;
   FscBytes uri; /* or pattern; empty for all */
   bool is_pattern;
+  bool is_mount, is_deep; /* as above; not of LIST */
 } FscList;
 
 typedef struct
@@ -113,6 +116,15 @@ typedef struct
   uint64_t value;
 } FscCounter;
 
+typedef struct
+{
+  FscBytes uri;  /* empty: all of which there is no record any more */
+  FscBytes name; /* of the client */
+  uint64_t client, given, first_ms, last_ms;
+  uint32_t pid, uid, lent, mount_id;
+  FscSharing sharing;
+} FscHolding;
+
 /* What a message may carry, by its number: how many descriptors at least and at most, and from
  * whom. Returns false for an unknown opcode. */
 bool fsc_codec_get_fd_range (unsigned opcode, unsigned *min_fds, unsigned *max_fds);
@@ -127,6 +139,13 @@ typedef struct
   int wd;
   FscBytes name;
 } FscStep;
+
+/* What stands before the result in an EVENT. */
+typedef struct
+{
+  FscReason reason;
+  uint32_t n_coalesced;
+} FscEvent;
 
 /* Writing: begin, put, finish. */
 
@@ -155,19 +174,27 @@ void fsc_codec_put_result (FscWriter *writer, const FscResult *result);
 void fsc_codec_put_watched (FscWriter *writer, uint32_t index, uint32_t n_steps);
 void fsc_codec_put_step (FscWriter *writer, const FscStep *step);
 void fsc_codec_put_give_back (FscWriter *writer, const uint64_t *ids, uint32_t n_ids);
-void fsc_codec_put_cancel (FscWriter *writer, uint32_t serial);
+void fsc_codec_put_cancel (FscWriter *writer, uint32_t serial);      /* UNWATCH, too */
+void fsc_codec_put_event (FscWriter *writer, const FscEvent *event); /* then one result */
 void fsc_codec_put_target (FscWriter *writer, const FscTarget *target);
 void fsc_codec_put_list (FscWriter *writer, const FscList *list);
+void fsc_codec_put_holders (FscWriter *writer, const FscList *list);
+void fsc_codec_put_holdings (FscWriter *writer, uint64_t next, uint32_t n_holdings);
+void fsc_codec_put_holding (FscWriter *writer, const FscHolding *holding);
 void fsc_codec_put_entries (FscWriter *writer, uint64_t next, uint32_t n_entries);
 void fsc_codec_put_entry (FscWriter *writer, const FscEntryInfo *entry);
 void fsc_codec_put_counters (FscWriter *writer, uint32_t n_counters);
 void fsc_codec_put_counter (FscWriter *writer, const FscCounter *counter);
+
+/* Without a name (and value 0) nothing is to be changed. */
+void fsc_codec_put_set (FscWriter *writer, const FscCounter *limit);
 void fsc_codec_put_hand (FscWriter *writer, const uint64_t *ids, unsigned n_ids, FscBytes packet);
 
 /* How long a record will be, to know when a packet is full. */
 size_t fsc_codec_item_size (const FscItem *item);
 size_t fsc_codec_result_size (const FscResult *result);
 size_t fsc_codec_entry_size (const FscEntryInfo *entry);
+size_t fsc_codec_holding_size (const FscHolding *holding);
 
 /* Changes the serial of a finished packet: a request that is repeated keeps its body. */
 void fsc_codec_set_serial (void *packet, uint32_t serial);
@@ -179,7 +206,7 @@ typedef struct
   const uint8_t *data;
   size_t length;
   size_t position;
-  unsigned fds_left; /* of an OPENED: descriptors that no result has claimed yet */
+  unsigned fds_left; /* of an OPENED or EVENT: descriptors that no result has claimed yet */
   bool failed;
 } FscReader;
 
@@ -214,12 +241,19 @@ bool fsc_codec_get_step (FscReader *reader, FscStep *step);
 bool fsc_codec_get_give_back (FscReader *reader, uint32_t *n_ids);
 bool fsc_codec_get_id (FscReader *reader, uint64_t *id);
 bool fsc_codec_get_cancel (FscReader *reader, uint32_t *serial);
+
+/* Then fsc_codec_get_result(), once: its index is 0. */
+bool fsc_codec_get_event (FscReader *reader, FscEvent *event);
 bool fsc_codec_get_target (FscReader *reader, FscTarget *target);
 bool fsc_codec_get_list (FscReader *reader, FscList *list);
+bool fsc_codec_get_holders (FscReader *reader, FscList *list);
+bool fsc_codec_get_holdings (FscReader *reader, uint64_t *next, uint32_t *n_holdings);
+bool fsc_codec_get_holding (FscReader *reader, FscHolding *holding);
 bool fsc_codec_get_entries (FscReader *reader, uint64_t *next, uint32_t *n_entries);
 bool fsc_codec_get_entry (FscReader *reader, FscEntryInfo *entry);
 bool fsc_codec_get_counters (FscReader *reader, uint32_t *n_counters);
 bool fsc_codec_get_counter (FscReader *reader, FscCounter *counter);
+bool fsc_codec_get_set (FscReader *reader, FscCounter *limit);
 
 /* Reads a HAND up to its ids; then fsc_codec_get_id() n_ids times, then
  * fsc_codec_get_packet(). */

@@ -51,7 +51,13 @@ typedef enum
   FSC_OP_PING = 16,    /* answered by DONE */
   FSC_OP_HAND = 17,    /* service to holder: send this packet, with held handles, to this socket */
   FSC_OP_WATCHED = 18, /* opener only, before the OPENED: the way that it has made watched */
-  FSC_OP_LAST = FSC_OP_WATCHED
+  FSC_OP_HOLDERS = 19, /* a page of which client was given what; answered by HOLDINGS */
+  FSC_OP_HOLDINGS = 20,
+  FSC_OP_SET = 21,     /* change a limit, or ask for all; answered by COUNTERS: the limits */
+  FSC_OP_WATCH = 22,   /* tell of what opening this resource would give, and of each change of it */
+  FSC_OP_UNWATCH = 23, /* not any more; answered by DONE */
+  FSC_OP_EVENT = 24,   /* what opening the resource of the WATCH `serial` gives from now on */
+  FSC_OP_LAST = FSC_OP_EVENT
 } FscOpcode;
 
 /* Why a request or an item failed. The errno that goes with it says it in the system's terms. */
@@ -126,6 +132,21 @@ typedef enum
   FSC_KIND_LAST = FSC_KIND_BLOCK
 } FscKind;
 
+/* Why there is an EVENT: what has happened to the resource, as far as the service can tell. */
+typedef enum
+{
+  FSC_REASON_INITIAL = 0,    /* the answer to WATCH */
+  FSC_REASON_REPLACED = 1,   /* another one has its name */
+  FSC_REASON_CREATED = 2,    /* there was none */
+  FSC_REASON_DELETED = 3,    /* there is none any more */
+  FSC_REASON_PERMISSION = 4, /* this user may not open it any more, or may now */
+  FSC_REASON_UNMOUNTED = 5,  /* something was mounted or unmounted on its way */
+  FSC_REASON_DROPPED = 6,    /* the service was told to let go of it */
+  FSC_REASON_EVICTED = 7,    /* the service could not keep it */
+  FSC_REASON_FAILED = 8,     /* opening it fails for another reason */
+  FSC_REASON_LAST = FSC_REASON_FAILED
+} FscReason;
+
 /* Layouts. In memory these have the byte order of the wire: only codec.c reads and writes them. */
 
 typedef struct
@@ -143,11 +164,15 @@ typedef struct
   uint32_t magic;
   uint16_t lowest;
   uint16_t highest;
-  uint32_t features; /* none is defined: 0; unknown bits are ignored */
+  uint32_t features; /* FSC_FEATURE_*; unknown bits are ignored */
   uint16_t name_length;
   uint16_t zero;
   /* name */
 } FscWireHello;
+
+/* What the client would like; of that, what is in force. */
+#define FSC_FEATURE_GENERATIONS (1u << 0) /* WELCOME has the table, results name slots in it */
+#define FSC_FEATURE_EVENTS (1u << 1)      /* WATCH, UNWATCH and EVENT */
 
 #define FSC_SERVES_PATHS (1u << 0) /* file: and the like: the client sees the same file tree */
 
@@ -209,10 +234,13 @@ typedef struct
   uint16_t index; /* of the item in the OPEN */
   uint16_t code;
   uint32_t error;
-  uint64_t id;     /* to a client: the lease of an exclusive handle; from an opener: the name under
-                      which it holds the handle; else 0 */
-  uint32_t age_ms; /* since the answer was last known to be that of the source */
-  uint32_t mount_id; /* from an opener: the mount that the resource lies on; else 0 */
+  uint64_t id;       /* to a client: the lease of an exclusive handle; of any other, with
+                        FSC_FEATURE_GENERATIONS, slot + 1 in the upper and generation in the lower
+                        half; from an opener: the name under which it holds the handle; else 0 */
+  uint32_t age_ms;   /* since the answer was last known to be that of the source */
+  uint32_t mount_id; /* from an opener: the mount that the resource lies on; to a client, if `id`
+                        names a slot: how many milliseconds the handle may be kept, 0 if not limited
+                        by time; else 0 */
   uint8_t has_fd;    /* the next of the packet's descriptors belongs to this result */
   uint8_t sharing;
   uint8_t source;
@@ -248,10 +276,20 @@ typedef struct
 typedef struct
 {
   uint32_t serial;
-} FscWireCancel;
+} FscWireCancel; /* CANCEL, UNWATCH */
+
+typedef struct
+{
+  uint16_t reason;
+  uint16_t zero;
+  uint32_t n_coalesced; /* EVENTs that this one stands for as well */
+  /* a result */
+} FscWireEvent;
 
 #define FSC_MATCH_URI 0     /* exactly this URI */
 #define FSC_MATCH_PATTERN 1 /* a glob over canonical URIs: * and ? match any bytes, also '/' */
+#define FSC_MATCH_MOUNT 2   /* what lies on the mount at this URI; DROP and HOLDERS only */
+#define FSC_MATCH_MOUNTS 3  /* the same, and on those mounted below it */
 
 typedef struct
 {
@@ -269,7 +307,7 @@ typedef struct
   uint16_t uri_length;
   uint32_t zero2;
   /* pattern; empty for all */
-} FscWireList;
+} FscWireList; /* LIST, HOLDERS */
 
 typedef struct
 {
@@ -280,8 +318,9 @@ typedef struct
 } FscWireEntries;
 
 #define FSC_ENTRY_PINNED (1u << 0)
-#define FSC_ENTRY_HELD (1u << 1) /* the handle stays with its opener */
-#define FSC_ENTRY_LENT (1u << 2) /* exclusive, and with a client now */
+#define FSC_ENTRY_HELD (1u << 1)     /* the handle stays with its opener */
+#define FSC_ENTRY_LENT (1u << 2)     /* exclusive, and with a client now */
+#define FSC_ENTRY_NEGATIVE (1u << 3) /* no handle: it stands for what is not there */
 
 typedef struct
 {
@@ -317,7 +356,33 @@ typedef struct
   uint16_t zero;
   uint32_t zero2;
   /* name */
-} FscWireCounter;
+} FscWireCounter; /* of COUNTERS; and SET: one of them, its name empty to change nothing */
+
+typedef struct
+{
+  uint64_t next; /* as in ENTRIES */
+  uint32_t n_holdings;
+  uint32_t zero;
+  /* holdings */
+} FscWireHoldings;
+
+/* What one client was given of one resource. */
+typedef struct
+{
+  uint64_t client;   /* the number of its connection */
+  uint64_t given;    /* how many handles */
+  uint64_t first_ms; /* since the first of them was given */
+  uint64_t last_ms;  /* since the last was */
+  uint32_t pid;
+  uint32_t uid;
+  uint32_t lent; /* of exclusive ones: leases that have not ended */
+  uint32_t mount_id;
+  uint8_t sharing;
+  uint8_t name_length;
+  uint16_t uri_length; /* 0: all of which there is no record any more */
+  uint32_t zero;
+  /* uri, name of the client */
+} FscWireHolding;
 
 typedef struct
 {
@@ -340,10 +405,13 @@ static_assert (sizeof (FscWireWatched) == 4, "WATCHED");
 static_assert (sizeof (FscWireStep) == 8, "step of WATCHED");
 static_assert (sizeof (FscWireGiveBack) == 8, "GIVE_BACK");
 static_assert (sizeof (FscWireCancel) == 4, "CANCEL");
+static_assert (sizeof (FscWireEvent) == 8, "EVENT");
 static_assert (sizeof (FscWireTarget) == 4, "DROP, PIN, INFO");
 static_assert (sizeof (FscWireList) == 16, "LIST");
 static_assert (sizeof (FscWireEntries) == 16, "ENTRIES");
 static_assert (sizeof (FscWireEntry) == 56, "entry");
 static_assert (sizeof (FscWireCounters) == 8, "COUNTERS");
 static_assert (sizeof (FscWireCounter) == 16, "counter");
+static_assert (sizeof (FscWireHoldings) == 16, "HOLDINGS");
+static_assert (sizeof (FscWireHolding) == 56, "holding");
 static_assert (sizeof (FscWireHand) == 16, "HAND");

@@ -29,6 +29,7 @@ describe_state (const FscacheEntry *entry)
     { entry->is_pinned, "pinned" },
     { entry->is_held, "held" },
     { entry->is_lent, "lent" },
+    { entry->is_negative, "negative" },
     { entry->sharing == FSCACHE_EXCLUSIVE, "exclusive" },
     { (entry->flags & O_PATH) != 0, "path" },
     { (entry->flags & O_DIRECTORY) != 0, "directory" },
@@ -60,6 +61,7 @@ print_entry_json (const FscacheEntry *entry, Printer *printer)
   fsc_output_add_boolean (builder, "pinned", entry->is_pinned);
   fsc_output_add_boolean (builder, "held", entry->is_held);
   fsc_output_add_boolean (builder, "lent", entry->is_lent);
+  fsc_output_add_boolean (builder, "negative", entry->is_negative);
   fsc_output_add_int (builder, "mount_id", entry->mount_id);
   fsc_output_add_int (builder, "ttl_ms", entry->ttl_ms);
   fsc_output_add_int (builder, "cost_us", entry->cost_us);

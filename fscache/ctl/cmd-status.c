@@ -77,7 +77,7 @@ run_status (FscCtl *ctl, int argc, char **argv)
         {
           const Counter *counter = &g_array_index (counters, Counter, i);
 
-          printf ("%-16s %12" G_GUINT64_FORMAT "\n", counter->name, counter->value);
+          printf ("%-20s %12" G_GUINT64_FORMAT "\n", counter->name, counter->value);
         }
     }
   return fsc_output_finish (FSC_EXIT_DONE);
@@ -88,7 +88,10 @@ const FscCommand fsc_ctl_status = {
   .summary = "Show the counters of the service",
   .description
   = "hits and misses count requests; coalesced are those that waited for an open or a check which\n"
-    "another request had begun; open_errors are answers such as \"no such file\".\n"
+    "another request had begun; open_errors are answers such as \"no such file\". Of the entries,\n"
+    "watched are those that need no check, because the kernel tells of whatever happens to the\n"
+    "watched_directories and watched_files; watch_overflows counts how often it had too much to "
+    "tell.\n"
     "\n"
     "Examples:\n"
     "  fscachectl status\n"

@@ -589,6 +589,16 @@ open_making (Lookup *lookup, FscFound *found)
       return;
     }
 
+  /* With a slash at its end nothing is made, and the kernel does not look what is there. */
+  if ((lookup->flags & O_CREAT) != 0 && lookup->path[strlen (lookup->path) - 1] == '/')
+    {
+      fd = open_created (lookup, lookup->flags, found);
+      fail_open (lookup, found);
+      if (fd >= 0)
+        close (fd);
+      return;
+    }
+
   /* Look before making: there may be a FIFO, a terminal, or a file of procfs. */
   if (look_up (lookup, found))
     {
@@ -631,24 +641,32 @@ open_making (Lookup *lookup, FscFound *found)
   describe (lookup, get_kind (lookup->st.stx_mode), fd, found);
 }
 
-/* Makes the way watched, and then looks whether it still leads to what the service has. It is not
- * bound to the mount: where it is not known to be one that does not hang, it is not gone. */
+/* Makes the way watched, and then looks whether it still leads to what the service has, or to
+ * nothing if it has nothing; whatever else there is is EEXIST. It is not bound to the mount: where
+ * it is not known to be one that does not hang, it is not gone. */
 static void
 watch_file (Lookup *lookup, FscFound *found)
 {
   int flags = O_PATH | (lookup->flags & PATH_FLAGS);
 
-  found->code = FSC_CODE_UNCHANGED;
+  found->code = FSC_CODE_SYSTEM;
+  found->error = EEXIST;
   if (found->inotify < 0 || !fsc_watcher_go (found->inotify, lookup->path, flags, found->way))
+    return;
+  lookup->path_fd = fsc_walk_open (AT_FDCWD, lookup->path, flags, 0, 0);
+  if (lookup->path_fd < 0 && (errno == ENOENT || errno == ENOTDIR)
+      && lookup->item->validator.length == 0)
     {
-      found->way->n = 0;
+      fsc_found_system_error (found, lookup->path, errno);
       return;
     }
-  lookup->path_fd = fsc_walk_open (AT_FDCWD, lookup->path, flags, 0, 0);
-  if (lookup->path_fd < 0
-      || statx (lookup->path_fd, "", AT_EMPTY_PATH, FSC_IDENTITY_MASK, &lookup->st) < 0
-      || !is_unchanged (lookup))
-    found->way->n = 0;
+  if (lookup->path_fd >= 0
+      && statx (lookup->path_fd, "", AT_EMPTY_PATH, FSC_IDENTITY_MASK, &lookup->st) == 0
+      && is_unchanged (lookup))
+    {
+      found->code = FSC_CODE_UNCHANGED;
+      found->error = 0;
+    }
 }
 
 static void

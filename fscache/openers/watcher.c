@@ -4,12 +4,16 @@
  */
 #include "fscache/openers/watcher.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fscache/openers/walk.h"
 
@@ -30,7 +34,8 @@ typedef struct
 static bool
 is_local_type (const char *type)
 {
-  static const char *const local[] = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs" };
+  static const char *const local[]
+      = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "devtmpfs" };
 
   for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
     if (strcmp (type, local[i]) == 0)
@@ -80,6 +85,23 @@ is_local (int fd, LocalMount *mount)
   return mount->is_known;
 }
 
+/* Whether a name may be found there, or not any more, without an event that has this name: where
+ * several names are the same one, and where names are encrypted, for which a key may come or go.
+ * The kernel says it of an open directory alone, which this user may open, or could not watch it.
+ */
+static bool
+hides_names (int directory)
+{
+  int fd = openat (directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int flags = 0;
+  bool hides = fd >= 0 && ioctl (fd, FS_IOC_GETFLAGS, &flags) == 0
+               && (flags & (FS_CASEFOLD_FL | FS_ENCRYPT_FL)) != 0;
+
+  if (fd >= 0)
+    close (fd);
+  return hides;
+}
+
 static int
 add_watch (int inotify, int fd, uint32_t events)
 {
@@ -110,10 +132,33 @@ watch_directory (int inotify, const FscWalk *walk, LocalMount *mount, FscWay *wa
 
   name += strspn (name, "/");
   length = strcspn (name, "/");
-  if (!is_local (walk->directory, mount))
+  if (!is_local (walk->directory, mount) || (length > 0 && hides_names (walk->directory)))
     return false;
   return length == 0
          || add_step (way, add_watch (inotify, walk->directory, DIRECTORY_EVENTS), name, length);
+}
+
+static bool
+watch_end (int inotify, const FscWalk *walk, FscWalkState state, LocalMount *mount, FscWay *way)
+{
+  bool is_nothing
+      = (state == FSC_WALK_ARRIVED && walk->last < 0)
+        || (state == FSC_WALK_FAILED && (walk->error == ENOENT || walk->error == ENOTDIR));
+
+  if (is_nothing && way->n > 0)
+    return add_step (way, way->steps[way->n - 1].wd, "", 0);
+  return state == FSC_WALK_ARRIVED && walk->last >= 0 && is_local (walk->last, mount)
+         && add_step (way, add_watch (inotify, walk->last, FILE_EVENTS), "", 0);
+}
+
+/* So far it went: the last step repeats the last directory. */
+static void
+end_in_vain (FscWay *way)
+{
+  if (way->n == FSC_STEPS_MAX)
+    way->steps[way->n - 1].name.length = 0;
+  else if (way->n > 0)
+    add_step (way, way->steps[way->n - 1].wd, "", 0);
 }
 
 bool
@@ -132,9 +177,9 @@ fsc_watcher_go (int inotify, const char *path, int flags, FscWay *way)
       if (is_watched)
         state = fsc_walk_step (&walk);
     }
-  is_watched = is_watched && state == FSC_WALK_ARRIVED && walk.last >= 0
-               && is_local (walk.last, &mount)
-               && add_step (way, add_watch (inotify, walk.last, FILE_EVENTS), "", 0);
+  is_watched = is_watched && watch_end (inotify, &walk, state, &mount, way);
+  if (!is_watched)
+    end_in_vain (way);
   fsc_walk_end (&walk);
   return is_watched;
 }

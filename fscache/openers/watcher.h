@@ -22,7 +22,8 @@ typedef struct
   char names[8192];
 } FscWay;
 
-/* Watches the way that an open of `path` with `flags` goes. `inotify` is borrowed. Returns whether
- * all of it is watched; else what has been added does no harm, and the service does not learn of
- * it. */
+/* Watches the way that an open of `path` with `flags` goes. Where there is nothing, the way ends
+ * with the last directory that there is, in which a name was looked up in vain. `inotify` is
+ * borrowed. Returns whether all of it is watched; else the way is as much of it as is, for the
+ * service to end that. */
 bool fsc_watcher_go (int inotify, const char *path, int flags, FscWay *way);

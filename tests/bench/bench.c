@@ -9,10 +9,14 @@
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
+
+#include <glib/gstdio.h>
 
 #include "tests/bench/machine.h"
 #include "tests/bench/options.h"
@@ -72,8 +76,9 @@ catch_signals (void)
 /* Rows */
 
 static const BenchRowSpec *const all_specs[] = {
-  bench_rows_floor, bench_rows_s6,    bench_rows_gdbus, bench_rows_fscache, bench_rows_scale,
-  bench_rows_cold,  bench_rows_sshfs, bench_rows_start, bench_rows_cache,
+  bench_rows_floor,  bench_rows_s6,   bench_rows_gdbus, bench_rows_fscache,
+  bench_rows_scale,  bench_rows_cold, bench_rows_sshfs, bench_rows_watch,
+  bench_rows_borrow, bench_rows_read, bench_rows_start, bench_rows_cache,
 };
 
 static void
@@ -278,7 +283,13 @@ run_rounds (BenchReport *report, unsigned max_rounds, double seconds, int64_t sl
 
   report->slowdown = n_slices > 0 ? slowdowns / n_slices : 1;
   for (unsigned i = 0; i < report->rows->len; i++)
-    bench_stats_finish (&((BenchRow *) report->rows->pdata[i])->stats);
+    {
+      BenchRow *row = report->rows->pdata[i];
+
+      bench_stats_finish (&row->stats);
+      if (row->spec->finish != NULL && row->stats.samples->len > 0)
+        row->spec->finish (row);
+    }
 }
 
 static void
@@ -309,6 +320,8 @@ run_part (int argc, char **argv)
     { "gdbus-server", bench_part_gdbus_server },
     { "gdbus-client", bench_part_gdbus_client },
     { "idle", bench_part_idle },
+    { "load", bench_part_load },
+    { "borrow-count", bench_part_borrow_count },
     { "janitor", bench_part_janitor },
   };
 
@@ -353,10 +366,12 @@ measure (BenchReport *report, const BenchOptions *options)
   BenchProcess janitor;
   g_autoptr (GError) error = NULL;
 
-  if (!bench_process_start_part (&janitor, "janitor", (const char *[]){ bench->directory, NULL },
-                                 &error))
+  if (!bench_process_start_part (&janitor, "janitor",
+                                 (const char *[]){ bench->directory, bench->memory, NULL }, &error))
     {
       g_printerr ("fscache-bench: %s\n", error->message);
+      umount2 (bench->memory, MNT_DETACH | UMOUNT_NOFOLLOW);
+      rmdir (bench->memory);
       rmdir (bench->directory);
       return 1;
     }
@@ -369,11 +384,49 @@ measure (BenchReport *report, const BenchOptions *options)
   int status = print_report (report, options);
 
   bench_undo_deferred (bench);
-  bench_process_stop (&janitor);
+  bench_process_finish (&janitor);
   return status;
 }
 
-/* Makes the temporary directory and measures. Returns the exit status. */
+static bool
+make_temporary (char **directory, const char *place)
+{
+  *directory = g_build_filename (place, "fscache-bench-XXXXXX", NULL);
+  if (g_mkdtemp (*directory) != NULL)
+    return true;
+
+  g_printerr ("fscache-bench: %s: %s\n", *directory, g_strerror (errno));
+  return false;
+}
+
+/* Where it may: a mount namespace of its own. Nothing is watched any more when somebody has mounted
+ * something, and others who do that are to disturb no row. */
+static void
+separate_mounts (void)
+{
+  if (unshare (CLONE_NEWNS) == 0)
+    mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+}
+
+/* Not /dev/shm: the way there leads through devtmpfs, which is not watched. */
+static bool
+find_memory (Bench *bench)
+{
+  const char *place = bench_machine_find_memory ();
+  g_autofree char *mount_point = g_build_filename (bench->directory, BENCH_MOUNT_MEMORY, NULL);
+
+  if (place != NULL)
+    return make_temporary (&bench->memory, place);
+
+  g_mkdir (mount_point, 0700);
+  if (mount ("fscache-bench", mount_point, "tmpfs", MS_NOSUID | MS_NODEV, NULL) == 0)
+    bench->memory = g_steal_pointer (&mount_point);
+  else
+    bench->memory = g_strdup (bench->directory);
+  return true;
+}
+
+/* Makes the temporary directories and measures. Returns the exit status. */
 static int
 run (BenchReport *report, const BenchOptions *options)
 {
@@ -387,20 +440,23 @@ run (BenchReport *report, const BenchOptions *options)
     }
 
   catch_signals ();
+  separate_mounts ();
   bench_machine_raise_descriptor_limit ();
   bench->is_quick = options->quick;
   bench->service_path
       = options->service != NULL ? g_canonicalize_filename (options->service, NULL) : NULL;
-  bench->directory = g_build_filename (
-      options->directory != NULL ? options->directory : bench_machine_choose_directory (),
-      "fscache-bench-XXXXXX", NULL);
-  if (g_mkdtemp (bench->directory) == NULL)
+  if (!make_temporary (&bench->directory, options->directory != NULL
+                                              ? options->directory
+                                              : bench_machine_choose_directory ()))
+    return 1;
+  if (!find_memory (bench))
     {
-      g_printerr ("fscache-bench: %s: %s\n", bench->directory, g_strerror (errno));
+      rmdir (bench->directory);
       return 1;
     }
   report->machine = bench_machine_describe ();
   report->file_system = bench_machine_describe_file_system (bench->directory);
+  report->event_file_system = bench_machine_describe_file_system (bench->memory);
   return measure (report, options);
 }
 
@@ -413,7 +469,9 @@ clear_report (BenchReport *report)
   g_free (report->machine);
   g_free (report->cpus);
   g_free (report->file_system);
+  g_free (report->event_file_system);
   g_free (bench->directory);
+  g_free (bench->memory);
   g_free (bench->service_path);
   g_array_unref (bench->facts);
   g_hash_table_unref (bench->services);

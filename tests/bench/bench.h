@@ -39,10 +39,11 @@ typedef struct
   unsigned total_max;   /* most operations in all, 0 for no limit */
   bool has_no_warm_up;  /* each operation does something for the first time */
 
-  BenchRowFunc set_up;           /* once; what it makes is undone by bench_defer() */
-  BenchRowFunc prepare;          /* before each slice, not timed; may be NULL */
-  BenchRowFunc run;              /* one operation: timed */
-  void (*after) (BenchRow *row); /* after each operation, not timed; may be NULL */
+  BenchRowFunc set_up;            /* once; what it makes is undone by bench_defer() */
+  BenchRowFunc prepare;           /* before each slice, not timed; may be NULL */
+  BenchRowFunc run;               /* one operation: timed */
+  void (*after) (BenchRow *row);  /* after each operation, not timed; may be NULL */
+  void (*finish) (BenchRow *row); /* after the last round, for facts; may be NULL */
 
   /* Instead of run: measures a whole slice elsewhere and appends the samples, in ns a handle. */
   bool (*run_slice) (BenchRow *row, int64_t warm_up_ns, int64_t slice_ns, GArray *samples,
@@ -71,7 +72,8 @@ typedef struct
 
 struct Bench
 {
-  char *directory;      /* temporary, removed at the end */
+  char *directory; /* temporary, removed at the end */
+  char *memory;    /* the same on tmpfs, where that can be: no disk is to disturb what is there */
   char *service_path;   /* fscached */
   bool is_quick;        /* smaller sets, only to prove that everything runs */
   GArray *facts;        /* BenchFact */
@@ -110,12 +112,19 @@ void bench_undo_deferred (Bench *bench);
 /* Where in the temporary directory rows may mount something; unmounted at the end at the latest. */
 #define BENCH_MOUNT_SSH "mount-ssh"
 #define BENCH_MOUNT_DIRECT "mount-direct"
+#define BENCH_MOUNT_MEMORY "mount-memory"
 
 /* Lazily: whoever has files open there keeps them. Nothing happens if nothing is mounted. */
 void bench_unmount (const char *mount_point);
 
 void bench_add_fact (Bench *bench, const char *name, const char *title, const char *unit,
                      double value);
+
+/* The value of a fact that is there already; else NAN. */
+double bench_get_fact (const Bench *bench, const char *name);
+
+/* Facts that rows of several modules need. */
+#define BENCH_FACT_WATCHED_ENTRY "memory-watched-entry"
 
 /* Makes sure that `n` small files are in the directory `set`, named by bench_get_file(). */
 bool bench_make_files (Bench *bench, const char *set, unsigned n, GError **error);
@@ -133,6 +142,9 @@ extern const BenchRowSpec bench_rows_fscache[];
 extern const BenchRowSpec bench_rows_scale[];
 extern const BenchRowSpec bench_rows_cold[];
 extern const BenchRowSpec bench_rows_sshfs[];
+extern const BenchRowSpec bench_rows_watch[];
+extern const BenchRowSpec bench_rows_borrow[];
+extern const BenchRowSpec bench_rows_read[];
 extern const BenchRowSpec bench_rows_start[];
 extern const BenchRowSpec bench_rows_cache[];
 
@@ -143,5 +155,7 @@ typedef int (*BenchPartFunc) (int argc, char **argv);
 int bench_part_floor (int argc, char **argv);
 int bench_part_gdbus_server (int argc, char **argv);
 int bench_part_gdbus_client (int argc, char **argv);
+int bench_part_load (int argc, char **argv);
+int bench_part_borrow_count (int argc, char **argv);
 int bench_part_idle (int argc, char **argv);
 int bench_part_janitor (int argc, char **argv);

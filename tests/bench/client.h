@@ -15,6 +15,8 @@ typedef struct
   FscacheRequest *requests; /* one for each file */
   FscacheReply *replies;
   unsigned n;
+  FscacheCoherence coherence; /* what each answer must say; UNCACHED stands for any */
+  int mounts;                 /* /proc/self/mountinfo, or -1 */
 } BenchClient;
 
 /* As long ago as may be: with this no check is needed of what has been opened before. */
@@ -29,6 +31,15 @@ BenchClient *bench_client_new (Bench *bench, BenchService *service, const char *
 BenchClient *bench_client_new_for_paths (Bench *bench, BenchService *service,
                                          const char *const *paths, unsigned n,
                                          const FscacheRequest *how, GError **error);
+
+/* Asks until the service watches all the files; from then on each answer must be watched. Where
+ * that does not come to pass, the client is unavailable. (Nothing is watched any more when somebody
+ * has mounted something.) */
+bool bench_client_watch (BenchClient *client, GError **error);
+
+/* After an answer that was not watched: whether a mount is why. Then all is watched again, and
+ * *error is cleared. The calls below do that themselves. */
+bool bench_client_excuse (BenchClient *client, GError **error);
 
 /* Gets a handle of one file, which must come from `source`, and closes it or gives it back. */
 bool bench_client_open (BenchClient *client, unsigned index, FscacheSource source, GError **error);

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -76,6 +78,19 @@ bench_add_fact (Bench *bench, const char *name, const char *title, const char *u
   g_array_append_val (bench->facts, fact);
 }
 
+double
+bench_get_fact (const Bench *bench, const char *name)
+{
+  for (unsigned i = 0; i < bench->facts->len; i++)
+    {
+      const BenchFact *fact = &g_array_index (bench->facts, BenchFact, i);
+
+      if (strcmp (fact->name, name) == 0)
+        return fact->value;
+    }
+  return NAN;
+}
+
 char *
 bench_get_file (Bench *bench, const char *set, unsigned index)
 {
@@ -115,7 +130,7 @@ bench_make_files (Bench *bench, const char *set, unsigned n, GError **error)
 }
 
 /* The janitor: a part that waits until this program has ended, however it did, and then removes the
- * temporary directory and what is mounted in it. Its argument is the directory. */
+ * temporary directories and what is mounted in the first. They are its arguments. */
 
 static int
 remove_one (const char *path, const struct stat *stat, int type, struct FTW *walk)
@@ -146,6 +161,7 @@ bench_part_janitor (int argc, char **argv)
 {
   g_autofree char *ssh = g_build_filename (argv[0], BENCH_MOUNT_SSH, NULL);
   g_autofree char *direct = g_build_filename (argv[0], BENCH_MOUNT_DIRECT, NULL);
+  g_autofree char *memory = g_build_filename (argv[0], BENCH_MOUNT_MEMORY, NULL);
   char c;
 
   signal (SIGTERM, SIG_IGN);
@@ -161,6 +177,9 @@ bench_part_janitor (int argc, char **argv)
     {
       bench_unmount (ssh);
       bench_unmount (direct);
+      bench_unmount (memory);
+      for (int j = 1; j < argc; j++)
+        nftw (argv[j], remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
       if (nftw (argv[0], remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)
         g_usleep (100000);
     }

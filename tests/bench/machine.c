@@ -6,11 +6,16 @@
 
 #include <linux/magic.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+/* What the process was given, and what it took of that. Affinity is the process's, and so are
+ * these. */
+static cpu_set_t given, taken;
 
 char *
 bench_machine_describe (void)
@@ -52,6 +57,17 @@ bench_machine_describe_file_system (const char *directory)
 }
 
 const char *
+bench_machine_find_memory (void)
+{
+  const char *directory = g_getenv ("XDG_RUNTIME_DIR");
+  struct statfs status;
+  bool is_there = directory != NULL && statfs (directory, &status) == 0
+                  && status.f_type == TMPFS_MAGIC && access (directory, W_OK) == 0;
+
+  return is_there ? directory : NULL;
+}
+
+const char *
 bench_machine_choose_directory (void)
 {
   struct statfs status;
@@ -68,9 +84,10 @@ bench_machine_pin (const char *list)
   cpu_set_t cpus;
   int last = CPU_SETSIZE - 1;
 
+  sched_getaffinity (0, sizeof given, &given);
   if (list == NULL)
     {
-      sched_getaffinity (0, sizeof cpus, &cpus);
+      cpus = given;
       while (last > 0 && !CPU_ISSET (last, &cpus))
         last--;
     }
@@ -87,7 +104,38 @@ bench_machine_pin (const char *list)
       for (unsigned cpu = from; n > 0 && cpu <= (n == 2 ? to : from) && cpu < CPU_SETSIZE; cpu++)
         CPU_SET (cpu, &cpus);
     }
+  CPU_OR (&given, &given, &cpus);
+  taken = cpus;
   return sched_setaffinity (0, sizeof cpus, &cpus) == 0 ? g_steal_pointer (&chosen) : NULL;
+}
+
+void
+bench_machine_unpin (void)
+{
+  if (CPU_COUNT (&given) > 0)
+    sched_setaffinity (0, sizeof given, &given);
+}
+
+void
+bench_machine_pin_again (void)
+{
+  if (CPU_COUNT (&taken) > 0)
+    sched_setaffinity (0, sizeof taken, &taken);
+}
+
+int
+bench_machine_find_other_cpu (void)
+{
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+    if (CPU_ISSET (cpu, &given) && !CPU_ISSET (cpu, &taken))
+      return cpu;
+  return -1;
+}
+
+unsigned
+bench_machine_count_cpus (void)
+{
+  return MAX (CPU_COUNT (&given), 1);
 }
 
 void

@@ -18,9 +18,10 @@ static const char summary[]
 
 static const char description[]
     = "Examples:\n"
-      "  fscache-bench                           everything, about a minute\n"
+      "  fscache-bench                           everything, a minute and a half\n"
       "  fscache-bench --rows 'shared-*,gdbus'   some rows, with what they are compared to\n"
       "  fscache-bench --json > result.json      the same for programs, with quartiles of ratios\n"
+      "  tests/bench/plot.py result.json > p.svg draws latency by clients, entries and batch size\n"
       "  fscache-bench --cpus 0-1                client and servers may run at the same time\n"
       "  fscache-bench --quick --tap             only proves that all rows run\n"
       "\n"

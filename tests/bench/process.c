@@ -198,6 +198,15 @@ bench_process_stop (BenchProcess *process)
   *process = BENCH_PROCESS_NONE;
 }
 
+void
+bench_process_finish (BenchProcess *process)
+{
+  close_all ((int[]){ process->input, process->output }, 2);
+  while (process->pid > 0 && waitpid (process->pid, NULL, 0) < 0 && errno == EINTR)
+    ;
+  *process = BENCH_PROCESS_NONE;
+}
+
 bool
 bench_process_read (BenchProcess *process, void *buffer, size_t size, GError **error)
 {

@@ -40,6 +40,9 @@ bool bench_process_has_ended (BenchProcess *process, char **how);
 /* Ends it: closes the pipes, SIGTERM, and SIGKILL after five seconds. */
 void bench_process_stop (BenchProcess *process);
 
+/* Closes the pipes, and waits until it ends by itself, however long that takes. */
+void bench_process_finish (BenchProcess *process);
+
 /* Reads exactly `size` bytes. */
 bool bench_process_read (BenchProcess *process, void *buffer, size_t size, GError **error);
 bool bench_process_write (BenchProcess *process, const void *buffer, size_t size, GError **error);

@@ -137,8 +137,9 @@ print_targets (const BenchReport *report, FILE *out)
 void
 bench_report_print_table (const BenchReport *report, FILE *out)
 {
-  fprintf (out, "%s\npinned to CPU %s; files on %s; %u rounds in %.0f s\n\n", report->machine,
-           report->cpus, report->file_system, report->rounds, report->seconds);
+  fprintf (out, "%s\npinned to CPU %s; files on %s, events on %s; %u rounds in %.0f s\n\n",
+           report->machine, report->cpus, report->file_system, report->event_file_system,
+           report->rounds, report->seconds);
   if (report->slowdown > SLOWDOWN_MAX)
     fprintf (out,
              "NOTE: slices took %.1f times as long as they should, because others used the CPU\n\n",
@@ -278,6 +279,7 @@ bench_report_print_json (const BenchReport *report, FILE *out)
   add_string (builder, "machine", report->machine);
   add_string (builder, "cpus", report->cpus);
   add_string (builder, "file_system", report->file_system);
+  add_string (builder, "event_file_system", report->event_file_system);
   add_count (builder, "rounds", report->rounds);
   add_number (builder, "seconds", report->seconds);
   add_number (builder, "slowdown", report->slowdown);

@@ -13,10 +13,11 @@
 typedef struct
 {
   const Bench *bench;
-  const GPtrArray *rows; /* BenchRow, all of them */
-  char *machine;         /* processor, kernel */
-  char *cpus;            /* what it was pinned to */
-  char *file_system;     /* where the files are */
+  const GPtrArray *rows;   /* BenchRow, all of them */
+  char *machine;           /* processor, kernel */
+  char *cpus;              /* what it was pinned to */
+  char *file_system;       /* where the files are */
+  char *event_file_system; /* where events are made */
   unsigned rounds;
   double seconds;
   double slowdown; /* how much longer slices took than they should: 1 on a CPU of our own */

@@ -51,7 +51,7 @@ static bool
 set_up_cold (BenchRow *row, GError **error)
 {
   static const FscacheRequest shared = { .sharing = FSCACHE_SHARED };
-  BenchService *service = bench_service_get_main (row->bench, error);
+  BenchService *service = bench_service_get_main (row->bench, 0, error);
 
   if (service == NULL || !set_up_open (row, error))
     return false;

@@ -320,9 +320,9 @@ set_up_open (BenchRow *row, GError **error)
 }
 
 static bool
-run_open (BenchRow *row, GError **error)
+open_and_close (const char *path, GError **error)
 {
-  int fd = open (row->state, O_RDONLY | O_CLOEXEC);
+  int fd = open (path, O_RDONLY | O_CLOEXEC);
 
   if (fd >= 0 && close (fd) == 0)
     return true;
@@ -331,10 +331,62 @@ run_open (BenchRow *row, GError **error)
   return false;
 }
 
+static bool
+run_open (BenchRow *row, GError **error)
+{
+  return open_and_close (row->state, error);
+}
+
+/* Of one of many files, at random. */
+typedef struct
+{
+  char **paths;
+  unsigned n;
+  uint64_t random;
+} Many;
+
+static void
+free_many (void *data)
+{
+  Many *many = data;
+
+  g_strfreev (many->paths);
+  g_free (many);
+}
+
+static bool
+set_up_open_random (BenchRow *row, GError **error)
+{
+  Bench *bench = row->bench;
+  Many *many = g_new0 (Many, 1);
+
+  many->n = bench_scale (bench, row->spec->parameter);
+  many->random = BENCH_RANDOM_SEED;
+  many->paths = g_new0 (char *, many->n + 1);
+  for (unsigned i = 0; i < many->n; i++)
+    many->paths[i] = bench_get_file (bench, "files", i);
+  row->state = many;
+  bench_defer (bench, free_many, many);
+  return bench_make_files (bench, "files", many->n, error);
+}
+
+static bool
+run_open_random (BenchRow *row, GError **error)
+{
+  Many *many = row->state;
+
+  return open_and_close (many->paths[bench_random (&many->random) % many->n], error);
+}
+
 #define FLOOR(Name, Title, Baseline, Handles)                                                      \
   {                                                                                                \
     .name = Name, .title = Title, .baseline = Baseline, .handles = Handles,                        \
     .set_up = set_up_floor, .run = run_floor                                                       \
+  }
+#define OPEN_RANDOM(Name, Title, Files)                                                            \
+  {                                                                                                \
+    .name = Name, .title = Title, .baseline = "open", .handles = 1, .parameter = Files,            \
+    .set_up = set_up_open_random, .run = run_open_random                                           \
   }
 #define FLOOR_RANDOM(Name, Title, Baseline, Files)                                                 \
   {                                                                                                \
@@ -349,6 +401,9 @@ const BenchRowSpec bench_rows_floor[] = {
     .handles = 1,
     .set_up = set_up_open,
     .run = run_open },
+  OPEN_RANDOM ("open-of-100", "open() and close() of one of 100 at random", 100),
+  OPEN_RANDOM ("open-of-1000", "open() and close() of one of 1,000 at random", 1000),
+  OPEN_RANDOM ("open-of-15000", "open() and close() of one of 15,000 at random", 15000),
   FLOOR ("floor", "bare epoll server, one descriptor", NULL, 1),
   FLOOR ("floor-8", "bare epoll server, 8 descriptors in a packet", "floor", 8),
   FLOOR ("floor-64", "bare epoll server, 64 descriptors in a packet", "floor", 64),
@@ -361,6 +416,7 @@ const BenchRowSpec bench_rows_floor[] = {
     .set_up = set_up_floor,
     .run = run_floor },
   FLOOR_RANDOM ("floor-of-100", "bare epoll server, one of 100 at random", "floor", 100),
+  FLOOR_RANDOM ("floor-of-1000", "bare epoll server, one of 1,000 at random", "floor-of-100", 1000),
   FLOOR_RANDOM ("floor-of-15000", "bare epoll server, one of 15,000 at random", "floor-of-100",
                 15000),
   { 0 },

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A hit in fscached, by each sharing mode, one at a time and in batches. "Unchecked" is a request
- * with max_age_ms: the service may answer from what it knows. Else it has the opener check that the
- * path still leads to the file, each time.
+ * with max_age_ms: the service may answer from what it knows. "Checked" is one without: it is
+ * checked each time that the path still leads to the file. Both are asked of a service that watches
+ * nothing. "Watched" is a hit as it is by default on a local file system: the kernel tells of all
+ * changes, and the service need only see that there were none.
  */
 #include <unistd.h>
 
@@ -15,13 +17,15 @@ enum
   UNCHECKED = 1 << 0,
   INDEPENDENT = 1 << 1,
   EXCLUSIVE = 1 << 2,
+  WATCHED = 1 << 3,
 };
 
 static bool
 set_up_hit (BenchRow *row, GError **error)
 {
   unsigned parameter = row->spec->parameter;
-  BenchService *service = bench_service_get_main (row->bench, error);
+  BenchServiceFlags flags = parameter & WATCHED ? 0 : BENCH_SERVICE_NO_WATCH;
+  BenchService *service = bench_service_get_main (row->bench, flags, error);
   FscacheRequest how = { .sharing = parameter & INDEPENDENT ? FSCACHE_INDEPENDENT
                                     : parameter & EXCLUSIVE ? FSCACHE_EXCLUSIVE
                                                             : FSCACHE_SHARED,
@@ -29,8 +33,18 @@ set_up_hit (BenchRow *row, GError **error)
 
   if (service == NULL)
     return false;
-  row->state = bench_client_new (row->bench, service, "files", row->spec->handles, &how, error);
-  return row->state != NULL;
+
+  BenchClient *client
+      = bench_client_new (row->bench, service, "files", row->spec->handles, &how, error);
+
+  row->state = client;
+  if (client == NULL)
+    return false;
+  if (parameter & WATCHED)
+    return bench_client_watch (client, error);
+
+  client->coherence = FSCACHE_COHERENCE_CHECKED;
+  return true;
 }
 
 static bool
@@ -68,7 +82,7 @@ static bool
 set_up_wire (BenchRow *row, GError **error)
 {
   Bench *bench = row->bench;
-  BenchService *service = bench_service_get_main (bench, error);
+  BenchService *service = bench_service_get_main (bench, BENCH_SERVICE_NO_WATCH, error);
   g_autofree char *path = bench_get_file (bench, "files", 0);
 
   if (service == NULL || !bench_make_files (bench, "files", 1, error))
@@ -110,8 +124,10 @@ const BenchRowSpec bench_rows_fscache[] = {
     .set_up = set_up_wire,
     .run = run_wire },
   HIT ("shared-unchecked", "fscache, shared, no check needed", UNCHECKED),
+  HIT ("shared-watched", "fscache, shared, watched", WATCHED),
   HIT ("shared-checked", "fscache, shared, checked", 0),
   HIT ("independent-unchecked", "fscache, independent, no check needed", INDEPENDENT | UNCHECKED),
+  HIT ("independent-watched", "fscache, independent, watched", INDEPENDENT | WATCHED),
   HIT ("independent-checked", "fscache, independent, checked", INDEPENDENT),
   HIT ("exclusive", "fscache, exclusive, checked, and given back", EXCLUSIVE),
   BATCH ("batch-1-unchecked", "fscache, batch of 1, no check needed", "floor", 1, UNCHECKED),
@@ -119,6 +135,10 @@ const BenchRowSpec bench_rows_fscache[] = {
   BATCH ("batch-64-unchecked", "fscache, batch of 64, no check needed", "floor-64", 64, UNCHECKED),
   BATCH ("batch-253-unchecked", "fscache, batch of 253, no check needed", "floor-253", 253,
          UNCHECKED),
+  BATCH ("batch-1-watched", "fscache, batch of 1, watched", "floor", 1, WATCHED),
+  BATCH ("batch-8-watched", "fscache, batch of 8, watched", "floor-8", 8, WATCHED),
+  BATCH ("batch-64-watched", "fscache, batch of 64, watched", "floor-64", 64, WATCHED),
+  BATCH ("batch-253-watched", "fscache, batch of 253, watched", "floor-253", 253, WATCHED),
   BATCH ("batch-1-checked", "fscache, batch of 1, checked", "floor", 1, 0),
   BATCH ("batch-8-checked", "fscache, batch of 8, checked", "floor-8", 8, 0),
   BATCH ("batch-64-checked", "fscache, batch of 64, checked", "floor-64", 64, 0),

@@ -11,8 +11,36 @@
 #include "tests/bench/service.h"
 #include "tests/bench/wire.h"
 
+static const FscacheRequest shared = { .sharing = FSCACHE_SHARED };
 static const FscacheRequest shared_unchecked
     = { .sharing = FSCACHE_SHARED, .max_age_ms = BENCH_ANY_AGE };
+
+/* Beside the number, in a row's parameter. */
+#define WATCHED (1u << 31)
+
+static unsigned
+get_number (const BenchRow *row)
+{
+  return bench_scale (row->bench, row->spec->parameter & ~WATCHED);
+}
+
+static bool
+is_watched (const BenchRow *row)
+{
+  return row->spec->parameter & WATCHED;
+}
+
+static const FscacheRequest *
+get_request (const BenchRow *row)
+{
+  return is_watched (row) ? &shared : &shared_unchecked;
+}
+
+static BenchServiceFlags
+get_flags (const BenchRow *row)
+{
+  return is_watched (row) ? 0 : BENCH_SERVICE_NO_WATCH;
+}
 
 /* Idle clients: a part that connects them and waits. Its arguments are the socket and their
  * number. */
@@ -69,13 +97,14 @@ connect_idle (Bench *bench, BenchService *service, unsigned n, GError **error)
 static bool
 set_up_idle (BenchRow *row, GError **error)
 {
-  unsigned n = bench_scale (row->bench, row->spec->parameter);
-  BenchService *service = bench_service_get (row->bench, row->spec->name, 64, n + 16, error);
+  unsigned n = get_number (row);
+  BenchService *service
+      = bench_service_get (row->bench, row->spec->name, get_flags (row), 64, n + 16, error);
 
   if (service == NULL || !connect_idle (row->bench, service, n, error))
     return false;
-  row->state = bench_client_new (row->bench, service, "files", 1, &shared_unchecked, error);
-  return row->state != NULL;
+  row->state = bench_client_new (row->bench, service, "files", 1, get_request (row), error);
+  return row->state != NULL && (!is_watched (row) || bench_client_watch (row->state, error));
 }
 
 static bool
@@ -99,26 +128,44 @@ typedef struct
 static void
 add_memory (BenchRow *row, double before, double after, unsigned n_entries)
 {
-  if (row->spec->parameter > ENTRIES_BEFORE && before > 0 && after > 0)
+  if (n_entries < 10000 || before <= 0 || after <= 0)
+    return;
+
+  double bytes = (after - before) / n_entries;
+
+  if (is_watched (row))
+    bench_add_fact (row->bench, BENCH_FACT_WATCHED_ENTRY,
+                    "resident memory of fscached, a watched entry of 15,000 in a directory",
+                    "bytes", bytes);
+  else
     bench_add_fact (row->bench, "memory-entry-15000",
-                    "resident memory of fscached, an entry of 15,000", "bytes",
-                    (after - before) / n_entries);
+                    "resident memory of fscached, an entry of 15,000", "bytes", bytes);
+}
+
+static BenchClient *
+make_client (BenchRow *row, BenchService *service, unsigned n, GError **error)
+{
+  BenchClient *client
+      = bench_client_new (row->bench, service, "files", n, get_request (row), error);
+
+  return client != NULL && (!is_watched (row) || bench_client_watch (client, error)) ? client
+                                                                                     : NULL;
 }
 
 static bool
 set_up_entries (BenchRow *row, GError **error)
 {
   Bench *bench = row->bench;
-  unsigned n = bench_scale (bench, row->spec->parameter);
+  unsigned n = get_number (row);
   unsigned n_before = MIN (ENTRIES_BEFORE, n);
-  BenchService *service = bench_service_get (bench, row->spec->name, n + 64, 16, error);
+  BenchService *service
+      = bench_service_get (bench, row->spec->name, get_flags (row), n + 64, 16, error);
 
-  if (service == NULL
-      || bench_client_new (bench, service, "files", n_before, &shared_unchecked, error) == NULL)
+  if (service == NULL || make_client (row, service, n_before, error) == NULL)
     return false;
 
   double before = bench_service_get_resident (service);
-  BenchClient *client = bench_client_new (bench, service, "files", n, &shared_unchecked, error);
+  BenchClient *client = make_client (row, service, n, error);
 
   if (client == NULL)
     return false;
@@ -156,8 +203,20 @@ const BenchRowSpec bench_rows_scale[] = {
   IDLE ("idle-1", "fscache, shared, no check, 1 idle client", "floor", 1),
   IDLE ("idle-100", "fscache, shared, no check, 100 idle clients", "idle-1", 100),
   IDLE ("idle-10000", "fscache, shared, no check, 10,000 idle clients", "idle-1", 10000),
+  IDLE ("idle-1-watched", "fscache, shared, watched, 1 idle client", "floor", 1 | WATCHED),
+  IDLE ("idle-100-watched", "fscache, shared, watched, 100 idle clients", "idle-1-watched",
+        100 | WATCHED),
+  IDLE ("idle-10000-watched", "fscache, shared, watched, 10,000 idle clients", "idle-1-watched",
+        10000 | WATCHED),
   ENTRIES ("entries-100", "fscache, shared, no check, one of 100 handles", "floor-of-100", 100),
+  ENTRIES ("entries-1000", "fscache, shared, no check, one of 1,000 handles", "entries-100", 1000),
   ENTRIES ("entries-15000", "fscache, shared, no check, one of 15,000 handles", "entries-100",
            15000),
+  ENTRIES ("entries-100-watched", "fscache, shared, watched, one of 100 handles", "floor-of-100",
+           100 | WATCHED),
+  ENTRIES ("entries-1000-watched", "fscache, shared, watched, one of 1,000 handles",
+           "entries-100-watched", 1000 | WATCHED),
+  ENTRIES ("entries-15000-watched", "fscache, shared, watched, one of 15,000 handles",
+           "entries-100-watched", 15000 | WATCHED),
   { 0 },
 };

@@ -243,7 +243,7 @@ set_up_held (BenchRow *row, GError **error)
 {
   static const FscacheRequest shared = { .sharing = FSCACHE_SHARED };
   Bench *bench = row->bench;
-  BenchService *service = bench_service_get_main (bench, error);
+  BenchService *service = bench_service_get_main (bench, 0, error);
   g_autoptr (GPtrArray) paths = g_ptr_array_new_with_free_func (g_free);
 
   if (service == NULL || !mount_sshfs (bench, get_mount_name (row), error))

@@ -27,7 +27,7 @@ run_start (BenchRow *row, GError **error)
   Start *start = row->state;
   g_autofree char *name = g_strdup_printf ("start-%u", start->n++);
 
-  start->service = bench_service_start (row->bench, name, 64, 64, error);
+  start->service = bench_service_start (row->bench, name, 0, 64, 64, error);
   if (start->service != NULL && bench_service_wait (start->service, error))
     return true;
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/bench/machine.h"
 #include "tests/bench/wire.h"
 
 #define SPARE_DESCRIPTORS 256 /* what a service needs besides handles and clients, amply */
@@ -51,25 +52,28 @@ make_environment (const char *service_path)
 }
 
 static bool
-write_config (const char *path, unsigned max_handles, unsigned max_clients, GError **error)
+write_config (const char *path, BenchServiceFlags flags, unsigned max_handles, unsigned max_clients,
+              GError **error)
 {
-  g_autofree char *text = g_strdup_printf ("[service]\n"
-                                           "max-handles=%u\n"
-                                           "max-clients=%u\n"
-                                           "[cache]\n"
-                                           "idle-time=86400\n"
-                                           "[lanes]\n"
-                                           "idle-time=86400\n"
-                                           "[file]\n"
-                                           "ttl=86400\n",
-                                           max_handles, max_clients);
+  g_autofree char *text
+      = g_strdup_printf ("[service]\n"
+                         "max-handles=%u\n"
+                         "max-clients=%u\n"
+                         "[cache]\n"
+                         "idle-time=86400\n"
+                         "watch=%s\n"
+                         "[lanes]\n"
+                         "idle-time=86400\n"
+                         "[file]\n"
+                         "ttl=86400\n",
+                         max_handles, max_clients, flags & BENCH_SERVICE_NO_WATCH ? "no" : "yes");
 
   return g_file_set_contents (path, text, -1, error);
 }
 
 BenchService *
-bench_service_start (Bench *bench, const char *name, unsigned max_handles, unsigned max_clients,
-                     GError **error)
+bench_service_start (Bench *bench, const char *name, BenchServiceFlags flags, unsigned max_handles,
+                     unsigned max_clients, GError **error)
 {
   const char *program = find_service (bench, error);
 
@@ -87,10 +91,13 @@ bench_service_start (Bench *bench, const char *name, unsigned max_handles, unsig
   int log = open (service->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   const char *argv[] = { program, "--socket", service->socket, "--config", config, NULL };
 
-  if (!write_config (config, max_handles, max_clients, error)
+  if (flags & BENCH_SERVICE_ANY_CPU)
+    bench_machine_unpin ();
+  if (!write_config (config, flags, max_handles, max_clients, error)
       || !bench_process_start (&service->process, argv, (const char *const *) environment, log, 0,
                                error))
     g_clear_pointer (&service, bench_service_free);
+  bench_machine_pin_again ();
   if (log >= 0)
     close (log);
   return service;
@@ -149,8 +156,8 @@ bench_service_wait (BenchService *service, GError **error)
 }
 
 BenchService *
-bench_service_get (Bench *bench, const char *name, unsigned max_handles, unsigned max_clients,
-                   GError **error)
+bench_service_get (Bench *bench, const char *name, BenchServiceFlags flags, unsigned max_handles,
+                   unsigned max_clients, GError **error)
 {
   BenchService *service = g_hash_table_lookup (bench->services, name);
   unsigned needed = max_handles + max_clients + SPARE_DESCRIPTORS;
@@ -165,7 +172,7 @@ bench_service_get (Bench *bench, const char *name, unsigned max_handles, unsigne
       return NULL;
     }
 
-  service = bench_service_start (bench, name, max_handles, max_clients, error);
+  service = bench_service_start (bench, name, flags, max_handles, max_clients, error);
   if (service == NULL)
     return NULL;
   if (!bench_service_wait (service, error))
@@ -180,11 +187,13 @@ bench_service_get (Bench *bench, const char *name, unsigned max_handles, unsigne
 }
 
 BenchService *
-bench_service_get_main (Bench *bench, GError **error)
+bench_service_get_main (Bench *bench, BenchServiceFlags flags, GError **error)
 {
   unsigned max_handles = MIN (MAIN_HANDLES, bench_get_descriptor_limit () / 2);
 
-  return bench_service_get (bench, "main", max_handles, MAIN_CLIENTS, error);
+  g_autofree char *name = g_strdup_printf ("main-%u", (unsigned) flags);
+
+  return bench_service_get (bench, name, flags, max_handles, MAIN_CLIENTS, error);
 }
 
 double
@@ -204,4 +213,13 @@ double
 bench_service_get_resident (const BenchService *service)
 {
   return bench_get_resident (service->process.pid);
+}
+
+double
+bench_service_get_cpu_time (const BenchService *service)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/schedstat", (int) service->process.pid);
+  g_autofree char *text = NULL;
+
+  return g_file_get_contents (path, &text, NULL, NULL) ? g_ascii_strtod (text, NULL) : 0;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * SIEVE by class: a list and a hand for each power of 16 of cost per part of the cache, and for
- * handles with and without bytes. Within a class SIEVE says who would go. Among those the one goes
- * whose value is least: the age of the cache when the handle came, or when the hand last found its
- * bit set, plus the worth of its class. The cache then gets as old as that value (GreedyDual).
+ * SIEVE by class, as simply as it can be said, beside which fscache/store.c is tested: a list and a
+ * hand for each power of 16 of cost per part of the cache, and for handles with and without bytes.
+ * Within a class SIEVE says who would go. Among those the one goes whose value is least: the age of
+ * the cache when the handle came, or when the hand last found its bit set, plus the worth of its
+ * class. The cache then gets as old as that value (GreedyDual).
  *
  * Finer classes save hardly more time, and lose hits: they tell apart what differs only by the
  * noise of measuring.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Kinds of SIEVE that still have one list and one hand.
+ * SIEVE, and kinds of it that still have one list and one hand.
  *
  *  - sieve-bytes: where bytes are missing, the hand passes handles that have none.
  *  - sieve-credit: instead of a bit a small number, which the hand counts down: so much for a
@@ -21,7 +21,7 @@ typedef struct
   SimNode *nodes;
   guint8 *credits;
   guint8 *levels; /* logarithms of costs */
-  gboolean has_credit;
+  gboolean is_plain, has_credit;
   double mean; /* of levels */
 } OneHand;
 
@@ -40,6 +40,15 @@ one_hand_new (const SimTrace *trace, const SimLimits *limits, gboolean has_credi
     .has_credit = has_credit,
     .mean = -1,
   };
+  return sieve;
+}
+
+static gpointer
+plain_make (const SimTrace *trace, const SimLimits *limits)
+{
+  OneHand *sieve = one_hand_new (trace, limits, FALSE);
+
+  sieve->is_plain = TRUE;
   return sieve;
 }
 
@@ -104,7 +113,7 @@ one_hand_evict (gpointer state, gboolean for_bytes)
   for (;;)
     {
       key = sim_list_get_hand (&sieve->list);
-      if (for_bytes && sieve->trace->bytes[key] == 0)
+      if (for_bytes && !sieve->is_plain && sieve->trace->bytes[key] == 0)
         ;
       else if (sieve->credits[key] == 0)
         break;
@@ -116,6 +125,16 @@ one_hand_evict (gpointer state, gboolean for_bytes)
   sim_list_remove (&sieve->list, sieve->nodes, key);
   return key;
 }
+
+const SimPolicy sim_sieve = {
+  .name = "sieve",
+  .title = "SIEVE",
+  .make = plain_make,
+  .free = one_hand_free,
+  .hit = one_hand_hit,
+  .insert = one_hand_insert,
+  .evict = one_hand_evict,
+};
 
 const SimPolicy sim_sieve_bytes = {
   .name = "sieve-bytes",

@@ -5,8 +5,9 @@
 #include "tests/bench/sim.h"
 
 const SimPolicy *const sim_policies[] = {
-  &sim_lru,  &sim_sieve, &sim_sieve_bytes, &sim_sieve_credit, &sim_sieve_class,
-  &sim_gdsf, &sim_min,   &sim_offline,     &sim_bound,        NULL,
+  &sim_lru,          &sim_fscache,     &sim_sieve, &sim_sieve_bytes,
+  &sim_sieve_credit, &sim_sieve_class, &sim_gdsf,  &sim_min,
+  &sim_offline,      &sim_bound,       NULL,
 };
 
 double

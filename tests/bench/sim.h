@@ -55,8 +55,8 @@ typedef struct
   gboolean (*applies) (const SimTrace *trace, const SimLimits *limits);
 } SimPolicy;
 
-extern const SimPolicy sim_lru, sim_sieve, sim_sieve_bytes, sim_sieve_credit, sim_sieve_class,
-    sim_gdsf, sim_min, sim_offline, sim_bound;
+extern const SimPolicy sim_lru, sim_fscache, sim_sieve, sim_sieve_bytes, sim_sieve_credit,
+    sim_sieve_class, sim_gdsf, sim_min, sim_offline, sim_bound;
 
 /* All of them, in the order of reports; ends with NULL. */
 extern const SimPolicy *const sim_policies[];

@@ -10,6 +10,7 @@
 typedef enum
 {
   RATIO,  /* of a row to another */
+  P99,    /* the same, but of the slowest in a hundred */
   P50,    /* of a row, in ms */
   FACT,   /* a fact's value */
   LOOKUP, /* a hit's time with the lookup of one cache row instead of another's */
@@ -40,6 +41,20 @@ static const Definition definitions[] = {
     "s6-fdholder" },
   TARGET ("checked-floor", "shared hit that is checked, to the floor", 2.3, "", RATIO,
           "shared-checked", "floor"),
+  TARGET ("watched-floor", "shared hit that is watched, to the floor", 1.15, "", RATIO,
+          "shared-watched", "floor"),
+  TARGET ("watched-64", "batch of 64, watched, a handle, to the floor's batch of 64", 1.3, "",
+          RATIO, "batch-64-watched", "floor-64"),
+  TARGET ("watched-64-open", "batch of 64, watched, a handle, to open() and close()", 0.6, "",
+          RATIO, "batch-64-watched", "open"),
+  TARGET ("borrow", "borrow, to open() and close()", 0.05, "", RATIO, "borrow", "open"),
+  TARGET ("borrow-threads", "borrow in 8 threads, to open() and close()", 0.05, "", RATIO,
+          "borrow-8-threads", "open"),
+  /* None in a borrow; but the library looks at its connection every now and then. */
+  TARGET ("borrow-calls", "system calls in a million borrows", 10, "", FACT, "borrow-system-calls",
+          NULL),
+  TARGET ("storm", "p99 of hits during a storm of events, to p99 without", 2, "", P99, "hit-storm",
+          "hit-calm"),
   TARGET ("sshfs", "held sshfs file, to sshfs's own open()", 0.1, "", RATIO, "sshfs-held",
           "sshfs-open"),
   TARGET ("sshfs-64", "64 held sshfs files in a batch, each", 0.1, "", RATIO, "sshfs-held-64",
@@ -47,7 +62,11 @@ static const Definition definitions[] = {
   TARGET ("batch-64", "batch of 64, a handle, to the floor's batch of 64", 1.4, "", RATIO,
           "batch-64-unchecked", "floor-64"),
   TARGET ("idle-clients", "10,000 idle clients, to 1", 1.15, "", RATIO, "idle-10000", "idle-1"),
+  TARGET ("idle-clients-watched", "10,000 idle clients, to 1, watched", 1.15, "", RATIO,
+          "idle-10000-watched", "idle-1-watched"),
   TARGET ("entries", "15,000 handles, to 100", 1.15, "", RATIO, "entries-15000", "entries-100"),
+  TARGET ("entries-watched", "15,000 handles, to 100, watched", 1.15, "", RATIO,
+          "entries-15000-watched", "entries-100-watched"),
   TARGET ("cache-entries", "hit with the lookup among 500,000 entries, to 100", 1.15, "", LOOKUP,
           "cache-500000", "cache-100"),
   TARGET ("memory", "resident memory of fscached, an entry", 512, "bytes", FACT,
@@ -58,11 +77,17 @@ static const Definition definitions[] = {
 };
 
 static double
-get_p50 (const BenchReport *report, const char *name)
+get_quantile (const BenchReport *report, const char *name, double q)
 {
   const BenchRow *row = bench_report_find_row (report, name);
 
-  return row != NULL ? bench_stats_get_quantile (&row->stats, 0.5) : NAN;
+  return row != NULL ? bench_stats_get_quantile (&row->stats, q) : NAN;
+}
+
+static double
+get_p50 (const BenchReport *report, const char *name)
+{
+  return get_quantile (report, name, 0.5);
 }
 
 static double
@@ -76,29 +101,19 @@ get_ratio (const BenchReport *report, const char *name, const char *baseline)
 }
 
 static double
-get_fact (const BenchReport *report, const char *name)
-{
-  for (unsigned i = 0; i < report->bench->facts->len; i++)
-    {
-      const BenchFact *fact = &g_array_index (report->bench->facts, BenchFact, i);
-
-      if (strcmp (fact->name, name) == 0)
-        return fact->value;
-    }
-  return NAN;
-}
-
-static double
 measure (const BenchReport *report, const Definition *definition)
 {
   switch (definition->kind)
     {
     case RATIO:
       return get_ratio (report, definition->name, definition->baseline);
+    case P99:
+      return get_quantile (report, definition->name, 0.99)
+             / get_quantile (report, definition->baseline, 0.99);
     case P50:
       return get_p50 (report, definition->name) / 1e6;
     case FACT:
-      return get_fact (report, definition->name);
+      return bench_get_fact (report->bench, definition->name);
     case LOOKUP:
       {
         double hit = get_p50 (report, "shared-unchecked");

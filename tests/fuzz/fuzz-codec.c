@@ -50,24 +50,42 @@ check_records (const FscTestMessage *message)
     switch (message->header.opcode)
       {
       case FSC_OP_OPEN:
+      case FSC_OP_WATCH:
         check_length (message->records[i].item.uri, FSC_URI_MAX);
         check_length (message->records[i].item.validator, FSC_VALIDATOR_MAX);
         check_length (message->records[i].item.resume, FSC_RESUME_MAX);
         require (message->records[i].item.mount_length <= message->records[i].item.uri.length);
         break;
       case FSC_OP_OPENED:
+      case FSC_OP_EVENT:
         check_result (message, &message->records[i].result, &n_fds);
         break;
       case FSC_OP_ENTRIES:
         check_length (message->records[i].entry.uri, FSC_URI_MAX);
         break;
+      case FSC_OP_HOLDINGS:
+        check_length (message->records[i].holding.uri, FSC_URI_MAX);
+        check_length (message->records[i].holding.name, FSC_NAME_MAX);
+        require (message->records[i].holding.sharing <= FSC_SHARING_LAST);
+        break;
       case FSC_OP_COUNTERS:
         check_length (message->records[i].counter.name, FSC_NAME_MAX);
+        break;
+      case FSC_OP_WATCHED:
+        check_length (message->records[i].step.name, FSC_STEP_NAME_MAX);
+        require (message->records[i].step.wd > 0);
         break;
       default:
         break;
       }
-  if (message->header.opcode == FSC_OP_OPENED)
+  if (message->header.opcode == FSC_OP_SET)
+    check_length (message->limit.name, FSC_NAME_MAX);
+  if (message->header.opcode == FSC_OP_WATCHED)
+    require (message->index < FSC_ITEMS_MAX && message->n_records >= 2
+             && message->n_records <= FSC_STEPS_MAX);
+  if (message->header.opcode == FSC_OP_EVENT)
+    require (message->event.reason <= FSC_REASON_LAST);
+  if (message->header.opcode == FSC_OP_OPENED || message->header.opcode == FSC_OP_EVENT)
     require (n_fds == message->header.n_fds);
 }
 

@@ -20,8 +20,10 @@ get_record (FscReader *reader, FscOpcode opcode, FscTestRecord *record)
   switch (opcode)
     {
     case FSC_OP_OPEN:
+    case FSC_OP_WATCH:
       return fsc_codec_get_item (reader, &record->item);
     case FSC_OP_OPENED:
+    case FSC_OP_EVENT:
       return fsc_codec_get_result (reader, &record->result);
     case FSC_OP_GIVE_BACK:
     case FSC_OP_HAND:
@@ -30,6 +32,10 @@ get_record (FscReader *reader, FscOpcode opcode, FscTestRecord *record)
       return fsc_codec_get_entry (reader, &record->entry);
     case FSC_OP_COUNTERS:
       return fsc_codec_get_counter (reader, &record->counter);
+    case FSC_OP_HOLDINGS:
+      return fsc_codec_get_holding (reader, &record->holding);
+    case FSC_OP_WATCHED:
+      return fsc_codec_get_step (reader, &record->step);
     default:
       return false;
     }
@@ -82,13 +88,25 @@ get_body (FscReader *reader, FscTestMessage *message)
     case FSC_OP_GIVE_BACK:
       return fsc_codec_get_give_back (reader, &message->n_records) && get_records (reader, message);
     case FSC_OP_CANCEL:
+    case FSC_OP_UNWATCH:
       return fsc_codec_get_cancel (reader, &message->request);
+    case FSC_OP_WATCH:
+      message->n_records = 1;
+      return get_records (reader, message);
+    case FSC_OP_EVENT:
+      message->n_records = 1;
+      return fsc_codec_get_event (reader, &message->event) && get_records (reader, message);
     case FSC_OP_DROP:
     case FSC_OP_PIN:
     case FSC_OP_INFO:
       return fsc_codec_get_target (reader, &message->target);
     case FSC_OP_LIST:
       return fsc_codec_get_list (reader, &message->list);
+    case FSC_OP_HOLDERS:
+      return fsc_codec_get_holders (reader, &message->list);
+    case FSC_OP_HOLDINGS:
+      return fsc_codec_get_holdings (reader, &message->next, &message->n_records)
+             && get_records (reader, message);
     case FSC_OP_ENTRIES:
       return fsc_codec_get_entries (reader, &message->next, &message->n_records)
              && get_records (reader, message);
@@ -97,8 +115,13 @@ get_body (FscReader *reader, FscTestMessage *message)
     case FSC_OP_STATUS:
     case FSC_OP_PING:
       return true;
+    case FSC_OP_SET:
+      return fsc_codec_get_set (reader, &message->limit);
     case FSC_OP_HAND:
       return get_hand (reader, message);
+    case FSC_OP_WATCHED:
+      return fsc_codec_get_watched (reader, &message->index, &message->n_records)
+             && get_records (reader, message);
     }
   return false;
 }
@@ -132,12 +155,16 @@ put_records (FscWriter *writer, const FscTestMessage *message)
     {
       const FscTestRecord *record = &message->records[i];
 
-      if (message->header.opcode == FSC_OP_OPEN)
+      if (message->header.opcode == FSC_OP_OPEN || message->header.opcode == FSC_OP_WATCH)
         fsc_codec_put_item (writer, &record->item);
-      else if (message->header.opcode == FSC_OP_OPENED)
+      else if (message->header.opcode == FSC_OP_OPENED || message->header.opcode == FSC_OP_EVENT)
         fsc_codec_put_result (writer, &record->result);
       else if (message->header.opcode == FSC_OP_ENTRIES)
         fsc_codec_put_entry (writer, &record->entry);
+      else if (message->header.opcode == FSC_OP_HOLDINGS)
+        fsc_codec_put_holding (writer, &record->holding);
+      else if (message->header.opcode == FSC_OP_WATCHED)
+        fsc_codec_put_step (writer, &record->step);
       else
         fsc_codec_put_counter (writer, &record->counter);
     }
@@ -187,7 +214,11 @@ put_body (FscWriter *writer, const FscTestMessage *message)
       put_ids (writer, message);
       return;
     case FSC_OP_CANCEL:
+    case FSC_OP_UNWATCH:
       fsc_codec_put_cancel (writer, message->request);
+      break;
+    case FSC_OP_EVENT:
+      fsc_codec_put_event (writer, &message->event);
       break;
     case FSC_OP_DROP:
     case FSC_OP_PIN:
@@ -197,12 +228,25 @@ put_body (FscWriter *writer, const FscTestMessage *message)
     case FSC_OP_LIST:
       fsc_codec_put_list (writer, &message->list);
       break;
+    case FSC_OP_HOLDERS:
+      fsc_codec_put_holders (writer, &message->list);
+      break;
+    case FSC_OP_HOLDINGS:
+      fsc_codec_put_holdings (writer, message->next, message->n_records);
+      break;
     case FSC_OP_ENTRIES:
       fsc_codec_put_entries (writer, message->next, message->n_records);
       break;
     case FSC_OP_COUNTERS:
       fsc_codec_put_counters (writer, message->n_records);
       break;
+    case FSC_OP_WATCHED:
+      fsc_codec_put_watched (writer, message->index, message->n_records);
+      break;
+    case FSC_OP_SET:
+      fsc_codec_put_set (writer, &message->limit);
+      break;
+    case FSC_OP_WATCH:
     case FSC_OP_STATUS:
     case FSC_OP_PING:
       break;
@@ -239,10 +283,17 @@ print_bytes (FILE *out, const char *name, FscBytes bytes)
   fputc ('"', out);
 }
 
+static int
+get_match (bool is_pattern, bool is_mount, bool is_deep)
+{
+  return is_mount ? FSC_MATCH_MOUNT + is_deep : is_pattern;
+}
+
 static void
 print_target (FILE *out, const FscTarget *target)
 {
-  fprintf (out, " match=%d pinned=%d", target->is_pattern, target->pinned);
+  fprintf (out, " match=%d pinned=%d",
+           get_match (target->is_pattern, target->is_mount, target->is_deep), target->pinned);
   print_bytes (out, "uri", target->uri);
 }
 
@@ -284,18 +335,36 @@ print_entry (FILE *out, const FscEntryInfo *entry)
 }
 
 static void
+print_holding (FILE *out, const FscHolding *holding)
+{
+  fprintf (out, "holding client=%" PRIu64 " given=%" PRIu64, holding->client, holding->given);
+  fprintf (out, " first_ms=%" PRIu64 " last_ms=%" PRIu64, holding->first_ms, holding->last_ms);
+  fprintf (out, " pid=%u uid=%u lent=%u mount_id=%u sharing=%d", holding->pid, holding->uid,
+           holding->lent, holding->mount_id, holding->sharing);
+  print_bytes (out, "uri", holding->uri);
+  print_bytes (out, "name", holding->name);
+}
+
+static void
 print_record (FILE *out, FscOpcode opcode, const FscTestRecord *record)
 {
-  if (opcode == FSC_OP_OPEN)
+  if (opcode == FSC_OP_OPEN || opcode == FSC_OP_WATCH)
     print_item (out, &record->item);
-  else if (opcode == FSC_OP_OPENED)
+  else if (opcode == FSC_OP_OPENED || opcode == FSC_OP_EVENT)
     print_result (out, &record->result);
   else if (opcode == FSC_OP_ENTRIES)
     print_entry (out, &record->entry);
+  else if (opcode == FSC_OP_HOLDINGS)
+    print_holding (out, &record->holding);
   else if (opcode == FSC_OP_COUNTERS)
     {
       fprintf (out, "counter value=%" PRIu64, record->counter.value);
       print_bytes (out, "name", record->counter.name);
+    }
+  else if (opcode == FSC_OP_WATCHED)
+    {
+      fprintf (out, "step wd=%d", record->step.wd);
+      print_bytes (out, "name", record->step.name);
     }
   else
     fprintf (out, "id %" PRIu64, record->id);
@@ -346,7 +415,11 @@ print_body (FILE *out, const FscTestMessage *message)
       fprintf (out, " n_ids=%u", message->n_records);
       break;
     case FSC_OP_CANCEL:
+    case FSC_OP_UNWATCH:
       fprintf (out, " request=%u", message->request);
+      break;
+    case FSC_OP_EVENT:
+      fprintf (out, " reason=%d n_coalesced=%u", message->event.reason, message->event.n_coalesced);
       break;
     case FSC_OP_DROP:
     case FSC_OP_PIN:
@@ -354,8 +427,13 @@ print_body (FILE *out, const FscTestMessage *message)
       print_target (out, &message->target);
       break;
     case FSC_OP_LIST:
-      fprintf (out, " cursor=%" PRIu64 " match=%d", message->list.cursor, message->list.is_pattern);
+    case FSC_OP_HOLDERS:
+      fprintf (out, " cursor=%" PRIu64 " match=%d", message->list.cursor,
+               get_match (message->list.is_pattern, message->list.is_mount, message->list.is_deep));
       print_bytes (out, "uri", message->list.uri);
+      break;
+    case FSC_OP_HOLDINGS:
+      fprintf (out, " next=%" PRIu64 " n_holdings=%u", message->next, message->n_records);
       break;
     case FSC_OP_ENTRIES:
       fprintf (out, " next=%" PRIu64 " n_entries=%u", message->next, message->n_records);
@@ -363,11 +441,19 @@ print_body (FILE *out, const FscTestMessage *message)
     case FSC_OP_COUNTERS:
       fprintf (out, " n_counters=%u", message->n_records);
       break;
+    case FSC_OP_SET:
+      fprintf (out, " value=%" PRIu64, message->limit.value);
+      print_bytes (out, "name", message->limit.name);
+      break;
+    case FSC_OP_WATCH:
     case FSC_OP_STATUS:
     case FSC_OP_PING:
       break;
     case FSC_OP_HAND:
       fprintf (out, " n_ids=%u packet_length=%zu", message->n_records, message->hand.packet.length);
+      break;
+    case FSC_OP_WATCHED:
+      fprintf (out, " index=%u n_steps=%u", message->index, message->n_records);
       break;
     }
 }

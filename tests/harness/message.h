@@ -16,7 +16,9 @@ typedef union
   FscResult result;
   uint64_t id;
   FscEntryInfo entry;
+  FscHolding holding;
   FscCounter counter;
+  FscStep step;
 } FscTestRecord;
 
 typedef struct
@@ -28,10 +30,13 @@ typedef struct
     FscWelcome welcome;
     FscError error;
     uint64_t count;
-    uint32_t request; /* CANCEL */
+    uint32_t request; /* CANCEL, UNWATCH */
+    FscCounter limit; /* SET */
+    FscEvent event;
     FscTarget target;
     FscList list;
-    uint64_t next; /* ENTRIES */
+    uint64_t next;  /* ENTRIES, HOLDINGS */
+    uint32_t index; /* WATCHED */
     struct
     {
       FscBytes packet;

@@ -49,7 +49,8 @@ test_info (FscTestService *service)
   g_usleep (20 * 1000);
   g_assert_cmpint (fscache_info (client, path, keep_entry, &entry, NULL), ==, 1);
   g_assert_cmpint (entry.kind, ==, FSCACHE_KIND_REGULAR);
-  g_assert_cmpint (entry.coherence, ==, FSCACHE_COHERENCE_CHECKED);
+  g_assert_true (entry.coherence == FSCACHE_COHERENCE_CHECKED
+                 || entry.coherence == FSCACHE_COHERENCE_WATCHED);
   g_assert_cmpint (entry.sharing, ==, FSCACHE_SHARED);
   g_assert_cmpuint (entry.hits, ==, 2);
   g_assert_cmpuint (entry.age_ms, >=, 20);
@@ -289,6 +290,7 @@ test_ctl_exit_codes (FscTestService *service)
 {
   g_autofree char *path = fsc_test_service_write (service, "file", "content\n");
   g_autofree char *missing = g_build_filename (service->dir, "missing", NULL);
+  g_autofree char *unknown = g_build_filename (service->dir, "unknown", NULL);
   g_autofree char *name = g_strnfill (200, 'x');
   g_autofree char *long_socket = g_build_filename ("/", name, NULL);
 
@@ -304,7 +306,7 @@ test_ctl_exit_codes (FscTestService *service)
 
   assert_complains (service, WORDS ("cat", missing), 1, missing);
   assert_complains (service, WORDS ("open", missing), 1, missing);
-  assert_complains (service, WORDS ("info", missing), 1, missing);
+  assert_complains (service, WORDS ("info", unknown), 1, unknown);
   assert_complains (service, WORDS ("pin", missing), 1, missing);
   assert_complains (service, WORDS ("unpin", missing), 1, missing);
   assert_complains (service, WORDS ("cat", "gopher://x"), 1, "gopher");

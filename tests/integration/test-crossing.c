@@ -600,7 +600,9 @@ test_make (void)
                                        "m1/.",
                                        "locked/out",
                                        "nowhere/new",
-                                       "m1/m3/../../m2/new" };
+                                       "m1/m3/../../m2/new",
+                                       "tonodir",
+                                       "tonodir/" };
   static const int flags[]
       = { O_CREAT | O_RDWR, O_CREAT | O_EXCL | O_WRONLY, O_CREAT | O_NOFOLLOW | O_WRONLY,
           O_CREAT | O_RDONLY, O_CREAT | O_DIRECTORY | O_RDWR };
@@ -610,6 +612,7 @@ test_make (void)
   stage_init (&stage, FALSE);
   make_links (&stage);
   make_link (&stage, "tolocked2", "m1/locked");
+  make_link (&stage, "tonodir", "m1/nodir/x");
   for (guint i = 0; i < G_N_ELEMENTS (names); i++)
     for (guint j = 0; j < G_N_ELEMENTS (flags); j++)
       {

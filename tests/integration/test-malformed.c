@@ -256,18 +256,23 @@ judge (const guint8 *bytes, size_t length)
         if (writes (&message.records[i].item))
           verdict = DANGEROUS;
       for (guint i = 0; i < message.n_records; i++)
-        if (message.records[i].item.mount_length > 0 || message.records[i].item.resume.length > 0)
+        if (message.records[i].item.mount_length > 0 || message.records[i].item.resume.length > 0
+            || (message.records[i].item.options & FSC_OPTION_WATCH) != 0)
           verdict = MALFORMED; /* only the service tells openers */
       break;
     case FSC_OP_GIVE_BACK:
     case FSC_OP_CANCEL:
     case FSC_OP_DROP:
-    case FSC_OP_PIN:
-    case FSC_OP_INFO:
     case FSC_OP_LIST:
+    case FSC_OP_HOLDERS:
     case FSC_OP_STATUS:
     case FSC_OP_PING:
+    case FSC_OP_SET:
       verdict = REQUEST;
+      break;
+    case FSC_OP_PIN:
+    case FSC_OP_INFO:
+      verdict = message.target.is_mount ? MALFORMED : REQUEST;
       break;
     default:
       break;

@@ -127,6 +127,22 @@ def reads_an_independent_handle():
 
 
 @test
+def learns_that_it_is_watched():
+    watched = write("watched", b"as it was")
+    with connect() as client:
+        for _ in range(500):
+            with client.open(watched):
+                pass
+            if any(entry.coherence == 3 and entry.uri.endswith("/watched") for entry in client.list()):
+                break
+            time.sleep(0.01)
+        else:
+            raise AssertionError("it is never watched")
+        with client.open(watched) as handle:
+            assert os.path.samestat(os.fstat(handle.fd), os.stat(watched))
+
+
+@test
 def takes_uris_of_any_form():
     with connect() as client:
         for uri in ("file://" + file_a, "FILE:" + file_a, "file://localhost" + file_a, "file:///." + file_a):
@@ -478,7 +494,7 @@ def malformed_results():
         "a failure with a descriptor": (opened(result(code=1, number=2, has_fd=1)), 1),
         "a success without": (opened(result(has_fd=0)), 0), "has_fd 2": (opened(result(has_fd=2), n_fds=2), 2),
         "a sharing": (opened(result(sharing=3)), 1), "exclusive unasked": (opened(result(sharing=exclusive)), 1),
-        "a source": (opened(result(source=4)), 1), "a coherence": (opened(result(coherence=3)), 1),
+        "a source": (opened(result(source=4)), 1), "a coherence": (opened(result(coherence=4)), 1),
         "a kind": (opened(result(kind=8)), 1), "a lease of a shared one": (opened(result(lease=1)), 1),
         "a mount": (opened(result(mount=1)), 1), "a validator": (opened(result(validator=b"abcd")), 1),
         "a padding": (opened(result(text=b"abc", padding=b"x")), 1),

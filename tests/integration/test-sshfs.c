@@ -933,10 +933,51 @@ test_sent (Fixture *fixture)
     g_usleep (10000);
 }
 
+static FscacheSource
+borrow_once (Fixture *fixture, const char *path, const char *content)
+{
+  FscacheBorrow borrow;
+
+  g_assert_cmpint (fscache_borrow (fixture->client, path, &borrow, NULL), >=, 0);
+  g_assert_cmpint (borrow.coherence, ==, FSCACHE_COHERENCE_TTL);
+  assert_content (borrow.fd, content);
+  fscache_return (fixture->client, &borrow);
+  return borrow.source;
+}
+
+/* Until its time-to-live ends, and no longer, what is borrowed costs the server nothing. */
+static void
+test_borrow (Fixture *fixture)
+{
+  g_autofree char *path = get_path (fixture, "file");
+  gint64 since = g_get_monotonic_time ();
+  guint n_hits = 0;
+
+  put (fixture->mount, "file", "first");
+  g_assert_cmpint (borrow_once (fixture, path, "first"), ==, FSCACHE_SOURCE_OPENED);
+  while (g_get_monotonic_time () - since < TTL_MS * 1000 / 2)
+    n_hits += borrow_once (fixture, path, "first") == FSCACHE_SOURCE_KEPT;
+  g_assert_cmpuint (n_hits, >, 0);
+  g_assert_cmpuint (count_opens (fixture->mount, "file"), ==, 1);
+
+  put (fixture->mount, "file", "second");
+  g_usleep (TTL_MS * 1000 + 10000);
+  g_assert_cmpint (borrow_once (fixture, path, "second"), ==, FSCACHE_SOURCE_OPENED);
+  g_assert_cmpint (borrow_once (fixture, path, "second"), ==, FSCACHE_SOURCE_KEPT);
+
+  /* What is kept keeps the mount busy, until it is let go of. */
+  g_assert_cmpint (fscache_drop (fixture->client, path, NULL), ==, 1);
+  g_assert_false (unmount (fixture->mount));
+  g_assert_cmpint (fscache_set_borrow_limit (fixture->client, 0), ==, 0);
+  g_assert_cmpint (borrow_once (fixture, path, "second"), ==, FSCACHE_SOURCE_OPENED);
+  assert_unmounts (fixture);
+}
+
 int
 main (int argc, char **argv)
 {
   static const Test tests[] = {
+    { "/sshfs/borrow", test_borrow, FALSE, config },
     { "/sshfs/held", test_held, FALSE, config },
     { "/sshfs/many-held", test_many_held, FALSE, one_opener_config },
     { "/sshfs/replaced", test_replaced, FALSE, config },

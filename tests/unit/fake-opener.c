@@ -186,6 +186,53 @@ lead (Fake *fake, unsigned index, const FscItem *item, const char *what, const c
 
 /* Nonsense: each packet is sent at once, on its own. */
 
+/* A WATCHED with this many steps; a name that is too many or too few, or none. */
+static void
+send_way (Fake *fake, unsigned index, uint32_t n, bool is_wrong)
+{
+  uint8_t packet[FSC_PACKET_MAX];
+  FscWriter writer;
+
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_watched (&writer, index, n);
+  for (uint32_t i = 0; i < n; i++)
+    fsc_codec_put_step (
+        &writer,
+        &(FscStep){ .wd = (int) i + 1, .name = { "name", (i == n - 1) == is_wrong ? 4 : 0 } });
+  send_message (&writer, FSC_OP_WATCHED, fake->answer.serial);
+}
+
+static bool
+watch_wrongly (Fake *fake, const char *what, unsigned index)
+{
+  if (strcmp (what, "way-unasked") == 0 || strcmp (what, "way") == 0)
+    send_way (fake, index, 3, false);
+  else if (strcmp (what, "way-twice") == 0)
+    {
+      send_way (fake, index, 3, false);
+      send_way (fake, index, 3, false);
+    }
+  else if (strcmp (what, "way-of-other") == 0)
+    send_way (fake, index + fake->answer.n_items, 3, false);
+  else if (strcmp (what, "way-of-one") == 0)
+    send_way (fake, index, 1, false);
+  else if (strcmp (what, "way-named") == 0)
+    send_way (fake, index, 3, true);
+  else if (strcmp (what, "way-endless") == 0)
+    send_way (fake, index, FSC_STEPS_MAX + 1, false);
+  else if (strcmp (what, "way-after") == 0)
+    {
+      put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_UNCHANGED });
+      flush (&fake->answer);
+      send_way (fake, index, 3, false);
+      return true;
+    }
+  else
+    return false;
+  put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_UNCHANGED });
+  return true;
+}
+
 static void
 send_nonsense (Fake *fake, const char *what, unsigned index)
 {
@@ -337,7 +384,7 @@ do_item (Fake *fake, unsigned index, const FscItem *item)
       flush (&fake->answer);
       abort ();
     }
-  else
+  else if (!watch_wrongly (fake, what, index))
     send_nonsense (fake, what, index);
 }
 

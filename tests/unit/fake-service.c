@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -43,6 +44,10 @@ struct _FakeService
   gboolean is_stopping;
   GPtrArray *peers; /* the thread's */
   uint64_t last_lease;
+  int table_fd; /* of generations: of one run of the service */
+  uint32_t *table;
+  int watcher;       /* the socket on which the last WATCH came; with the lock */
+  GHashTable *slots; /* path -> slot + 1; with the lock */
   uint8_t in[FSC_PACKET_MAX], out[FSC_PACKET_MAX];
 };
 
@@ -97,6 +102,63 @@ send_error (FakeService *fake, Peer *peer, uint32_t serial, FscCode code, int er
   return send_out (fake, peer, &writer, FSC_OP_ERROR, serial, NULL, 0);
 }
 
+/* Generations */
+
+static void
+make_table (FakeService *fake)
+{
+  size_t size = FAKE_SLOTS * sizeof (uint32_t);
+
+  fake->slots = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  fake->table_fd = memfd_create ("fake-generations", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  g_assert_cmpint (ftruncate (fake->table_fd, (off_t) size), ==, 0);
+  fake->table = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fake->table_fd, 0);
+  g_assert_true (fake->table != MAP_FAILED);
+  if (!fake->orders.bad_table)
+    g_assert_cmpint (fcntl (fake->table_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE), ==,
+                     0);
+}
+
+static void
+free_table (FakeService *fake)
+{
+  munmap (fake->table, FAKE_SLOTS * sizeof (uint32_t));
+  close (fake->table_fd);
+  g_clear_pointer (&fake->slots, g_hash_table_unref);
+}
+
+static uint64_t
+name_slot (FakeService *fake, const char *path)
+{
+  uint64_t slot;
+  uint32_t generation;
+
+  pthread_mutex_lock (&fake->lock);
+  slot = GPOINTER_TO_UINT (g_hash_table_lookup (fake->slots, path));
+  if (slot == 0)
+    {
+      slot = g_hash_table_size (fake->slots) + 1;
+      g_hash_table_insert (fake->slots, g_strdup (path), GUINT_TO_POINTER (slot));
+      if (slot <= FAKE_SLOTS)
+        __atomic_store_n (&fake->table[slot - 1], 1, __ATOMIC_RELAXED);
+    }
+  generation = slot <= FAKE_SLOTS ? __atomic_load_n (&fake->table[slot - 1], __ATOMIC_RELAXED) : 0;
+  pthread_mutex_unlock (&fake->lock);
+  return generation == 0 ? 0 : slot << 32 | generation;
+}
+
+void
+fake_service_end_generation (FakeService *fake, const char *path)
+{
+  uint64_t slot;
+
+  pthread_mutex_lock (&fake->lock);
+  slot = fake->slots != NULL ? GPOINTER_TO_UINT (g_hash_table_lookup (fake->slots, path)) : 0;
+  if (slot > 0 && slot <= FAKE_SLOTS)
+    __atomic_add_fetch (&fake->table[slot - 1], 1, __ATOMIC_RELEASE);
+  pthread_mutex_unlock (&fake->lock);
+}
+
 static gboolean
 handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
 {
@@ -104,12 +166,15 @@ handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
   FscWelcome welcome = { .version = 1, .packet_max = FSC_PACKET_MAX };
   FscCode refusal;
   FscWriter writer;
+  gboolean has_table, has_events;
 
   g_assert_true (fsc_codec_get_hello (reader, &hello));
   g_assert_cmpint (fsc_reader_finish (reader), ==, 0);
   pthread_mutex_lock (&fake->lock);
   fake->seen.had_root = n_fds == 1;
   refusal = fake->orders.refusal;
+  has_table = fake->orders.has_table && (hello.features & FSC_FEATURE_GENERATIONS) != 0;
+  has_events = fake->orders.has_events && (hello.features & FSC_FEATURE_EVENTS) != 0;
   welcome.serves = fake->orders.serves_nothing ? 0 : FSC_SERVES_PATHS;
   welcome.items_max = fake->orders.items_max > 0 ? fake->orders.items_max : FSC_ITEMS_MAX;
   pthread_mutex_unlock (&fake->lock);
@@ -119,10 +184,12 @@ handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
       return FALSE;
     }
   welcome.name = bytes ("fake 1.0");
+  welcome.features
+      = (has_table ? FSC_FEATURE_GENERATIONS : 0) | (has_events ? FSC_FEATURE_EVENTS : 0);
   peer->is_welcome = TRUE;
   fsc_writer_begin (&writer, fake->out, sizeof fake->out);
   fsc_codec_put_welcome (&writer, &welcome);
-  return send_out (fake, peer, &writer, FSC_OP_WELCOME, 0, NULL, 0);
+  return send_out (fake, peer, &writer, FSC_OP_WELCOME, 0, &fake->table_fd, has_table);
 }
 
 /* Opening */
@@ -131,12 +198,16 @@ static void
 open_file (FakeService *fake, const FscItem *item, FscResult *result, int *fd)
 {
   char path[FSC_URI_MAX + 1];
-  gboolean is_local;
+  gboolean is_local, has_table;
+  uint32_t lifetime_ms;
+  uint64_t name;
   int canned;
 
   pthread_mutex_lock (&fake->lock);
   canned = fake->orders.canned_fd;
   is_local = fake->orders.answers_not_served;
+  has_table = fake->orders.has_table;
+  lifetime_ms = fake->orders.lifetime_ms;
   pthread_mutex_unlock (&fake->lock);
   g_assert_cmpint (fsc_uri_to_path (item->uri, path, sizeof path), >=, 0);
   if (is_local)
@@ -145,6 +216,7 @@ open_file (FakeService *fake, const FscItem *item, FscResult *result, int *fd)
       result->error = EXDEV;
       return;
     }
+  name = has_table ? name_slot (fake, path) : 0; /* before the look at the file */
   *fd = canned >= 0 ? canned
                     : open (path, (int) item->flags | O_CLOEXEC, item->mode & ~item->umask);
   if (*fd < 0)
@@ -166,6 +238,12 @@ open_file (FakeService *fake, const FscItem *item, FscResult *result, int *fd)
       result->sharing
           = item->sharing == FSC_SHARING_EXCLUSIVE ? FSC_SHARING_EXCLUSIVE : FSC_SHARING_SHARED;
       result->source = FSC_SOURCE_CACHE;
+      if (item->sharing != FSC_SHARING_EXCLUSIVE && name != 0)
+        {
+          result->id = name;
+          result->mount_id = lifetime_ms;
+          result->coherence = lifetime_ms > 0 ? FSC_COHERENCE_TTL : FSC_COHERENCE_WATCHED;
+        }
     }
 }
 
@@ -232,6 +310,15 @@ send_garbage (FakeService *fake, Peer *peer, uint32_t serial)
       /* An answer to something else; and one with a descriptor. */
       fsc_codec_put_done (&writer, 1);
       send_out (fake, peer, &writer, FSC_OP_DONE, serial, fds, kind - 1);
+      return;
+    }
+  if (kind == 9)
+    {
+      /* What only openers send. */
+      fsc_codec_put_watched (&writer, 0, 2);
+      fsc_codec_put_step (&writer, &(FscStep){ .wd = 1, .name = { "name", 4 } });
+      fsc_codec_put_step (&writer, &(FscStep){ .wd = 2 });
+      send_out (fake, peer, &writer, FSC_OP_WATCHED, serial, NULL, 0);
       return;
     }
   if (kind == 3)
@@ -432,6 +519,70 @@ handle_target (FakeService *fake, Peer *peer, const FscHeader *header, FscReader
   return send_done (fake, peer, header->serial, target.is_pattern ? 3 : 1);
 }
 
+/* Watching */
+
+void
+fake_service_send_event (FakeService *fake, uint32_t serial, FscEvent event, FscResult result,
+                         int fd)
+{
+  uint8_t packet[1024];
+  FscWriter writer;
+  int length, r;
+
+  result.has_fd = fd >= 0;
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_event (&writer, &event);
+  fsc_codec_put_result (&writer, &result);
+  length = fsc_writer_finish (&writer, FSC_OP_EVENT, serial, fd >= 0);
+  g_assert_cmpint (length, >, 0);
+  pthread_mutex_lock (&fake->lock);
+  r = fsc_channel_send (fake->watcher, packet, (size_t) length, &fd, fd >= 0, 0);
+  pthread_mutex_unlock (&fake->lock);
+  g_assert_cmpint (r, ==, 0);
+}
+
+static gboolean
+handle_watch (FakeService *fake, Peer *peer, uint32_t serial, FscReader *reader)
+{
+  FscResult result = { 0 };
+  FscCode refusal;
+  gboolean is_mute;
+  FscItem item;
+  int fd = -1;
+
+  g_assert_true (fsc_codec_get_item (reader, &item));
+  g_assert_cmpint (fsc_reader_finish (reader), ==, 0);
+  pthread_mutex_lock (&fake->lock);
+  fake->watcher = peer->fd;
+  fake->seen.watches++;
+  fake->seen.last_watch = serial;
+  refusal = fake->orders.watch_refusal;
+  is_mute = fake->orders.is_watch_mute;
+  pthread_mutex_unlock (&fake->lock);
+  if (refusal != FSC_CODE_OK)
+    return send_error (fake, peer, serial, refusal, ENOSPC,
+                       "one watch too many: 5 of 5 are in use");
+  if (is_mute)
+    return TRUE;
+  open_file (fake, &item, &result, &fd);
+  fake_service_send_event (fake, serial, (FscEvent){ .reason = FSC_REASON_INITIAL }, result, fd);
+  if (fd >= 0)
+    close (fd);
+  return TRUE;
+}
+
+static gboolean
+handle_unwatch (FakeService *fake, Peer *peer, uint32_t serial, FscReader *reader)
+{
+  uint32_t watch;
+
+  g_assert_true (fsc_codec_get_cancel (reader, &watch));
+  pthread_mutex_lock (&fake->lock);
+  fake->seen.unwatches++;
+  pthread_mutex_unlock (&fake->lock);
+  return send_done (fake, peer, serial, 1);
+}
+
 static gboolean
 handle_packet (FakeService *fake, Peer *peer, size_t length, unsigned n_fds)
 {
@@ -448,6 +599,10 @@ handle_packet (FakeService *fake, Peer *peer, size_t length, unsigned n_fds)
     case FSC_OP_OPEN:
       g_assert_cmpuint (header.serial, !=, 0);
       return handle_open (fake, peer, header.serial, &reader);
+    case FSC_OP_WATCH:
+      return handle_watch (fake, peer, header.serial, &reader);
+    case FSC_OP_UNWATCH:
+      return handle_unwatch (fake, peer, header.serial, &reader);
     case FSC_OP_CANCEL:
       return handle_cancel (fake, peer, &reader);
     case FSC_OP_GIVE_BACK:
@@ -573,6 +728,7 @@ fake_service_start (FakeService *fake)
   g_assert_cmpint (bind (fake->listener, (struct sockaddr *) &address, sizeof address), ==, 0);
   g_assert_cmpint (listen (fake->listener, 64), ==, 0);
   fake->peers = g_ptr_array_new_with_free_func (peer_free);
+  make_table (fake);
   g_assert_cmpint (pthread_create (&fake->thread, NULL, run, fake), ==, 0);
   fake->is_running = TRUE;
 }
@@ -589,6 +745,7 @@ fake_service_stop (FakeService *fake)
   pthread_join (fake->thread, NULL);
   fake->is_running = FALSE;
   g_ptr_array_unref (fake->peers);
+  free_table (fake);
   close (fake->listener);
   close (fake->wakeup);
 }

@@ -7,12 +7,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "fscache/openers/watcher.h"
 #include "tests/harness/descriptors.h"
+#include "tests/harness/directory.h"
 #include "tests/harness/tap.h"
 
 #define SECOND G_USEC_PER_SEC
@@ -25,8 +30,9 @@ typedef struct
   gint64 time;
   GQueue jobs; /* started and not finished */
   guint n_started;
-  FscHolder *holder; /* of the next held handles */
-  guint n_held;      /* by holders that live */
+  FscHolder *holder;   /* of the next held handles */
+  guint n_held;        /* by holders that live */
+  FscWatches *watches; /* or NULL */
   char *descriptors;
 } Stage;
 
@@ -109,10 +115,17 @@ provider_now (gpointer data)
   return ((Stage *) data)->time;
 }
 
+static FscWatches *
+provider_get_watches (guint32 credential, gpointer data)
+{
+  return ((Stage *) data)->watches;
+}
+
 static void
 stage_init (Stage *stage, guint64 max_handles, gint64 idle_time)
 {
-  const FscProvider provider = { .start = provider_start, .now = provider_now };
+  const FscProvider provider
+      = { .start = provider_start, .now = provider_now, .get_watches = provider_get_watches };
   const FscLimits limits = { .max_handles = max_handles, .idle_time = idle_time };
 
   *stage = (Stage){ .time = 1000 * SECOND, .descriptors = fsc_test_list_descriptors () };
@@ -126,6 +139,7 @@ stage_clear (Stage *stage)
 {
   g_assert_cmpuint (stage->jobs.length, ==, 0);
   fsc_cache_free (stage->cache);
+  g_clear_pointer (&stage->watches, fsc_watches_free);
   g_assert_cmpuint (stage->n_held, ==, 0);
   fsc_holder_unref (stage->holder);
   fsc_test_assert_descriptors (stage->descriptors);
@@ -1218,12 +1232,14 @@ test_twins (void)
 #define URIS 48
 #define ROOM 16
 
-/* SIEVE, as slowly as it can be said. */
+/* SIEVE, as slowly as it can be said. What is pinned when the hand meets it is out, until it is
+ * unpinned: then it is where the hand has just been. */
 typedef struct
 {
   int uris[ROOM]; /* from old to new */
   guint n;
-  gboolean is_visited[URIS], is_pinned[URIS];
+  gboolean is_visited[URIS], is_pinned[URIS], is_out[URIS];
+  guint n_out;
   int hand; /* a URI, or -1: the oldest */
 } Sieve;
 
@@ -1249,6 +1265,12 @@ sieve_remove (Sieve *sieve, int uri)
 {
   int i = sieve_find (sieve, uri);
 
+  if (sieve->is_out[uri])
+    {
+      sieve->is_visited[uri] = sieve->is_pinned[uri] = sieve->is_out[uri] = FALSE;
+      sieve->n_out--;
+      return;
+    }
   if (sieve->hand == uri)
     sieve->hand = sieve_after (sieve, uri);
   memmove (&sieve->uris[i], &sieve->uris[i + 1],
@@ -1266,7 +1288,15 @@ sieve_evict (Sieve *sieve)
 
       sieve->hand = sieve_after (sieve, uri);
       if (sieve->is_pinned[uri])
-        continue;
+        {
+          gboolean was_visited = sieve->is_visited[uri];
+
+          sieve_remove (sieve, uri);
+          sieve->is_pinned[uri] = sieve->is_out[uri] = TRUE;
+          sieve->is_visited[uri] = was_visited;
+          sieve->n_out++;
+          continue;
+        }
       if (!sieve->is_visited[uri])
         {
           sieve_remove (sieve, uri);
@@ -1277,11 +1307,32 @@ sieve_evict (Sieve *sieve)
 }
 
 static void
+sieve_unpin (Sieve *sieve, int uri)
+{
+  int i = sieve->hand >= 0 ? sieve_find (sieve, sieve->hand) : (int) sieve->n;
+
+  sieve->is_pinned[uri] = FALSE;
+  if (!sieve->is_out[uri])
+    return;
+  sieve->is_out[uri] = FALSE;
+  sieve->n_out--;
+  memmove (&sieve->uris[i + 1], &sieve->uris[i], (sieve->n - (guint) i) * sizeof sieve->uris[0]);
+  sieve->uris[i] = uri;
+  sieve->n++;
+}
+
+static gboolean
+sieve_has (const Sieve *sieve, int uri)
+{
+  return sieve->is_out[uri] || sieve_find (sieve, uri) >= 0;
+}
+
+static void
 sieve_open (Stage *stage, Sieve *sieve, int i, const char *uri)
 {
   g_autoptr (Asked) asked = ask (stage, uri);
 
-  if (sieve_find (sieve, i) >= 0)
+  if (sieve_has (sieve, i))
     {
       serve_unchanged (stage);
       assert_given (asked, FSC_SOURCE_CACHE);
@@ -1290,7 +1341,7 @@ sieve_open (Stage *stage, Sieve *sieve, int i, const char *uri)
     }
   serve (stage, "1");
   assert_given (asked, FSC_SOURCE_OPENED);
-  if (sieve->n == ROOM)
+  if (sieve->n + sieve->n_out == ROOM)
     sieve_evict (sieve);
   sieve->uris[sieve->n++] = i;
 }
@@ -1310,7 +1361,7 @@ test_sieve (void)
       g_autofree char *uri = g_strdup_printf ("file:///%d", i);
       guint what = (guint) g_rand_int_range (random, 0, 100);
 
-      if (what < 90 || sieve_find (&sieve, i) < 0)
+      if (what < 90 || !sieve_has (&sieve, i))
         sieve_open (&stage, &sieve, i, uri);
       else if (what < 93)
         {
@@ -1323,17 +1374,20 @@ test_sieve (void)
           gboolean pinned = what < 96 && (sieve.is_pinned[i] || n_pinned + 1 < ROOM / 2);
 
           n_pinned += pinned - sieve.is_pinned[i];
-          sieve.is_pinned[i] = pinned;
+          if (pinned)
+            sieve.is_pinned[i] = TRUE;
+          else
+            sieve_unpin (&sieve, i);
           g_assert_true (pin (&stage, uri, pinned));
         }
 
-      g_assert_cmpuint (counters (&stage)->handles, ==, sieve.n);
+      g_assert_cmpuint (counters (&stage)->handles, ==, sieve.n + sieve.n_out);
       g_assert_cmpuint (counters (&stage)->pinned, ==, n_pinned);
-      for (guint j = 0; j < sieve.n; j++)
+      for (int j = 0; j < URIS; j++)
         {
-          g_autofree char *name = g_strdup_printf ("file:///%d", sieve.uris[j]);
+          g_autofree char *name = g_strdup_printf ("file:///%d", j);
 
-          g_assert_cmpuint (count_entries (&stage, name), ==, 1);
+          g_assert_cmpuint (count_entries (&stage, name), ==, sieve_has (&sieve, j));
         }
     }
   g_assert_cmpuint (counters (&stage)->evictions, >, 1000);
@@ -1487,6 +1541,168 @@ test_idle_unclaimed (void)
   stage_clear (&stage);
   stage_init (&stage, 100, 60 * SECOND);
   fsc_cache_sweep (stage.cache, 10); /* of nothing */
+  stage_clear (&stage);
+}
+
+/* Tests: limits */
+
+static void
+cache_uri_with (Stage *stage, const char *uri, guint64 bytes, gint64 cost)
+{
+  g_autoptr (Asked) asked = ask (stage, uri);
+  FscJob *job = begin (stage);
+  FscHandle *handle = make_handle ("1");
+
+  handle->bytes = bytes;
+  stage->time += cost;
+  finish_with (stage, job, handle, FSC_COHERENCE_CHECKED, 0);
+  g_assert_cmpint (asked->code, ==, FSC_CODE_OK);
+}
+
+static void
+set_limits (Stage *stage, guint64 max_handles, guint64 max_bytes, gint64 idle_time)
+{
+  const FscLimits limits
+      = { .max_handles = max_handles, .max_bytes = max_bytes, .idle_time = idle_time };
+
+  fsc_cache_set_limits (stage->cache, &limits);
+}
+
+/* What is dear to open stays. */
+static void
+test_cost (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 3, 0);
+  cache_uri_with (&stage, FILE_A, 0, 2 * SECOND);
+  for (guint i = 0; i < 20; i++)
+    {
+      g_autofree char *uri = g_strdup_printf ("file:///%u", i);
+
+      cache_uri_with (&stage, uri, 0, 20);
+    }
+  g_assert_cmpuint (count_entries (&stage, FILE_A), ==, 1);
+  g_assert_cmpuint (counters (&stage)->evictions, ==, 18);
+  stage_clear (&stage);
+}
+
+static void
+test_max_bytes (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 100, 0);
+  set_limits (&stage, 100, 1000, 0);
+  for (guint i = 0; i < 5; i++)
+    {
+      g_autofree char *uri = g_strdup_printf ("file:///%u", i);
+
+      cache_uri_with (&stage, uri, 0, 20);
+    }
+  cache_uri_with (&stage, FILE_A, 600, 20);
+  cache_uri_with (&stage, FILE_B, 400, 20);
+  g_assert_cmpuint (counters (&stage)->bytes, ==, 1000);
+  cache_uri_with (&stage, "file:///c", 1, 20);
+  g_assert_cmpuint (count_entries (&stage, FILE_A), ==, 0);
+  g_assert_cmpuint (counters (&stage)->bytes, ==, 401);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 7); /* none went that has no bytes */
+
+  /* What is larger than all is passed, and nobody goes for it. */
+  cache_uri_with (&stage, "file:///d", 1001, 20);
+  g_assert_cmpuint (count_entries (&stage, "file:///d"), ==, 0);
+  g_assert_cmpuint (counters (&stage)->passed, ==, 1);
+  g_assert_cmpuint (counters (&stage)->bytes, ==, 401);
+  g_assert_cmpuint (counters (&stage)->evictions, ==, 1);
+
+  /* Pinned ones stay, and then there is no room. */
+  g_assert_true (pin (&stage, FILE_B, TRUE));
+  cache_uri_with (&stage, "file:///e", 700, 20);
+  g_assert_cmpuint (count_entries (&stage, "file:///e"), ==, 0);
+  cache_uri_with (&stage, "file:///e", 600, 20);
+  g_assert_cmpuint (count_entries (&stage, "file:///e"), ==, 1);
+  g_assert_cmpuint (counters (&stage)->bytes, ==, 1000);
+  stage_clear (&stage);
+}
+
+static void
+test_set_limits (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 100, 0);
+  for (guint i = 0; i < 50; i++)
+    {
+      g_autofree char *uri = g_strdup_printf ("file:///%u", i);
+
+      cache_uri_with (&stage, uri, i % 2 * 10, 20);
+    }
+  g_assert_cmpuint (counters (&stage)->bytes, ==, 250);
+  set_limits (&stage, 100, 100, 0);
+  g_assert_cmpuint (counters (&stage)->bytes, ==, 100);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 35);
+
+  g_assert_true (pin (&stage, "file:///0", TRUE));
+  g_assert_true (pin (&stage, "file:///2", TRUE));
+  set_limits (&stage, 10, 0, 0);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 10);
+  set_limits (&stage, 1, 0, 0); /* as far as they may go */
+  g_assert_cmpuint (counters (&stage)->handles, ==, 2);
+
+  set_limits (&stage, 100, 0, 0);
+  cache_uri (&stage, FILE_A);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 3);
+  stage.time += 11 * SECOND;
+  set_limits (&stage, 100, 0, 10 * SECOND);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 2);
+  stage_clear (&stage);
+}
+
+static void
+test_relieve (void)
+{
+  g_autoptr (Asked) waits = NULL;
+  Stage stage;
+
+  stage_init (&stage, 1000, 0);
+  g_assert_cmpuint (fsc_cache_relieve (stage.cache), ==, 0);
+  stage.time += 60 * SECOND;
+  for (guint i = 0; i < 80; i++)
+    {
+      g_autofree char *uri = g_strdup_printf ("file:///%u", i);
+
+      cache_uri_with (&stage, uri, i < 16 ? 10 : 0, i % 2 != 0 ? 20 : 20000);
+      stage.time += SECOND;
+    }
+  asked_free (ask_with (&stage, "file:///0", 0, 600000)); /* used just now */
+  g_assert_true (pin (&stage, "file:///1", TRUE));
+  waits = ask (&stage, "file:///2");
+
+  /* Of the thirteen that have bytes and may go, an eighth: those that were used longest ago. */
+  g_assert_cmpuint (fsc_cache_relieve (stage.cache), ==, 2);
+  g_assert_cmpuint (count_entries (&stage, "file:///3"), ==, 0);
+  g_assert_cmpuint (count_entries (&stage, "file:///4"), ==, 0);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 78);
+
+  /* Soon after: of all. */
+  stage.time += 2 * SECOND;
+  g_assert_cmpuint (fsc_cache_relieve (stage.cache), ==, 10);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 68);
+  g_assert_cmpuint (count_entries (&stage, "file:///14"), ==, 0);
+  g_assert_cmpuint (count_entries (&stage, "file:///15"), ==, 1);
+
+  /* Later, again those with bytes first; and so on, until only those are left that may not go. */
+  stage.time += 60 * SECOND;
+  g_assert_cmpuint (fsc_cache_relieve (stage.cache), ==, 1);
+  for (guint i = 0; i < 100; i++)
+    fsc_cache_relieve (stage.cache);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 2);
+  g_assert_cmpuint (counters (&stage)->pressure_evictions, ==, 78);
+  g_assert_cmpuint (counters (&stage)->evictions, ==, 0);
+  serve_unchanged (&stage);
+  assert_given (waits, FSC_SOURCE_CACHE);
+  asked_free (g_steal_pointer (&waits));
+  g_assert_cmpuint (fsc_cache_relieve (stage.cache), ==, 1);
   stage_clear (&stage);
 }
 
@@ -2210,6 +2426,478 @@ test_model (void)
   stage_clear (&model.stage);
 }
 
+/* Tests: watches, with real files and real events. What an opener does with a watch job is done
+ * here when the test says so. */
+
+typedef struct
+{
+  Stage stage;
+  char *dir;
+  int lock;
+  char *file, *uri; /* DIR/a/b/f */
+} Wild;
+
+static void
+wild_init (Wild *wild, guint64 max_handles)
+{
+  g_autoptr (GError) error = NULL;
+  char *descriptors = fsc_test_list_descriptors ();
+
+  wild->dir = fsc_test_directory_new (&wild->lock);
+  g_assert_cmpint (chdir (wild->dir), ==, 0);
+  g_mkdir_with_parents ("a/b", 0700);
+  g_assert_true (g_file_set_contents ("a/b/f", "f", 1, NULL));
+  g_assert_true (g_file_set_contents ("a/b/new", "n", 1, NULL));
+  wild->file = g_build_filename (wild->dir, "a/b/f", NULL);
+  wild->uri = g_strconcat ("file://", wild->file, NULL);
+  stage_init (&wild->stage, max_handles, 0);
+  g_free (wild->stage.descriptors);
+  wild->stage.descriptors = descriptors;
+  wild->stage.watches = fsc_watches_new (fsc_cache_changed, wild->stage.cache, &error);
+  g_assert_no_error (error);
+}
+
+/* How many watches the kernel has. */
+static guint
+count_watches (Stage *stage)
+{
+  g_autofree char *path
+      = g_strdup_printf ("/proc/self/fdinfo/%d", fsc_watches_get_fd (stage->watches));
+  g_autofree char *content = NULL;
+  guint n = 0;
+
+  g_assert_true (g_file_get_contents (path, &content, NULL, NULL));
+  for (const char *line = content; (line = strstr (line, "inotify wd:")) != NULL; line++)
+    n++;
+  return n;
+}
+
+static void
+wild_clear (Wild *wild)
+{
+  drop (&wild->stage, "*");
+  g_assert_cmpuint (count_watches (&wild->stage), ==, 0);
+  g_assert_cmpint (chdir ("/"), ==, 0);
+  fsc_test_directory_free (wild->dir, wild->lock);
+  g_free (wild->file);
+  g_free (wild->uri);
+  stage_clear (&wild->stage);
+}
+
+/* The one watch job that there is begins. */
+static FscJob *
+begin_watch (Stage *stage)
+{
+  FscJob *job = begin (stage);
+
+  g_assert_cmpuint (stage->jobs.length, ==, 0);
+  g_assert_true (job->is_watch);
+  g_assert_cmpuint (job->item.options, ==, FSC_OPTION_WATCH);
+  g_assert_cmpuint (job->item.validator.length, >, 0);
+  return job;
+}
+
+static void
+go_along (Stage *stage, const FscJob *job, FscWay *way)
+{
+  FscBytes uri = job->item.uri;
+  g_autofree char *path
+      = g_strndup (uri.data + strlen ("file://"), uri.length - strlen ("file://"));
+
+  g_assert_true (fsc_watcher_go (fsc_watches_get_fd (stage->watches), path, O_RDONLY, way));
+}
+
+static void
+finish_way (Stage *stage, FscJob *job, const FscWay *way)
+{
+  FscOutcome outcome = { .code = FSC_CODE_UNCHANGED, .steps = way->steps, .n_steps = way->n };
+
+  fsc_cache_finish (stage->cache, job, &outcome);
+}
+
+static void
+finish_watch (Stage *stage, FscJob *job)
+{
+  FscWay way;
+
+  go_along (stage, job, &way);
+  finish_way (stage, job, &way);
+}
+
+/* Asks, which makes no job, or a check that finds nothing changed. Returns how often jobs were
+ * started for that. */
+static guint
+hit (Stage *stage, const char *uri)
+{
+  guint before = stage->n_started;
+  g_autoptr (Asked) asked = ask (stage, uri);
+
+  if (asked->n_answers == 0)
+    {
+      g_assert_cmpuint (stage->jobs.length, ==, 1);
+      serve_unchanged (stage);
+    }
+  assert_given (asked, FSC_SOURCE_CACHE);
+  if (stage->n_started == before)
+    g_assert_cmpint (asked->coherence, ==, FSC_COHERENCE_WATCHED);
+  return stage->n_started - before;
+}
+
+/* Caches it, and has it watched. */
+static void
+watch_uri (Stage *stage, const char *uri)
+{
+  cache_uri (stage, uri);
+  g_assert_cmpuint (hit (stage, uri), ==, 2);
+  finish_watch (stage, begin_watch (stage));
+  g_assert_cmpuint (hit (stage, uri), ==, 0);
+}
+
+static void
+test_watch_hit (void)
+{
+  Wild wild;
+  Stage *stage = &wild.stage;
+  FscEntryInfo info;
+
+  wild_init (&wild, 10);
+  watch_uri (stage, wild.uri);
+  g_assert_cmpuint (counters (stage)->checks, ==, 1);
+  stage->time += 5 * SECOND;
+  {
+    g_autoptr (Asked) asked = ask (stage, wild.uri);
+
+    assert_given (asked, FSC_SOURCE_CACHE);
+    g_assert_cmpint (asked->coherence, ==, FSC_COHERENCE_WATCHED);
+    g_assert_cmpuint (asked->age_ms, ==, 0);
+  }
+  info = get_info (stage, wild.uri);
+  g_assert_cmpuint (info.coherence, ==, FSC_COHERENCE_WATCHED);
+  g_assert_cmpuint (info.checked_ms, ==, 0);
+  g_assert_cmpuint (counters (stage)->checks, ==, 1);
+  {
+    g_autoptr (Asked) asked = ask_with (stage, wild.uri, FSC_OPTION_REVALIDATE, 0);
+
+    g_assert_cmpuint (asked->n_answers, ==, 0); /* who wants a check gets one */
+    serve_unchanged (stage);
+    assert_given (asked, FSC_SOURCE_CACHE);
+    g_assert_cmpuint (stage->jobs.length, ==, 0);
+  }
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 0);
+  wild_clear (&wild);
+}
+
+/* What is not checked by a path of its own, or not shared, is not watched. */
+static void
+test_watch_who (void)
+{
+  Wild wild;
+  Stage *stage = &wild.stage;
+  char lessee;
+
+  wild_init (&wild, 10);
+  {
+    g_autoptr (Asked) ttl = ask (stage, wild.uri), again = NULL;
+
+    finish_with (stage, begin (stage), make_handle ("1"), FSC_COHERENCE_TTL, 1000);
+    stage->time += 2 * SECOND;
+    again = ask (stage, wild.uri);
+    serve_unchanged (stage);
+    assert_given (again, FSC_SOURCE_CACHE);
+  }
+  g_assert_cmpuint (stage->jobs.length, ==, 0);
+  {
+    g_autoptr (Asked) lent = ask_as (stage, FILE_A, FSC_SHARING_EXCLUSIVE, &lessee), again = NULL;
+
+    serve (stage, "1");
+    fsc_cache_give_back (stage->cache, lent->lease, &lessee, FALSE);
+    again = ask_as (stage, FILE_A, FSC_SHARING_EXCLUSIVE, &lessee);
+    if (again->n_answers == 0)
+      serve_unchanged (stage);
+    assert_given (again, FSC_SOURCE_CACHE);
+    g_assert_cmpuint (stage->jobs.length, ==, 0);
+    fsc_cache_give_back (stage->cache, again->lease, &lessee, FALSE);
+  }
+  {
+    FscHandle *handle = make_handle ("1");
+    g_autoptr (Asked) device = ask (stage, FILE_B);
+
+    handle->kind = FSC_KIND_CHARACTER;
+    finish_with (stage, begin (stage), handle, FSC_COHERENCE_CHECKED, 0);
+  }
+  g_assert_cmpuint (hit (stage, FILE_B), ==, 1);
+  wild_clear (&wild);
+}
+
+static void
+test_watch_attributes (void)
+{
+  Wild wild;
+  Stage *stage = &wild.stage;
+
+  wild_init (&wild, 10);
+  watch_uri (stage, wild.uri);
+  g_assert_cmpint (chmod (wild.file, 0640), ==, 0);
+  fsc_watches_read (stage->watches);
+  g_assert_cmpuint (get_info (stage, wild.uri).coherence, ==, FSC_COHERENCE_CHECKED);
+  {
+    /* The check is under way when it is in doubt again, so that says nothing of it. */
+    g_autoptr (Asked) asked = ask (stage, wild.uri), late = NULL;
+    FscJob *job = begin (stage);
+
+    g_assert_cmpint (chmod ("a", 0711), ==, 0);
+    fsc_watches_read (stage->watches);
+    late = ask (stage, wild.uri);
+    finish_code (stage, job, FSC_CODE_UNCHANGED, 0);
+    assert_given (asked, FSC_SOURCE_CACHE);
+    g_assert_cmpuint (late->n_answers, ==, 0);
+    g_assert_cmpuint (get_info (stage, wild.uri).coherence, ==, FSC_COHERENCE_CHECKED);
+    serve_unchanged (stage);
+    assert_given (late, FSC_SOURCE_CACHE);
+  }
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 0); /* it has been watched all the time */
+
+  /* A check that nobody made says nothing. */
+  g_assert_cmpint (chmod ("a/b", 0711), ==, 0);
+  fsc_watches_read (stage->watches);
+  {
+    g_autoptr (Asked) asked = ask (stage, wild.uri);
+
+    finish_code (stage, begin (stage), FSC_CODE_TIMED_OUT, ETIMEDOUT);
+    assert_failed (asked, FSC_CODE_TIMED_OUT, ETIMEDOUT, "provider");
+  }
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 1);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 0);
+
+  /* It may not be opened any more. */
+  g_assert_cmpint (chmod (wild.file, 0), ==, 0);
+  fsc_watches_read (stage->watches);
+  {
+    g_autoptr (Asked) asked = ask (stage, wild.uri);
+
+    finish_code (stage, begin (stage), FSC_CODE_SYSTEM, EACCES);
+    assert_failed (asked, FSC_CODE_SYSTEM, EACCES, "provider");
+  }
+  g_assert_cmpuint (counters (stage)->handles, ==, 0);
+  g_assert_cmpuint (count_watches (stage), ==, 0);
+  wild_clear (&wild);
+}
+
+static void
+test_watch_name (void)
+{
+  Wild wild;
+  Stage *stage = &wild.stage;
+
+  wild_init (&wild, 10);
+  watch_uri (stage, wild.uri);
+  g_assert_cmpint (rename ("a", "c"), ==, 0);
+  g_assert_cmpint (rename ("c", "a"), ==, 0);
+  fsc_watches_read (stage->watches);
+  g_assert_cmpuint (counters (stage)->handles, ==, 1);
+  g_assert_cmpuint (count_watches (stage), ==, 0);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2); /* and a watch again */
+  finish_watch (stage, begin_watch (stage));
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 0);
+
+  fsc_watches_lose (stage->watches);
+  g_assert_cmpuint (counters (stage)->handles, ==, 1);
+  g_assert_cmpuint (count_watches (stage), ==, 0);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  finish_watch (stage, begin_watch (stage));
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 0);
+  wild_clear (&wild);
+}
+
+static void
+test_watch_last_name (void)
+{
+  Wild wild;
+  Stage *stage = &wild.stage;
+
+  wild_init (&wild, 10);
+  watch_uri (stage, wild.uri);
+  g_assert_cmpint (rename ("a/b/new", wild.file), ==, 0);
+  fsc_watches_read (stage->watches);
+  g_assert_cmpuint (counters (stage)->handles, ==, 0); /* at once: it may keep space */
+  g_assert_cmpuint (counters (stage)->entries, ==, 0);
+  g_assert_cmpuint (counters (stage)->invalidations, ==, 1);
+  g_assert_cmpuint (count_watches (stage), ==, 0);
+
+  /* What is pinned stays, and is checked. */
+  watch_uri (stage, wild.uri);
+  g_assert_true (pin (stage, wild.uri, TRUE));
+  g_assert_true (g_file_set_contents (wild.file, "g", 1, NULL));
+  fsc_watches_read (stage->watches);
+  g_assert_cmpuint (counters (stage)->handles, ==, 1);
+  g_assert_cmpuint (counters (stage)->pinned, ==, 1);
+  {
+    g_autoptr (Asked) asked = ask (stage, wild.uri);
+
+    serve (stage, "2");
+    assert_given (asked, FSC_SOURCE_OPENED);
+  }
+  g_assert_cmpuint (counters (stage)->pinned, ==, 1);
+  pin (stage, wild.uri, FALSE);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  finish_watch (stage, begin_watch (stage));
+
+  /* So does what is being checked: who waits for it is answered by that. */
+  {
+    g_autoptr (Asked) asked = ask_with (stage, wild.uri, FSC_OPTION_REVALIDATE, 0), late = NULL;
+    FscJob *job = begin (stage);
+
+    g_assert_true (g_file_set_contents (wild.file, "h", 1, NULL));
+    fsc_watches_read (stage->watches);
+    g_assert_cmpuint (counters (stage)->handles, ==, 1);
+    late = ask (stage, wild.uri);
+    finish_code (stage, job, FSC_CODE_UNCHANGED, 0);
+    assert_given (asked, FSC_SOURCE_CACHE);
+    g_assert_cmpuint (late->n_answers, ==, 0);
+    job = begin (stage);
+    if (job->is_watch) /* the late one is behind it */
+      {
+        finish_code (stage, job, FSC_CODE_SYSTEM, EEXIST);
+        job = begin (stage);
+      }
+    finish (stage, job, "3");
+    assert_given (late, FSC_SOURCE_OPENED);
+  }
+  wild_clear (&wild);
+}
+
+/* The entry gets another handle, or goes, while an opener goes along its path. */
+static void
+test_watch_under_way (void)
+{
+  Wild wild;
+  Stage *stage = &wild.stage;
+  FscJob *first, *second;
+  FscWay way;
+
+  wild_init (&wild, 1);
+  cache_uri (stage, wild.uri);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  first = begin_watch (stage);
+  g_assert_cmpuint (drop (stage, wild.uri), ==, 1);
+  finish_watch (stage, first);
+  g_assert_cmpuint (count_watches (stage), ==, 0);
+
+  cache_uri (stage, wild.uri);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  first = begin_watch (stage);
+  {
+    g_autoptr (Asked) asked = ask (stage, wild.uri);
+
+    serve (stage, "2"); /* replaced */
+    assert_given (asked, FSC_SOURCE_OPENED);
+  }
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2); /* for the new one, while the other is gone */
+  second = begin_watch (stage);
+  go_along (stage, second, &way);
+  finish_watch (stage, first); /* which ends the watches that the second was given, too */
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 1);
+  finish_way (stage, second, &way);
+  g_assert_cmpuint (count_watches (stage), ==, 0);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  first = begin_watch (stage);
+  cache_uri (stage, FILE_A); /* evicted */
+  g_assert_cmpuint (counters (stage)->evictions, ==, 1);
+  finish_watch (stage, first);
+  g_assert_cmpuint (count_watches (stage), ==, 0);
+
+  /* Something happens on the way meanwhile. */
+  cache_uri (stage, wild.uri);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  first = begin_watch (stage);
+  go_along (stage, first, &way);
+  g_assert_cmpint (rename ("a", "c"), ==, 0);
+  g_assert_cmpint (rename ("c", "a"), ==, 0);
+  fsc_watches_read (stage->watches);
+  finish_way (stage, first, &way);
+  g_assert_cmpuint (count_watches (stage), ==, 0);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2); /* again at once */
+  finish_watch (stage, begin_watch (stage));
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 0);
+
+  /* A check that began before does not keep a late one waiting, once it is watched. */
+  drop (stage, wild.uri);
+  cache_uri (stage, wild.uri);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  first = begin_watch (stage);
+  {
+    g_autoptr (Asked) asked = ask (stage, wild.uri), late = NULL;
+    FscJob *check = begin (stage);
+
+    late = ask (stage, wild.uri);
+    finish_watch (stage, first);
+    g_assert_cmpuint (hit (stage, wild.uri), ==, 0);
+    finish_code (stage, check, FSC_CODE_UNCHANGED, 0);
+    assert_given (asked, FSC_SOURCE_CACHE);
+    assert_given (late, FSC_SOURCE_CACHE);
+    g_assert_cmpuint (stage->jobs.length, ==, 0);
+  }
+  wild_clear (&wild);
+}
+
+/* Who cannot be watched is not tried again for half a minute. */
+static void
+test_watch_pause (void)
+{
+  Wild wild;
+  Stage *stage = &wild.stage;
+
+  wild_init (&wild, 10);
+  cache_uri (stage, wild.uri);
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  finish_code (stage, begin_watch (stage), FSC_CODE_SYSTEM, EEXIST);
+  for (guint i = 0; i < 29; i++)
+    {
+      stage->time += SECOND;
+      g_assert_cmpuint (hit (stage, wild.uri), ==, 1);
+    }
+  stage->time += 2 * SECOND;
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 2);
+  finish_watch (stage, begin_watch (stage));
+  g_assert_cmpuint (hit (stage, wild.uri), ==, 0);
+  wild_clear (&wild);
+}
+
+/* Not more than 32 jobs at a time; the others are for later hits. */
+static void
+test_watch_jobs (void)
+{
+  Wild wild;
+  Stage *stage = &wild.stage;
+  FscJob *jobs[32];
+
+  wild_init (&wild, 100);
+  for (guint i = 0; i < 40; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("%s%u", wild.file, i);
+      g_autofree char *uri = g_strdup_printf ("%s%u", wild.uri, i);
+
+      g_assert_true (g_file_set_contents (name, "x", 1, NULL));
+      cache_uri (stage, uri);
+      g_assert_cmpuint (hit (stage, uri), ==, i < 32 ? 2 : 1);
+      if (i < 32)
+        jobs[i] = begin_watch (stage);
+    }
+  finish_watch (stage, jobs[0]);
+  for (guint i = 32; i < 40; i++)
+    {
+      g_autofree char *uri = g_strdup_printf ("%s%u", wild.uri, i);
+
+      g_assert_cmpuint (hit (stage, uri), ==, i == 32 ? 2 : 1);
+      if (i == 32)
+        jobs[0] = begin_watch (stage);
+    }
+  for (guint i = 0; i < 32; i++)
+    finish_watch (stage, jobs[i]);
+  g_assert_cmpuint (fsc_watches_get_counters (stage->watches)->files, ==, 33);
+  wild_clear (&wild);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -2237,11 +2925,23 @@ main (int argc, char **argv)
   g_test_add_func ("/cache/no-room", test_no_room);
   g_test_add_func ("/cache/idle", test_idle);
   g_test_add_func ("/cache/idle-unclaimed", test_idle_unclaimed);
+  g_test_add_func ("/cache/cost", test_cost);
+  g_test_add_func ("/cache/max-bytes", test_max_bytes);
+  g_test_add_func ("/cache/set-limits", test_set_limits);
+  g_test_add_func ("/cache/relieve", test_relieve);
   g_test_add_func ("/cache/holder-death", test_holder_death);
   g_test_add_func ("/cache/patterns", test_patterns);
   g_test_add_func ("/cache/list", test_list);
   g_test_add_func ("/cache/busy-callers", test_busy_callers);
   g_test_add_func ("/cache/busy-lessee", test_busy_lessee);
   g_test_add_func ("/cache/model", test_model);
+  g_test_add_func ("/cache/watch/hit", test_watch_hit);
+  g_test_add_func ("/cache/watch/who", test_watch_who);
+  g_test_add_func ("/cache/watch/attributes", test_watch_attributes);
+  g_test_add_func ("/cache/watch/name", test_watch_name);
+  g_test_add_func ("/cache/watch/last-name", test_watch_last_name);
+  g_test_add_func ("/cache/watch/under-way", test_watch_under_way);
+  g_test_add_func ("/cache/watch/pause", test_watch_pause);
+  g_test_add_func ("/cache/watch/jobs", test_watch_jobs);
   return g_test_run ();
 }

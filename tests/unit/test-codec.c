@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 
 typedef struct
@@ -259,8 +260,10 @@ may_have (const Vector *vector, unsigned n_fds)
   switch (vector->header.opcode)
     {
     case FSC_OP_HELLO:
+    case FSC_OP_WELCOME:
       return n_fds <= 1;
     case FSC_OP_OPENED: /* as many as its results claim */
+    case FSC_OP_EVENT:
     case FSC_OP_HAND:
       return n_fds == vector->header.n_fds;
     default:
@@ -524,10 +527,44 @@ put_entry_uri (FscWriter *writer, FscBytes bytes)
 }
 
 static void
+put_step_name (FscWriter *writer, FscBytes bytes)
+{
+  fsc_codec_put_watched (writer, 0, 2);
+  fsc_codec_put_step (writer, &(FscStep){ .wd = 1, .name = bytes });
+  fsc_codec_put_step (writer, &(FscStep){ .wd = 2 });
+}
+
+static void
+put_holders_uri (FscWriter *writer, FscBytes bytes)
+{
+  fsc_codec_put_holders (writer, &(FscList){ .uri = bytes, .is_mount = true });
+}
+
+static void
+put_holding_uri (FscWriter *writer, FscBytes bytes)
+{
+  fsc_codec_put_holdings (writer, 0, 1);
+  fsc_codec_put_holding (writer, &(FscHolding){ .uri = bytes });
+}
+
+static void
+put_holding_name (FscWriter *writer, FscBytes bytes)
+{
+  fsc_codec_put_holdings (writer, 0, 1);
+  fsc_codec_put_holding (writer, &(FscHolding){ .name = bytes });
+}
+
+static void
 put_counter_name (FscWriter *writer, FscBytes bytes)
 {
   fsc_codec_put_counters (writer, 1);
   fsc_codec_put_counter (writer, &(FscCounter){ .name = bytes });
+}
+
+static void
+put_set_name (FscWriter *writer, FscBytes bytes)
+{
+  fsc_codec_put_set (writer, &(FscCounter){ .name = bytes });
 }
 
 /* The longest string of each kind is written and read; one byte more is not written: it would cost
@@ -541,13 +578,24 @@ test_longest_strings (void)
     size_t max;
     PutFunc put;
   } strings[] = {
-    { FSC_OP_HELLO, 64, put_hello_name },           { FSC_OP_WELCOME, 64, put_welcome_name },
-    { FSC_OP_ERROR, 512, put_error_text },          { FSC_OP_OPEN, 12304, put_item_uri },
-    { FSC_OP_OPEN, 64, put_item_validator },        { FSC_OP_OPENED, 512, put_result_text },
-    { FSC_OP_OPENED, 64, put_result_validator },    { FSC_OP_DROP, 12304, put_target_uri },
-    { FSC_OP_LIST, 12304, put_list_uri },           { FSC_OP_ENTRIES, 12304, put_entry_uri },
-    { FSC_OP_COUNTERS, 64, put_counter_name },      { FSC_OP_OPEN, 64, put_item_resume },
+    { FSC_OP_HELLO, 64, put_hello_name },
+    { FSC_OP_WELCOME, 64, put_welcome_name },
+    { FSC_OP_ERROR, 512, put_error_text },
+    { FSC_OP_OPEN, 12304, put_item_uri },
+    { FSC_OP_OPEN, 64, put_item_validator },
+    { FSC_OP_OPENED, 512, put_result_text },
+    { FSC_OP_OPENED, 64, put_result_validator },
+    { FSC_OP_DROP, 12304, put_target_uri },
+    { FSC_OP_LIST, 12304, put_list_uri },
+    { FSC_OP_ENTRIES, 12304, put_entry_uri },
+    { FSC_OP_COUNTERS, 64, put_counter_name },
+    { FSC_OP_OPEN, 64, put_item_resume },
     { FSC_OP_OPENED, 12304, put_result_elsewhere },
+    { FSC_OP_WATCHED, 255, put_step_name },
+    { FSC_OP_SET, 64, put_set_name },
+    { FSC_OP_HOLDERS, 12304, put_holders_uri },
+    { FSC_OP_HOLDINGS, 12304, put_holding_uri },
+    { FSC_OP_HOLDINGS, 64, put_holding_name },
   };
   static const size_t more[] = { 1, 3, 256 - 64, 65536, 65536 + 8 };
   g_autofree char *text = g_malloc0 (200000);
@@ -606,6 +654,7 @@ test_sizes (void)
             = { .uri = { text, n }, .validator = { text, m }, .resume = { text, (n + m) % 7 } };
         FscResult result = { .text = { text, n }, .validator = { text, m } };
         FscEntryInfo entry = { .uri = { text, n } };
+        FscHolding holding = { .uri = { text, n }, .name = { text, m } };
         FscWriter writer;
 
         fsc_writer_begin (&writer, buffer, sizeof buffer);
@@ -619,6 +668,10 @@ test_sizes (void)
         fsc_writer_begin (&writer, buffer, sizeof buffer);
         fsc_codec_put_entry (&writer, &entry);
         g_assert_cmpuint (writer.position, ==, 16 + fsc_codec_entry_size (&entry));
+
+        fsc_writer_begin (&writer, buffer, sizeof buffer);
+        fsc_codec_put_holding (&writer, &holding);
+        g_assert_cmpuint (writer.position, ==, 16 + fsc_codec_holding_size (&holding));
       }
 }
 
@@ -737,6 +790,7 @@ random_record (FscTestMessage *message, FscTestRecord *record)
   switch (message->header.opcode)
     {
     case FSC_OP_OPEN:
+    case FSC_OP_WATCH:
       record->item = (FscItem){
         .uri = random_bytes (300),
         .validator = random_bytes (FSC_VALIDATOR_MAX),
@@ -751,6 +805,7 @@ random_record (FscTestMessage *message, FscTestRecord *record)
       record->item.mount_length = random_up_to ((unsigned) record->item.uri.length);
       break;
     case FSC_OP_OPENED:
+    case FSC_OP_EVENT:
       random_result (&record->result, &message->header.n_fds);
       break;
     case FSC_OP_ENTRIES:
@@ -770,8 +825,27 @@ random_record (FscTestMessage *message, FscTestRecord *record)
         .sharing = random_up_to (FSC_SHARING_LAST),
       };
       break;
+    case FSC_OP_HOLDINGS:
+      record->holding = (FscHolding){
+        .uri = random_bytes (300),
+        .name = random_bytes (FSC_NAME_MAX),
+        .client = random_u64 (),
+        .given = random_u64 (),
+        .first_ms = random_u64 (),
+        .last_ms = random_u64 (),
+        .pid = random_u32 (),
+        .uid = random_u32 (),
+        .lent = random_u32 (),
+        .mount_id = random_u32 (),
+        .sharing = random_up_to (FSC_SHARING_LAST),
+      };
+      break;
     case FSC_OP_COUNTERS:
       record->counter = (FscCounter){ .name = random_bytes (64), .value = random_u64 () };
+      break;
+    case FSC_OP_WATCHED:
+      record->step = (FscStep){ .wd = 1 + (int) random_up_to (INT_MAX - 1),
+                                .name = random_bytes (FSC_STEP_NAME_MAX) };
       break;
     default:
       record->id = random_u64 ();
@@ -821,7 +895,17 @@ random_body (FscTestMessage *message)
       message->count = random_u64 ();
       break;
     case FSC_OP_CANCEL:
+    case FSC_OP_UNWATCH:
       message->request = random_u32 ();
+      break;
+    case FSC_OP_EVENT:
+      message->event
+          = (FscEvent){ .reason = random_up_to (FSC_REASON_LAST), .n_coalesced = random_u32 () };
+      break;
+    case FSC_OP_SET:
+      message->limit = (FscCounter){ .name = random_bytes (FSC_NAME_MAX) };
+      if (message->limit.name.length > 0)
+        message->limit.value = random_u64 ();
       break;
     case FSC_OP_DROP:
     case FSC_OP_PIN:
@@ -829,18 +913,30 @@ random_body (FscTestMessage *message)
       message->target = (FscTarget){ .uri = random_bytes (FSC_URI_MAX),
                                      .is_pattern = random_up_to (1),
                                      .pinned = random_up_to (1) };
+      message->target.is_mount = !message->target.is_pattern && random_up_to (1);
+      message->target.is_deep = message->target.is_mount && random_up_to (1);
       break;
     case FSC_OP_LIST:
       message->list = (FscList){ .cursor = random_u64 (),
                                  .uri = random_bytes (FSC_URI_MAX),
                                  .is_pattern = random_up_to (1) };
       break;
+    case FSC_OP_HOLDERS:
+      message->list = (FscList){ .cursor = random_u64 (), .uri = random_bytes (FSC_URI_MAX) };
+      message->list.is_mount = random_up_to (1);
+      message->list.is_deep = message->list.is_mount && random_up_to (1);
+      message->list.is_pattern = !message->list.is_mount && random_up_to (1);
+      break;
     case FSC_OP_ENTRIES:
+    case FSC_OP_HOLDINGS:
       message->next = random_u64 ();
       break;
     case FSC_OP_HAND:
       message->hand.packet = random_bytes_between (16, 5000);
       message->header.n_fds = 1;
+      break;
+    case FSC_OP_WATCHED:
+      message->index = random_up_to (FSC_ITEMS_MAX - 1);
       break;
     default:
       break;
@@ -859,8 +955,16 @@ random_records (FscTestMessage *message)
       message->n_records = 1 + random_up_to (19);
       break;
     case FSC_OP_ENTRIES:
+    case FSC_OP_HOLDINGS:
     case FSC_OP_COUNTERS:
       message->n_records = random_up_to (20);
+      break;
+    case FSC_OP_WATCHED:
+      message->n_records = 2 + random_up_to (198);
+      break;
+    case FSC_OP_WATCH:
+    case FSC_OP_EVENT:
+      message->n_records = 1;
       break;
     default:
       return;

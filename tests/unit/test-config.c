@@ -54,6 +54,9 @@ test_defaults (void)
       g_assert_cmpuint (config->max_handles, ==, 0);
       g_assert_cmpuint (config->max_clients, ==, 0);
       g_assert_cmpint (config->idle_time, ==, 600 * SECOND);
+      g_assert_cmpuint (config->max_bytes, ==, 0);
+      g_assert_true (config->gives_back);
+      g_assert_true (config->is_watching);
       g_assert_cmpuint (config->lane_openers, ==, 4);
       g_assert_cmpuint (config->lane_queue, ==, 100000);
       g_assert_cmpint (config->lane_deadline, ==, 10 * SECOND);
@@ -71,6 +74,9 @@ test_all_keys (void)
                                             "max-clients=1\n"
                                             "[cache]\n"
                                             "idle-time=0\n"
+                                            "max-bytes = 512M \n"
+                                            "pressure=no\n"
+                                            "watch = no\n"
                                             "[lanes]\n"
                                             "openers=64\n"
                                             "queue=1\n"
@@ -83,11 +89,39 @@ test_all_keys (void)
   g_assert_cmpuint (config->max_handles, ==, 1000000000);
   g_assert_cmpuint (config->max_clients, ==, 1);
   g_assert_cmpint (config->idle_time, ==, 0);
+  g_assert_cmpuint (config->max_bytes, ==, 512 << 20);
+  g_assert_false (config->gives_back);
+  g_assert_false (config->is_watching);
   g_assert_cmpuint (config->lane_openers, ==, 64);
   g_assert_cmpuint (config->lane_queue, ==, 1);
   g_assert_cmpint (config->lane_deadline, ==, 290000);
   g_assert_cmpint (config->lane_idle_time, ==, 100000);
   g_assert_cmpuint (config->ttl_ms, ==, 1001);
+}
+
+static void
+test_bytes (void)
+{
+  static const struct
+  {
+    const char *text;
+    guint64 bytes;
+  } cases[] = {
+    { "1", 1 },
+    { "1K", 1 << 10 },
+    { "1.5G", G_GUINT64_CONSTANT (3) << 29 },
+    { "2T", G_GUINT64_CONSTANT (1) << 41 },
+    { "1000000000000000", G_GUINT64_CONSTANT (1000000000000000) },
+    { "0M", 0 },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_autofree char *text = g_strdup_printf ("[cache]\nmax-bytes=%s\n", cases[i].text);
+      g_autoptr (FscConfig) config = load_good (text);
+
+      g_assert_cmpuint (config->max_bytes, ==, cases[i].bytes);
+    }
 }
 
 /* The last one counts, and what was there is freed. */
@@ -125,6 +159,16 @@ test_errors (void)
     { "[service]\nmax-clients=inf\n", { "[service] max-clients", "\"inf\"" } },
     { "[cache]\nidle-time=-0.1\n", { "[cache] idle-time", "from 0 to" } },
     { "[cache]\nidle-time=10s\n", { "[cache] idle-time", "\"10s\"" } },
+    { "[cache]\nmax-bytes=1001T\n", { "[cache] max-bytes", "from 0 to 1000000000000000," } },
+    { "[cache]\nmax-bytes=1m\n", { "[cache] max-bytes", "\"1m\"", "K, M, G or T" } },
+    { "[cache]\nmax-bytes=1KK\n", { "[cache] max-bytes", "\"1KK\"" } },
+    { "[cache]\nmax-bytes=K\n", { "[cache] max-bytes", "\"K\"" } },
+    { "[cache]\nmax-bytes=\n", { "[cache] max-bytes", "\"\"" } },
+    { "[cache]\nmax-bytes=0.3\n", { "[cache] max-bytes", "\"0.3\"" } },
+    { "[service]\nmax-handles=1K\n", { "[service] max-handles", "\"1K\"" } },
+    { "[cache]\npressure=off\n", { "[cache] pressure", "yes or no" } },
+    { "[cache]\nwatch=1\n", { "[cache] watch", "yes or no" } },
+    { "[cache]\nwatch=\n", { "[cache] watch", "yes or no" } },
     { "[lanes]\nopeners=0\n", { "[lanes] openers", "from 1 to 64" } },
     { "[lanes]\nopeners=65\n", { "[lanes] openers", "from 1 to 64" } },
     { "[lanes]\nqueue=0\n", { "[lanes] queue", "from 1 to" } },
@@ -202,6 +246,7 @@ main (int argc, char **argv)
   fsc_test_init (&argc, &argv);
   g_test_add_data_func ("/config/defaults", test_defaults, run);
   g_test_add_data_func ("/config/all-keys", test_all_keys, run);
+  g_test_add_data_func ("/config/bytes", test_bytes, run);
   g_test_add_data_func ("/config/twice", test_twice, run);
   g_test_add_data_func ("/config/errors", test_errors, run);
   g_test_add_data_func ("/config/files", test_files, run);

@@ -48,6 +48,7 @@ typedef struct
   char *text;
   FscHandle *handle;
   guint32 ttl_ms;
+  guint n_steps;
 } Asked;
 
 /* What a good answer of the fake opener says of itself. */
@@ -82,6 +83,7 @@ job_done (FscJob *job, FscOutcome *outcome, gpointer data)
   asked->text = g_strdup (outcome->text);
   asked->handle = g_steal_pointer (&outcome->handle);
   asked->ttl_ms = outcome->ttl_ms;
+  asked->n_steps = outcome->n_steps;
   g_assert_cmpint (asked->handle != NULL, ==, asked->code == FSC_CODE_OK);
 }
 
@@ -1506,6 +1508,55 @@ write_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoint
   return g_log_writer_default (level, fields, n_fields, data);
 }
 
+/* An opener reports a way that it has watched: once, for what it was asked to, before the result.
+ */
+static void
+test_watched (void)
+{
+  static const struct
+  {
+    const char *what;
+    guint32 options;
+    const char *text; /* NULL: nothing is wrong with its answer */
+  } kinds[] = {
+    { "way", FSC_OPTION_WATCH, NULL },
+    { "check", FSC_OPTION_WATCH, NULL }, /* it knows nothing of watching */
+    { "way-unasked", 0, "watched what it was not asked to" },
+    { "way-twice", FSC_OPTION_WATCH, "watched what it was not asked to" },
+    { "way-of-other", FSC_OPTION_WATCH, "watched what it was not asked to" },
+    { "way-of-one", FSC_OPTION_WATCH, "answered nonsense" },
+    { "way-named", FSC_OPTION_WATCH, "answered nonsense" },
+    { "way-endless", FSC_OPTION_WATCH, "answered nonsense" },
+    { "way-after", FSC_OPTION_WATCH, NULL }, /* but with it itself */
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (kinds); i++)
+    {
+      gboolean is_good = g_str_equal (kinds[i].what, "way") || g_str_equal (kinds[i].what, "check");
+      g_autofree char *uri = g_strdup_printf ("file:///%s/1", kinds[i].what);
+      Stage stage;
+
+      stage_init (&stage, 1, 60);
+      stage_start (&stage);
+      {
+        g_autoptr (Asked) asked = make_job (&stage, uri, stage.foreign_mount, TRUE);
+
+        asked->job.item.options = kinds[i].options;
+        asked->job.is_watch = kinds[i].options != 0;
+        start (asked);
+        wait_for_all (&stage);
+        if (kinds[i].text != NULL)
+          assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, kinds[i].text);
+        else
+          assert_answer (asked, FSC_CODE_UNCHANGED, 0, NULL);
+        g_assert_cmpuint (asked->n_steps, ==, g_str_equal (kinds[i].what, "way") ? 3 : 0);
+        wait_for (counters (&stage)->openers_failed == !is_good);
+        assert_works (&stage);
+      }
+      stage_clear (&stage);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -1528,6 +1579,7 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/overdue-but-working", test_overdue_but_working);
   g_test_add_func ("/lane/nonsense", test_nonsense);
   g_test_add_func ("/lane/answered-twice", test_answered_twice);
+  g_test_add_func ("/lane/watched", test_watched);
   g_test_add_func ("/lane/missing-program", test_missing_program);
   g_test_add_func ("/lane/hang-at-start", test_hang_at_start);
   g_test_add_func ("/lane/spawner-killed", test_spawner_killed);

@@ -202,6 +202,37 @@ test_change (void)
     g_assert_cmpint (WEXITSTATUS (status), ==, 0);
 }
 
+static gboolean
+has_id (const GArray *tree, guint32 id)
+{
+  for (guint i = 0; i < tree->len; i++)
+    if (g_array_index (tree, FscMount, i).id == id)
+      return TRUE;
+  return FALSE;
+}
+
+/* Only what is a mount point has a tree, and what is mounted below belongs to it if asked for. */
+static void
+test_tree (void)
+{
+  g_autoptr (FscLoop) loop = make_loop ();
+  g_autoptr (FscMounts) mounts = make_mounts (loop);
+  g_autoptr (GArray) root = fsc_mounts_get_tree (mounts, "/", FALSE);
+  g_autoptr (GArray) all = fsc_mounts_get_tree (mounts, "/", TRUE);
+  g_autoptr (GArray) proc = fsc_mounts_get_tree (mounts, "/proc", FALSE);
+
+  g_assert_nonnull (root);
+  g_assert_cmpuint (root->len, ==, 1);
+  g_assert_cmpuint (g_array_index (root, FscMount, 0).id, ==, find (mounts, "/"));
+  g_assert_cmpint (g_array_index (root, FscMount, 0).since, ==, 0);
+  g_assert_nonnull (proc);
+  g_assert_cmpuint (all->len, >=, 2);
+  g_assert_true (has_id (all, find (mounts, "/")));
+  g_assert_true (has_id (all, find (mounts, "/proc")));
+  g_assert_null (fsc_mounts_get_tree (mounts, "/proc/1", TRUE));
+  g_assert_null (fsc_mounts_get_tree (mounts, "", TRUE));
+}
+
 static void
 run (gconstpointer test)
 {
@@ -217,6 +248,7 @@ main (int argc, char **argv)
   fsc_test_init (&argc, &argv);
   g_main_context_default (); /* its descriptor is not a test's */
   g_test_add_data_func ("/mounts/find", test_find, run);
+  g_test_add_data_func ("/mounts/tree", test_tree, run);
   g_test_add_data_func ("/mounts/change", test_change, run);
   return g_test_run ();
 }

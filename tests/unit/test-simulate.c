@@ -63,6 +63,7 @@ test_sieve (void)
   g_autoptr (SimTrace) trace = make_trace ("abcadbe", NULL, NULL);
 
   check_evictions (&sim_sieve, trace, three, "bcd");
+  check_evictions (&sim_fscache, trace, three, "bcd");
   check_evictions (&sim_sieve_bytes, trace, three, "bcd");
   check_evictions (&sim_sieve_credit, trace, three, "bcd");
   check_evictions (&sim_sieve_class, trace, three, "bcd");
@@ -80,6 +81,7 @@ test_bytes (void)
   check_evictions (&sim_sieve_bytes, trace, limits, "b");
   check_evictions (&sim_sieve_credit, trace, limits, "b");
   check_evictions (&sim_sieve_class, trace, limits, "b");
+  check_evictions (&sim_fscache, trace, limits, "b");
   check_evictions (&sim_gdsf, trace, limits, "b");
 }
 
@@ -127,8 +129,10 @@ test_class (void)
 
   check_evictions (&sim_sieve, trace, three, "ab");
   check_evictions (&sim_sieve_class, trace, three, "bc");
+  check_evictions (&sim_fscache, trace, three, "bc");
   /* a stays for sixteen that cost a sixteenth, and goes with the next. */
   check_evictions (&sim_sieve_class, ages, two, "bcdcdcdcdcdcdcdca");
+  check_evictions (&sim_fscache, ages, two, "bcdcdcdcdcdcdcdca");
 }
 
 static void
@@ -290,7 +294,7 @@ test_same_as_sieve (void)
 {
   static const char *const names[] = { "zipf-0.8", "scan", "loops", "phases" };
   static const SimPolicy *const policies[]
-      = { &sim_sieve_bytes, &sim_sieve_credit, &sim_sieve_class };
+      = { &sim_fscache, &sim_sieve_bytes, &sim_sieve_credit, &sim_sieve_class };
   SimLimits limits = { 500, SIM_NO_LIMIT };
 
   for (guint i = 0; i < G_N_ELEMENTS (names); i++)
@@ -306,6 +310,23 @@ test_same_as_sieve (void)
           sim_replay (policies[j], trace, &limits, hash_eviction, &hash);
           g_assert_cmphex (hash, ==, expected);
         }
+    }
+}
+
+/* The service does what the few lines of sieve-class do, with costs and bytes too. */
+static void
+test_same_as_class (void)
+{
+  for (const SimSynthetic *synthetic = sim_synthetics; synthetic->name != NULL; synthetic++)
+    {
+      g_autoptr (SimTrace) trace = make_synthetic (synthetic->name, 1);
+      SimLimits limits = { trace->n_objects / 20, MAX (trace->n_bytes / 20, 1) };
+      guint64 expected = 0, hash = 0;
+
+      sim_replay (&sim_sieve_class, trace, &limits, hash_eviction, &expected);
+      sim_replay (&sim_fscache, trace, &limits, hash_eviction, &hash);
+      g_assert_cmphex (hash, ==, expected);
+      g_assert_cmphex (hash, !=, 0);
     }
 }
 
@@ -426,6 +447,7 @@ main (int argc, char **argv)
   g_test_add_func ("/simulate/min", test_min);
   g_test_add_func ("/simulate/optimum", test_optimum);
   g_test_add_func ("/simulate/same-as-sieve", test_same_as_sieve);
+  g_test_add_func ("/simulate/same-as-class", test_same_as_class);
   g_test_add_func ("/simulate/bound-is-tight", test_bound_is_tight);
   g_test_add_func ("/simulate/seed", test_seed);
   g_test_add_func ("/simulate/parse", test_parse);
