@@ -60,25 +60,28 @@ result () {
   fi
 }
 
+files=$dir # what each run leaves
+
 # How many results prove has seen, if all were good.
 run_prove () {
-  prove --norc --merge "$1" >"$dir/prove" 2>&1 || return 1
-  sed -n 's/^Files=1, Tests=\([0-9]*\),.*/\1/p' "$dir/prove"
+  prove --norc --merge "$1" >"$files/prove" 2>&1 || return 1
+  sed -n 's/^Files=1, Tests=\([0-9]*\),.*/\1/p' "$files/prove"
 }
 
 # The same of tap-driver.sh, whose verdicts are in the .trs file. It writes a line for each result.
 run_driver () {
-  "$driver" --test-name "$(basename "$1" .t)" --log-file "$dir/log" --trs-file "$dir/trs" \
-    --color-tests no --enable-hard-errors yes --expect-failure no -- "$1" >"$dir/driver" 2>&1 || return 1
-  ! grep -Eq '^:test-result: (FAIL|XPASS|ERROR)' "$dir/trs" || return 1
-  grep -Ec '^:test-result: (PASS|SKIP|XFAIL)' "$dir/trs"
+  "$driver" --test-name "$(basename "$1" .t)" --log-file "$files/log" --trs-file "$files/trs" \
+    --color-tests no --enable-hard-errors yes --expect-failure no -- "$1" >"$files/driver" 2>&1 || return 1
+  ! grep -Eq '^:test-result: (FAIL|XPASS|ERROR)' "$files/trs" || return 1
+  grep -Ec '^:test-result: (PASS|SKIP|XFAIL)' "$files/trs"
 }
 
 check () {
-  local name by_prove by_driver
+  local name by_prove by_driver files=$1.files
   name=$(basename "$1" .t)
-  by_prove=$(run_prove "$1") || { cat "$dir/prove" && by_prove=none; }
-  by_driver=$(run_driver "$1") || { cat "$dir/driver" && by_driver=none; }
+  mkdir "$files"
+  by_prove=$(run_prove "$1") || { cat "$files/prove" && by_prove=none; }
+  by_driver=$(run_driver "$1") || { cat "$files/driver" && by_driver=none; }
   result "$name ($by_prove tests)" prove "$([ "$by_prove" != none ] && [ "$by_prove" -gt 0 ] && echo 0 || echo 1)"
   result "$name ($by_driver tests)" tap-driver.sh "$([ "$by_driver" = "$by_prove" ] && [ "$by_driver" != none ] && echo 0 || echo 1)"
 }
@@ -88,8 +91,18 @@ if [ ${#programs[@]} -eq 0 ]; then
   echo "$0: $build has no tests of the suites $*; build it with tests/run.sh" >&2
   failed=1
 fi
+# Some at a time, each with files of its own: most of them mostly wait.
 for program in "${programs[@]}"; do
-  check "$program"
+  while [ "$(jobs -rp | wc -l)" -ge 3 ]; do
+    wait -n
+  done
+  check "$program" >"$program.out" 2>&1 &
+done
+wait
+for program in "${programs[@]}"; do
+  cat "$program.out"
+  passed=$((passed + $(grep -c '^ok: ' "$program.out" || true)))
+  failed=$((failed + $(grep -c '^FAILED: ' "$program.out" || true)))
 done
 
 # What must be noticed.

@@ -2600,6 +2600,7 @@ test_watch_who (void)
     g_autoptr (Asked) ttl = ask (stage, wild.uri), again = NULL;
 
     finish_with (stage, begin (stage), make_handle ("1"), FSC_COHERENCE_TTL, 1000);
+    assert_given (ttl, FSC_SOURCE_OPENED);
     stage->time += 2 * SECOND;
     again = ask (stage, wild.uri);
     serve_unchanged (stage);
@@ -2624,6 +2625,7 @@ test_watch_who (void)
 
     handle->kind = FSC_KIND_CHARACTER;
     finish_with (stage, begin (stage), handle, FSC_COHERENCE_CHECKED, 0);
+    assert_given (device, FSC_SOURCE_OPENED);
   }
   g_assert_cmpuint (hit (stage, FILE_B), ==, 1);
   wild_clear (&wild);
