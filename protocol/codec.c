@@ -73,15 +73,15 @@ fsc_writer_begin (FscWriter *writer, void *buffer, size_t size)
 static uint8_t *
 reserve (FscWriter *writer, size_t length)
 {
-  uint8_t *bytes = writer->data + writer->position;
+  size_t position = writer->position;
 
-  if (writer->failed || length > writer->size - writer->position)
+  if (writer->failed || length > writer->size - position)
     {
       writer->failed = true;
       return NULL;
     }
   writer->position += length;
-  return bytes;
+  return writer->data + position;
 }
 
 static void
