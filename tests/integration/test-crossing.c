@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "tests/harness/answer.h"
+#include "tests/harness/namespace.h"
 #include "tests/harness/raw.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
@@ -675,30 +676,6 @@ test_changes (void)
   stage_clear (&stage);
 }
 
-static gboolean
-write_to (const char *path, const char *text)
-{
-  int fd = open (path, O_WRONLY | O_CLOEXEC);
-  gboolean is_done = fd >= 0 && write (fd, text, strlen (text)) == (ssize_t) strlen (text);
-
-  if (fd >= 0)
-    close (fd);
-  return is_done;
-}
-
-static gboolean
-get_namespaces (void)
-{
-  g_autofree char *users = g_strdup_printf ("0 %u 1", getuid ());
-  g_autofree char *groups = g_strdup_printf ("0 %u 1", getgid ());
-
-  if (unshare (CLONE_NEWNS) < 0
-      && (unshare (CLONE_NEWUSER | CLONE_NEWNS) < 0 || !write_to ("/proc/self/setgroups", "deny")
-          || !write_to ("/proc/self/uid_map", users) || !write_to ("/proc/self/gid_map", groups)))
-    return FALSE;
-  return mount ("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0;
-}
-
 static void
 run (gconstpointer func)
 {
@@ -715,7 +692,7 @@ int
 main (int argc, char **argv)
 {
   fsc_test_init (&argc, &argv);
-  if (get_namespaces ())
+  if (fsc_test_enter_namespaces ())
     g_setenv ("FSC_TEST_HAS_NAMESPACES", "1", TRUE);
   ADD ("to-dead", test_to_dead);
   ADD ("from-dead", test_from_dead);

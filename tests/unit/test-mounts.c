@@ -19,6 +19,7 @@
 
 #include "tests/harness/descriptors.h"
 #include "tests/harness/tap.h"
+#include "tests/harness/namespace.h"
 
 static void
 before_wait (gpointer data)
@@ -103,28 +104,6 @@ test_find (void)
   fsc_loop_free (loop);
 }
 
-static gboolean
-write_to (const char *path, const char *text)
-{
-  int fd = open (path, O_WRONLY | O_CLOEXEC);
-  gboolean is_done = fd >= 0 && write (fd, text, strlen (text)) == (ssize_t) strlen (text);
-
-  if (fd >= 0)
-    close (fd);
-  return is_done;
-}
-
-/* A user namespace, for who is not root. */
-static gboolean
-become_root (void)
-{
-  g_autofree char *users = g_strdup_printf ("0 %u 1", getuid ());
-  g_autofree char *groups = g_strdup_printf ("0 %u 1", getgid ());
-
-  return unshare (CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_to ("/proc/self/setgroups", "deny")
-         && write_to ("/proc/self/uid_map", users) && write_to ("/proc/self/gid_map", groups);
-}
-
 /* In a child with a mount namespace of its own. Returns what it exits with: 77 is a skip. */
 static int
 mount_and_look (const char *dir)
@@ -135,10 +114,7 @@ mount_and_look (const char *dir)
   FscMounts *mounts;
   guint32 before, after;
 
-  if (unshare (CLONE_NEWNS) < 0 && !become_root ())
-    return 77;
-  if (mount ("none", "/", "none", MS_REC | MS_PRIVATE, "") < 0
-      || mount ("none", dir, "tmpfs", 0, "") < 0)
+  if (!fsc_test_enter_namespaces () || mount ("none", dir, "tmpfs", 0, "") < 0)
     return 77;
   loop = make_loop ();
   mounts = make_mounts (loop);

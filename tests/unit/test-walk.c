@@ -23,6 +23,7 @@
 #include "fscache/privileges.h"
 #include "protocol/uri.h"
 #include "tests/harness/descriptors.h"
+#include "tests/harness/namespace.h"
 #include "tests/harness/tap.h"
 
 #ifndef MS_NOSYMFOLLOW
@@ -190,30 +191,6 @@ change (Tree *tree, const char *name, int mode, int owner)
     g_assert_no_errno (lchown (path, (uid_t) owner, (gid_t) owner));
 }
 
-static gboolean
-write_to (const char *path, const char *text)
-{
-  int fd = open (path, O_WRONLY | O_CLOEXEC);
-  gboolean is_done = fd >= 0 && write (fd, text, strlen (text)) == (ssize_t) strlen (text);
-
-  if (fd >= 0)
-    close (fd);
-  return is_done;
-}
-
-static gboolean
-get_namespaces (void)
-{
-  g_autofree char *users = g_strdup_printf ("0 %u 1", getuid ());
-  g_autofree char *groups = g_strdup_printf ("0 %u 1", getgid ());
-
-  if (unshare (CLONE_NEWNS) < 0
-      && (unshare (CLONE_NEWUSER | CLONE_NEWNS) < 0 || !write_to ("/proc/self/setgroups", "deny")
-          || !write_to ("/proc/self/uid_map", users) || !write_to ("/proc/self/gid_map", groups)))
-    return FALSE;
-  return mount ("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0;
-}
-
 static void
 before_wait (gpointer data)
 {
@@ -226,7 +203,8 @@ tree_init (Tree *tree, const char *dir)
   g_autoptr (GError) error = NULL;
 
   *tree = (Tree){ .dir = g_strdup (dir), .is_root = getuid () == 0 };
-  tree->has_mounts = get_namespaces () && mount ("none", dir, "tmpfs", 0, "mode=0755") == 0;
+  tree->has_mounts
+      = fsc_test_enter_namespaces () && mount ("none", dir, "tmpfs", 0, "mode=0755") == 0;
   for (guint i = 0; i < G_N_ELEMENTS (things); i++)
     make_thing (tree, i);
   make_chain (tree, "forty", 40);
