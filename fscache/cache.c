@@ -229,7 +229,7 @@ fsc_cache_drop (FscCache *cache, FscEntry *entry)
 /* Lets entries go until there is room for so many more handles and bytes. Returns FALSE if nothing
  * can go. What is not asked for need not have room. */
 static gboolean
-make_room_for (FscCache *cache, guint64 handles, guint64 bytes)
+make_room (FscCache *cache, guint64 handles, guint64 bytes)
 {
   guint64 max_bytes = cache->limits.max_bytes > 0 ? cache->limits.max_bytes : G_MAXUINT64;
 
@@ -248,12 +248,6 @@ make_room_for (FscCache *cache, guint64 handles, guint64 bytes)
       cache->counters.evictions++;
       entry_drop (cache, entry, FSC_TURN_EVICTED);
     }
-}
-
-static gboolean
-make_room (FscCache *cache)
-{
-  return make_room_for (cache, 1, 0);
 }
 
 /* Jobs and waiters */
@@ -568,7 +562,7 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
           += !is_nothing (entry->handle) && !fsc_handle_is_same (entry->handle, outcome->handle);
       entry_set_handle (cache, entry, NULL);
     }
-  if (keep && !make_room_for (cache, 1, outcome->handle->bytes))
+  if (keep && !make_room (cache, 1, outcome->handle->bytes))
     keep = FALSE;
   cache->counters.opens += job->item.validator.length > 0; /* it was to be a check only */
 
@@ -678,7 +672,7 @@ keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
   entry_set_handle (cache, entry, NULL);
   if (outcome->code != FSC_CODE_SYSTEM || (outcome->error != ENOENT && outcome->error != ENOTDIR)
       || get_watches (cache, entry) == NULL || entry->key.is_exclusive || entry->is_pinned
-      || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE || !make_room (cache))
+      || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE || !make_room (cache, 1, 0))
     return;
   entry->coherence = FSC_COHERENCE_CHECKED;
   entry->opened_at = entry->used_at = entry->checked_at = now (cache);
@@ -1168,7 +1162,7 @@ fsc_cache_set_limits (FscCache *cache, const FscLimits *limits)
 {
   cache->limits = *limits;
   fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
-  make_room_for (cache, 0, 0);
+  make_room (cache, 0, 0);
   while (limits->max_bytes > 0 && cache->store.n_bytes > limits->max_bytes)
     {
       FscEntry *entry = fsc_store_pick (&cache->store, TRUE);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fscache/failure.h"
+#include "fscache/identity.h"
 
 /* So many mounts are read whenever one changes (in a tenth of a millisecond or so); more only when
  * they are needed. */
@@ -37,7 +38,6 @@ mount_clear (gpointer data)
 static gboolean
 parse_line (char *line, FscMount *mount)
 {
-  static const char *const local[] = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs" };
   char *rest = strstr (line, " - ");
   g_auto (GStrv) fields = NULL;
   g_auto (GStrv) tail = NULL;
@@ -56,9 +56,7 @@ parse_line (char *line, FscMount *mount)
   mount->length = strlen (mount->path);
   mount->source = g_str_hash (fields[2]) * 31 + g_str_hash (fields[3]);
   mount->since = 0;
-  mount->is_local = FALSE;
-  for (guint i = 0; i < G_N_ELEMENTS (local); i++)
-    mount->is_local |= g_str_equal (tail[0], local[i]);
+  mount->is_local = fsc_identity_is_local (tail[0]);
   return TRUE;
 }
 

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fscache/identity.h"
 #include "fscache/openers/walk.h"
 
 /* What happens to names in a directory, and who may search it. */
@@ -31,16 +32,11 @@ typedef struct
   bool is_known;
 } LocalMount;
 
+/* Nor does the kernel's own file system of devices change behind its back. */
 static bool
 is_local_type (const char *type)
 {
-  static const char *const local[]
-      = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "devtmpfs" };
-
-  for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
-    if (strcmp (type, local[i]) == 0)
-      return true;
-  return false;
+  return fsc_identity_is_local (type) || strcmp (type, "devtmpfs") == 0;
 }
 
 /* "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw" */
