@@ -127,9 +127,9 @@ fsc_client_call_init (FscCall *call, FscOpening *openings, size_t n, const char 
   call->n = n;
   call->deadline = FSC_NEVER;
   call->first_answered = FSC_CLIENT_NO_INDEX;
+  memset (openings, 0, n * sizeof *openings);
   for (size_t i = 0; i < n; i++)
     {
-      memset (&openings[i], 0, sizeof openings[i]);
       openings[i].deadline = FSC_NEVER;
       openings[i].answer.fd = -1;
     }

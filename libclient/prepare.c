@@ -59,29 +59,29 @@ int
 fsc_client_canonicalize (const char *uri_or_path, FscDirectory *directory, char *buffer,
                          size_t size, const char **reason)
 {
-  size_t length = strlen (uri_or_path);
-  char path[2 * PATH_MAX];
+  FscBytes name = { uri_or_path, strlen (uri_or_path) };
+  char path[PATH_MAX];
   int r;
 
   *reason = NULL;
-  if (length == 0)
+  if (name.length == 0)
     return -ENOENT; /* as open() */
-  if (is_uri (uri_or_path))
-    return fsc_uri_canonicalize ((FscBytes){ uri_or_path, length }, buffer, size, reason);
-  if (length >= PATH_MAX)
+  if (name.data[0] != '/' && fsc_uri_get_scheme_length (name) > 0)
+    return fsc_uri_canonicalize (name, buffer, size, reason);
+  if (name.length >= PATH_MAX)
     return -ENAMETOOLONG;
-  if (uri_or_path[0] == '/')
-    return fsc_uri_from_path (uri_or_path, buffer, size);
+  if (name.data[0] == '/')
+    return fsc_uri_from_path (name, buffer, size);
 
   r = find_directory (directory);
   if (r < 0)
     return r;
-  if (directory->length + 1 + length >= PATH_MAX)
+  if (directory->length + 1 + name.length >= PATH_MAX)
     return -ENAMETOOLONG;
   memcpy (path, directory->path, directory->length);
   path[directory->length] = '/';
-  memcpy (path + directory->length + 1, uri_or_path, length + 1);
-  return fsc_uri_from_path (path, buffer, size);
+  memcpy (path + directory->length + 1, name.data, name.length);
+  return fsc_uri_from_path ((FscBytes){ path, directory->length + 1 + name.length }, buffer, size);
 }
 
 /* The opening will not be asked of anyone. */

@@ -168,7 +168,7 @@ write_openings (const FscacheClient *client, const FscCall *call, size_t first, 
   for (*n = 0; first + *n < call->n && *n < connection->items_max; ++*n)
     {
       const FscOpening *opening = &call->openings[first + *n];
-      const FscWriter before = writer;
+      const size_t end = writer.position;
       FscItem item;
 
       if (opening->state != FSC_OPENING_QUEUED)
@@ -177,7 +177,8 @@ write_openings (const FscacheClient *client, const FscCall *call, size_t first, 
       fsc_codec_put_item (&writer, &item);
       if (writer.failed)
         {
-          writer = before;
+          writer.position = end;
+          writer.failed = false;
           break;
         }
     }

@@ -522,8 +522,8 @@ get_strings (FscReader *reader, FscBytes *first, size_t first_length, size_t fir
     return false;
   *first = (FscBytes){ (const char *) bytes, first_length };
   *second = (FscBytes){ (const char *) bytes + first_length, second_length };
-  for (size_t i = length; i < PADDED (length); i++)
-    if (bytes[i] != 0)
+  while (length % 4 != 0)
+    if (bytes[length++] != 0)
       return fail (reader);
   return true;
 }

@@ -28,7 +28,7 @@ bool fsc_uri_has_scheme (FscBytes uri, const char *scheme);
 int fsc_uri_canonicalize (FscBytes uri, char *buffer, size_t size, const char **reason);
 
 /* The canonical file: URI of an absolute path. The same errors. */
-int fsc_uri_from_path (const char *path, char *buffer, size_t size);
+int fsc_uri_from_path (FscBytes path, char *buffer, size_t size);
 
 /* The path that a canonical file: URI names, with a zero byte at its end. Returns its length or
  * -EINVAL or -ENAMETOOLONG. */

@@ -184,7 +184,8 @@ fail_in_procfs (const Lookup *lookup, FscFound *found)
 static int
 lead_elsewhere (const char *path, const FscBookmark *bookmark, FscFound *found)
 {
-  if (path != NULL && fsc_uri_from_path (path, found->text, sizeof found->text) < 0)
+  if (path != NULL
+      && fsc_uri_from_path ((FscBytes){ path, strlen (path) }, found->text, sizeof found->text) < 0)
     {
       found->text[0] = '\0';
       errno = ENAMETOOLONG;

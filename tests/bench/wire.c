@@ -103,7 +103,7 @@ size_t
 bench_wire_make_open (const char *path, void *packet, size_t size)
 {
   char uri[FSC_URI_MAX];
-  int uri_length = fsc_uri_from_path (path, uri, sizeof uri);
+  int uri_length = fsc_uri_from_path ((FscBytes){ path, strlen (path) }, uri, sizeof uri);
   FscWriter writer;
 
   if (uri_length < 0)

@@ -43,7 +43,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   if (!fsc_uri_has_scheme ((FscBytes){ once, (size_t) length }, "file"))
     return 0;
   require (fsc_uri_to_path ((FscBytes){ once, (size_t) length }, path, sizeof path) > 0);
-  require (fsc_uri_from_path (path, again, sizeof again) == length);
+  require (fsc_uri_from_path ((FscBytes){ path, strlen (path) }, again, sizeof again) == length);
   require (strcmp (once, again) == 0);
   return 0;
 }

@@ -155,13 +155,13 @@ test_from_path (void)
 
   for (unsigned i = 0; i < G_N_ELEMENTS (cases); i++)
     {
-      g_assert_cmpint (fsc_uri_from_path (cases[i][0], buffer, sizeof buffer), ==,
+      g_assert_cmpint (fsc_uri_from_path (bytes (cases[i][0]), buffer, sizeof buffer), ==,
                        strlen (cases[i][1]));
       g_assert_cmpstr (buffer, ==, cases[i][1]);
       assert_canonical (buffer, cases[i][1]);
     }
-  g_assert_cmpint (fsc_uri_from_path ("srv", buffer, sizeof buffer), ==, -EINVAL);
-  g_assert_cmpint (fsc_uri_from_path ("", buffer, sizeof buffer), ==, -EINVAL);
+  g_assert_cmpint (fsc_uri_from_path (bytes ("srv"), buffer, sizeof buffer), ==, -EINVAL);
+  g_assert_cmpint (fsc_uri_from_path (bytes (""), buffer, sizeof buffer), ==, -EINVAL);
 }
 
 static void
@@ -186,7 +186,7 @@ test_all_bytes (void)
       char path[] = { '/', 'a', (char) c, 'b', '\0' };
       char uri[64], canonical[64], back[64];
       const char *reason;
-      int length = fsc_uri_from_path (path, uri, sizeof uri);
+      int length = fsc_uri_from_path (bytes (path), uri, sizeof uri);
 
       g_assert_cmpint (length, >, 0);
       for (int i = 0; i < length; i++)
@@ -197,6 +197,31 @@ test_all_bytes (void)
       g_assert_cmpint (fsc_uri_to_path (bytes (uri), back, sizeof back), ==, 4);
       g_assert_cmpstr (back, ==, path);
     }
+}
+
+/* What must be escaped or left out is found wherever it is in a path of any length. */
+static void
+test_each_place (void)
+{
+  static const char *const odd[][2]
+      = { { "*", "%2A" }, { "\200", "%80" }, { "[", "%5B" }, { "+", "+" },     { "`", "%60" },
+          { "{", "%7B" }, { "//", "/" },     { "/./", "/" }, { "/..", "/.." }, { "/.x", "/.x" } };
+
+  for (size_t length = 0; length < 70; length++)
+    for (size_t at = 0; at <= length; at++)
+      for (unsigned i = 0; i < G_N_ELEMENTS (odd); i++)
+        {
+          g_autofree char *head = g_strnfill (at, 'z'), *tail = g_strnfill (length - at + 1, '9');
+          g_autofree char *path = g_strconcat ("/a", head, odd[i][0], tail, "/b", NULL);
+          g_autofree char *uri = g_strconcat ("file:///a", head, odd[i][1], tail, "/b", NULL);
+          g_autofree char *exact = g_malloc (strlen (uri) + 1); /* not one byte more */
+
+          g_assert_cmpint (fsc_uri_from_path (bytes (path), exact, strlen (uri) + 1), ==,
+                           strlen (uri));
+          g_assert_cmpstr (exact, ==, uri);
+          g_assert_cmpint (fsc_uri_from_path (bytes (path), exact, strlen (uri)), ==,
+                           -ENAMETOOLONG);
+        }
 }
 
 /* Whatever is too long for the buffer says so, and leaves what is behind it alone. */
@@ -216,7 +241,7 @@ test_no_room (void)
 
       g_assert_cmpint (fsc_uri_canonicalize (bytes (uri), buffer, size, &reason), ==,
                        fits ? (int) strlen (canonical) : -ENAMETOOLONG);
-      g_assert_cmpint (fsc_uri_from_path (path, buffer, size), ==,
+      g_assert_cmpint (fsc_uri_from_path (bytes (path), buffer, size), ==,
                        fits ? (int) strlen (canonical) : -ENAMETOOLONG);
       g_assert_cmpint (fsc_uri_canonicalize (bytes ("http://example.co"), buffer, size, &reason),
                        ==, fits ? (int) strlen (canonical) : -ENAMETOOLONG);
@@ -235,7 +260,7 @@ test_longest_path (void)
   path[sizeof path - 1] = '\0';
   for (size_t i = 0; i < sizeof path - 1; i += 256)
     path[i] = '/';
-  g_assert_cmpint (fsc_uri_from_path (path, buffer, sizeof buffer), >, 12000);
+  g_assert_cmpint (fsc_uri_from_path (bytes (path), buffer, sizeof buffer), >, 12000);
 }
 
 /* Noise: what is accepted is canonical already when it is done a second time. */
@@ -262,7 +287,7 @@ test_idempotent (void)
       g_assert_null (strstr (once + 7, "//"));
       g_assert_null (strstr (once, "/./"));
       g_assert_cmpint (fsc_uri_to_path (bytes (once), twice, sizeof twice), >, 0);
-      g_assert_cmpint (fsc_uri_from_path (twice, text, 0), ==, -ENAMETOOLONG);
+      g_assert_cmpint (fsc_uri_from_path (bytes (twice), text, 0), ==, -ENAMETOOLONG);
     }
 }
 
@@ -274,6 +299,7 @@ main (int argc, char **argv)
   g_test_add_func ("/uri/refused", test_refused);
   g_test_add_func ("/uri/scheme", test_scheme);
   g_test_add_func ("/uri/from-path", test_from_path);
+  g_test_add_func ("/uri/each-place", test_each_place);
   g_test_add_func ("/uri/to-path", test_to_path);
   g_test_add_func ("/uri/all-bytes", test_all_bytes);
   g_test_add_func ("/uri/no-room", test_no_room);

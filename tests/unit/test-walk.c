@@ -288,7 +288,7 @@ static char *
 send (const char *text)
 {
   char uri[FSC_URI_MAX + 1], path[FSC_URI_MAX + 1];
-  int length = fsc_uri_from_path (text, uri, sizeof uri);
+  int length = fsc_uri_from_path ((FscBytes){ text, strlen (text) }, uri, sizeof uri);
 
   g_assert_cmpint (length, >, 0);
   g_assert_cmpint (fsc_uri_to_path ((FscBytes){ uri, (size_t) length }, path, sizeof path), >, 0);
