@@ -113,7 +113,7 @@ is_on_mounts (const FscGift *gift, const GArray *mounts)
     {
       const FscMount *mount = &g_array_index (mounts, FscMount, i);
 
-      if (mount->id == gift->label->mount_id && gift->last >= mount->since)
+      if (mount->id == gift->mount_id && gift->last >= mount->since)
         return TRUE;
     }
   return FALSE;
@@ -317,13 +317,15 @@ pin_opened (const FscAnswer *answer, gpointer data, guint index)
     fsc_connection_send_error (connection, request->serial, answer->code, answer->error, "%s",
                                answer->text != NULL ? answer->text : "it could not be opened");
   else if (answer->source != FSC_SOURCE_PASSED)
-    pin_cached (connection, request->serial, &(FscTarget){ .uri = answer->uri, .pinned = true });
+    pin_cached (connection, request->serial,
+                &(FscTarget){ .uri = fsc_label_get_uri (answer->label), .pinned = true });
   else if (answer->coherence == FSC_COHERENCE_UNCACHED)
     fsc_connection_send_error (connection, request->serial, FSC_CODE_BAD_REQUEST, EOPNOTSUPP,
                                "cannot pin %s: handles on its file system are not kept",
-                               fsc_uri_abbreviate (answer->uri, name));
+                               fsc_uri_abbreviate (fsc_label_get_uri (answer->label), name));
   else
-    refuse_pin (connection, request->serial, answer->uri); /* all are pinned or lent */
+    refuse_pin (connection, request->serial,
+                fsc_label_get_uri (answer->label)); /* all are pinned or lent */
   fsc_request_answered (request);
 }
 
@@ -523,10 +525,10 @@ put_gift (Page *page, const FscConnection *connection, const FscGift *gift)
   for (FscSharing sharing = 0; sharing <= FSC_SHARING_LAST; sharing++)
     {
       FscHolding holding = {
-        .uri = { gift->label->uri, gift->label->uri_length },
+        .uri = fsc_label_get_uri (gift->label),
         .given = gift->given[sharing],
         .lent = sharing == FSC_SHARING_EXCLUSIVE ? (guint32) gift->lent : 0,
-        .mount_id = gift->label->mount_id,
+        .mount_id = gift->mount_id,
         .sharing = sharing,
       };
 

@@ -372,7 +372,7 @@ deliver_nothing (FscCache *cache, FscEntry *entry, const FscWaiter *waiter)
 {
   int error = entry->handle->error;
   char path[FSC_URI_MAX + 1], name[FSC_NAME_IN_TEXT_MAX];
-  FscBytes uri = { entry->uri, entry->key.uri_length };
+  FscBytes uri = fsc_label_get_uri (entry->label);
   int length = fsc_uri_to_path (uri, path, sizeof path);
   g_autofree char *text = NULL;
   FscAnswer answer = { .code = FSC_CODE_SYSTEM, .error = error };
@@ -394,11 +394,11 @@ static void
 deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
          const FscWaiter *waiter)
 {
-  FscBytes name = { entry->uri, entry->key.uri_length };
+  FscBytes name = fsc_label_get_uri (entry->label);
   gint64 time = now (cache);
   FscAnswer answer = {
     .handle = handle,
-    .uri = name,
+    .label = entry->label,
     .sharing = waiter->sharing,
     .asked = waiter->sharing,
     .source = source,
@@ -517,12 +517,13 @@ finish_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
   if (link != NULL)
     {
       g_autofree FscWaiter *waiter = link->data;
+      g_autoptr (FscLabel) label = handle != NULL ? fsc_label_new (job->item.uri) : NULL;
       FscAnswer answer = {
         .code = outcome->code,
         .error = outcome->error,
         .text = outcome->text,
         .handle = handle,
-        .uri = job->item.uri,
+        .label = label,
         .sharing = waiter->sharing == FSC_SHARING_EXCLUSIVE ? FSC_SHARING_EXCLUSIVE
                    : is_to_reopen                           ? FSC_SHARING_SHARED
                                                             : FSC_SHARING_INDEPENDENT,
@@ -598,8 +599,7 @@ maybe_watch (FscCache *cache, FscEntry *entry)
       || (cache->n_watch_jobs >= WATCH_JOBS_MAX && entry->interests == NULL)
       || now (cache) < entry->watch_after)
     return;
-  job = job_new (&item, (FscBytes){ entry->uri, entry->key.uri_length }, entry->key.credential,
-                 now (cache));
+  job = job_new (&item, fsc_label_get_uri (entry->label), entry->key.credential, now (cache));
   job->item.validator.data = g_memdup2 (handle->validator, handle->validator_length);
   job->item.validator.length = handle->validator_length;
   job->entry = entry;
@@ -836,7 +836,7 @@ open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *e
 
   if (entry == NULL)
     entry = fsc_store_add (&cache->store, key);
-  job = job_new (item, (FscBytes){ entry->uri, key->uri_length }, key->credential, who->since);
+  job = job_new (item, fsc_label_get_uri (entry->label), key->credential, who->since);
   job->item.flags &= VARIANT_FLAGS;
   job->item.options &= FSC_OPTION_REVALIDATE;
   waiter = waiter_new (&job->waiters, who);
@@ -1034,7 +1034,7 @@ fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
   gint64 time = now (cache);
 
   *info = (FscEntryInfo){
-    .uri = { entry->uri, entry->key.uri_length },
+    .uri = fsc_label_get_uri (entry->label),
     .hits = entry->hits,
     .age_ms = age_in_ms (entry->opened_at, time),
     .idle_ms = age_in_ms (entry->used_at, time),

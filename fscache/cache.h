@@ -26,6 +26,7 @@
 
 #include "fscache/generations.h"
 #include "fscache/handle.h"
+#include "fscache/ledger.h"
 #include "fscache/watch.h"
 #include "protocol/codec.h"
 
@@ -88,7 +89,7 @@ typedef struct
   int error;
   const char *text;
   FscHandle *handle; /* NULL if it failed */
-  FscBytes uri;      /* of the handle */
+  FscLabel *label;   /* of the handle; NULL if there is none */
   guint64 lease;
   guint64 name;        /* of slot and generation, for whoever keeps the handle; 0: not to be kept */
   guint32 lifetime_ms; /* with a name: how long it may be kept at most; 0: until its end only */

@@ -82,8 +82,6 @@ fsc_handle_unref (FscHandle *handle)
     return;
   if (handle->fd >= 0)
     fsc_closer_close (handle->fd);
-  if (handle->label != NULL)
-    fsc_label_unref (handle->label);
   if (handle->holder != NULL)
     {
       if (handle->holder->is_alive)

@@ -14,7 +14,6 @@
 
 #include <glib.h>
 
-#include "fscache/ledger.h"
 #include "protocol/codec.h"
 
 typedef struct FscHolder FscHolder;
@@ -46,8 +45,7 @@ typedef struct
   int fd; /* or -1: held */
   FscHolder *holder;
   guint64 id;
-  FscLabel *label; /* or NULL: nobody was given it */
-  guint64 bytes;   /* of memory that it keeps */
+  guint64 bytes; /* of memory that it keeps */
   guint32 mount_id;
   gint32 error;        /* not 0: there is nothing to be opened, and this is what open() says */
   guint8 kind;         /* FscKind */

@@ -10,84 +10,74 @@
 
 struct FscLedger
 {
-  GHashTable *labels; /* of FscLabel, by URI and mount */
   guint n_gifts;
 };
 
 /* Labels */
 
-static guint
-label_hash (gconstpointer data)
-{
-  return ((const FscLabel *) data)->hash;
-}
-
-static gboolean
-label_equal (gconstpointer a, gconstpointer b)
-{
-  const FscLabel *x = a, *y = b;
-
-  return x->hash == y->hash && x->mount_id == y->mount_id && x->uri_length == y->uri_length
-         && memcmp (x->uri, y->uri, x->uri_length) == 0;
-}
-
 static guint32
-hash_label (FscBytes uri, guint32 mount_id)
+hash_bytes (FscBytes bytes)
 {
-  guint32 hash = 2166136261u ^ mount_id;
+  guint32 hash = 2166136261u;
 
-  for (size_t i = 0; i < uri.length; i++)
-    hash = (hash ^ (guint8) uri.data[i]) * 16777619u;
+  for (size_t i = 0; i < bytes.length; i++)
+    hash = (hash ^ (guint8) bytes.data[i]) * 16777619u;
   return hash;
 }
 
 FscLabel *
-fsc_ledger_get_label (FscLedger *ledger, FscBytes uri, guint32 mount_id)
+fsc_label_new (FscBytes uri)
 {
-  FscLabel *label = g_malloc0 (sizeof *label + uri.length + 1);
-  FscLabel *found;
+  FscLabel *label = g_malloc (sizeof *label + uri.length + 1);
 
-  label->hash = hash_label (uri, mount_id);
-  label->mount_id = mount_id;
+  label->recent = NULL;
+  label->n_refs = 1;
+  label->hash = hash_bytes (uri);
   label->uri_length = (guint16) uri.length;
   memcpy (label->uri, uri.data, uri.length);
-  found = g_hash_table_lookup (ledger->labels, label);
-  if (found != NULL)
-    {
-      g_free (label);
-      found->n_refs++;
-      return found;
-    }
-  label->ledger = ledger;
-  label->n_refs = 1;
-  g_hash_table_add (ledger->labels, label);
+  label->uri[uri.length] = '\0';
   return label;
+}
+
+FscLabel *
+fsc_label_ref (FscLabel *label)
+{
+  label->n_refs++;
+  return label;
+}
+
+FscBytes
+fsc_label_get_uri (const FscLabel *label)
+{
+  return (FscBytes){ label->uri, label->uri_length };
 }
 
 void
 fsc_label_unref (FscLabel *label)
 {
   g_assert (label->n_refs > 0);
-  if (--label->n_refs > 0)
-    return;
-  g_hash_table_remove (label->ledger->labels, label);
-  g_free (label);
+  if (--label->n_refs == 0)
+    g_free (label);
+}
+
+static gboolean
+is_same (const FscLabel *a, const FscLabel *b)
+{
+  return a == b
+         || (a->hash == b->hash && a->uri_length == b->uri_length
+             && memcmp (a->uri, b->uri, a->uri_length) == 0);
 }
 
 FscLedger *
 fsc_ledger_new (void)
 {
-  FscLedger *ledger = g_new0 (FscLedger, 1);
-
-  ledger->labels = g_hash_table_new (label_hash, label_equal);
-  return ledger;
+  return g_new0 (FscLedger, 1);
 }
 
 void
 fsc_ledger_free (FscLedger *ledger)
 {
-  g_assert (g_hash_table_size (ledger->labels) == 0);
-  g_hash_table_unref (ledger->labels);
+  g_assert (ledger->n_gifts == 0);
   g_free (ledger);
 }
 
@@ -100,12 +90,13 @@ fsc_ledger_get_n_gifts (const FscLedger *ledger)
 /* Accounts: a table with linear probing, of which nothing is removed but by making another. */
 
 static FscGift **
-find_slot (const FscAccount *account, const FscLabel *label)
+find_slot (const FscAccount *account, const FscLabel *label, guint32 mount_id)
 {
   guint mask = account->table_size - 1;
-  guint i = label->hash & mask;
+  guint i = (label->hash ^ mount_id) & mask;
 
-  while (account->table[i] != NULL && account->table[i]->label != label)
+  while (account->table[i] != NULL
+         && (account->table[i]->mount_id != mount_id || !is_same (account->table[i]->label, label)))
     i = (i + 1) & mask;
   return &account->table[i];
 }
@@ -120,19 +111,28 @@ make_table (FscAccount *account, guint size)
     {
       FscGift *gift = account->gifts->pdata[i];
 
-      *find_slot (account, gift->label) = gift;
+      *find_slot (account, gift->label, gift->mount_id) = gift;
     }
+}
+
+static void
+gift_set_label (FscGift *gift, FscLabel *label)
+{
+  FscLabel *last = gift->label;
+
+  gift->label = label != NULL ? fsc_label_ref (label) : NULL;
+  if (last == NULL)
+    return;
+  if (last->recent == gift)
+    last->recent = NULL;
+  fsc_label_unref (last);
 }
 
 static void
 gift_free (FscGift *gift)
 {
-  FscLabel *label = gift->label;
-
   gift->account->ledger->n_gifts--;
-  if (label->recent == gift)
-    label->recent = NULL;
-  fsc_label_unref (label);
+  gift_set_label (gift, NULL);
   g_free (gift);
 }
 
@@ -173,7 +173,7 @@ forget_half (FscAccount *account)
 }
 
 static FscGift *
-add_gift (FscAccount *account, FscLabel *label, gint64 time)
+add_gift (FscAccount *account, FscLabel *label, guint32 mount_id, gint64 time)
 {
   FscLedger *ledger = account->ledger;
   guint n = account->gifts->len;
@@ -185,27 +185,29 @@ add_gift (FscAccount *account, FscLabel *label, gint64 time)
   if (2 * (account->gifts->len + 1) > account->table_size)
     make_table (account, MAX (2 * account->table_size, TABLE_MIN));
   gift = g_new0 (FscGift, 1);
-  gift->label = label;
   gift->account = account;
+  gift->mount_id = mount_id;
   gift->first = time;
-  label->n_refs++;
+  gift_set_label (gift, label);
   ledger->n_gifts++;
   g_ptr_array_add (account->gifts, gift);
-  *find_slot (account, label) = gift;
+  *find_slot (account, label, mount_id) = gift;
   return gift;
 }
 
 FscGift *
-fsc_account_note (FscAccount *account, FscLabel *label, FscSharing asked, gboolean is_lent,
-                  gint64 time)
+fsc_account_note (FscAccount *account, FscLabel *label, guint32 mount_id, FscSharing asked,
+                  gboolean is_lent, gint64 time)
 {
   FscGift *gift = label->recent;
 
-  if (gift == NULL || gift->account != account)
+  if (gift == NULL || gift->account != account || gift->mount_id != mount_id)
     {
-      gift = account->table_size > 0 ? *find_slot (account, label) : NULL;
+      gift = account->table_size > 0 ? *find_slot (account, label, mount_id) : NULL;
       if (gift == NULL)
-        gift = add_gift (account, label, time);
+        gift = add_gift (account, label, mount_id, time);
+      else if (gift->label != label)
+        gift_set_label (gift, label);
       label->recent = gift;
     }
   gift->given[asked]++;

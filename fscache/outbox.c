@@ -28,7 +28,8 @@ typedef struct
 {
   FscResult result;
   FscHandle *handle; /* or NULL */
-  char *text;        /* or NULL: of the result; with a held handle: its URI, in case that fails */
+  FscLabel *label;   /* or NULL: of a held handle, in case that cannot be handed over */
+  char *text;        /* or NULL: of the result */
 } Reply;
 
 /* What goes in one packet: a finished one, or replies to one request that come from one place. */
@@ -71,6 +72,8 @@ reply_clear (Reply *reply)
 {
   if (reply->handle != NULL)
     fsc_handle_unref (reply->handle);
+  if (reply->label != NULL)
+    fsc_label_unref (reply->label);
   g_free (reply->text);
 }
 
@@ -226,7 +229,7 @@ fill_reply (const FscOutbox *outbox, Reply *reply, guint index, const FscAnswer 
       reply->result.kind = handle->kind;
     }
   if (handle != NULL && handle->holder != NULL)
-    reply->text = g_strndup (answer->uri.data, answer->uri.length);
+    reply->label = fsc_label_ref (answer->label);
 }
 
 void
@@ -487,7 +490,7 @@ fail_parcel (Parcel *parcel, int error)
       Reply *reply = add_reply (parcel->outbox, parcel->serial, NULL, FALSE, parcel->n - i);
       char name[FSC_NAME_IN_TEXT_MAX];
 
-      fsc_uri_abbreviate ((FscBytes){ lost->text, strlen (lost->text) }, name);
+      fsc_uri_abbreviate (fsc_label_get_uri (lost->label), name);
       *reply = (Reply){
         .result = { .index = lost->result.index, .code = FSC_CODE_OPENER_FAILED, .error = error },
       };

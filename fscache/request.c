@@ -93,14 +93,11 @@ fsc_request_answered (FscRequest *request)
 void
 fsc_connection_note_gift (FscConnection *connection, const FscAnswer *answer)
 {
-  FscHandle *handle = answer->handle;
-  FscServer *server = connection->server;
   FscLease lease = { .id = answer->lease };
 
-  if (handle->label == NULL)
-    handle->label = fsc_ledger_get_label (server->ledger, answer->uri, handle->mount_id);
-  lease.gift = fsc_account_note (&connection->account, handle->label, answer->asked, lease.id != 0,
-                                 fsc_loop_get_time (server->loop));
+  lease.gift = fsc_account_note (&connection->account, answer->label, answer->handle->mount_id,
+                                 answer->asked, lease.id != 0,
+                                 fsc_loop_get_time (connection->server->loop));
   if (lease.id != 0)
     g_array_append_val (connection->leases, lease);
 }

@@ -101,12 +101,12 @@ fsc_store_find (const FscStore *store, const FscKey *key)
 FscEntry *
 fsc_store_add (FscStore *store, const FscKey *key)
 {
-  FscEntry *entry = g_malloc0 (sizeof *entry + key->uri_length + 1);
+  FscEntry *entry = g_new0 (FscEntry, 1);
   FscEntry *twin;
 
-  memcpy (entry->uri, key->uri, key->uri_length);
+  entry->label = fsc_label_new ((FscBytes){ key->uri, key->uri_length });
   entry->key = *key;
-  entry->key.uri = entry->uri;
+  entry->key.uri = entry->label->uri;
   entry->class = FSC_NO_CLASS;
 
   twin = g_hash_table_lookup (store->table, &entry->key);
@@ -155,6 +155,7 @@ fsc_store_remove (FscStore *store, FscEntry *entry)
   store->slots->pdata[entry->slot] = NULL;
   g_array_append_val (store->free_slots, entry->slot);
   store->n_entries--;
+  fsc_label_unref (entry->label);
   g_free (entry);
 }
 
@@ -402,8 +403,8 @@ matches (const FscMatch *match, const FscEntry *entry)
   if (entry->handle == NULL || entry->key.credential != match->credential)
     return FALSE;
   if (match->pattern != NULL)
-    return g_pattern_spec_match (match->pattern, entry->key.uri_length, entry->uri, NULL);
-  return match->uri == NULL || strcmp (match->uri, entry->uri) == 0;
+    return g_pattern_spec_match (match->pattern, entry->key.uri_length, entry->key.uri, NULL);
+  return match->uri == NULL || strcmp (match->uri, entry->key.uri) == 0;
 }
 
 FscEntry *

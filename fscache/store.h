@@ -27,7 +27,8 @@ typedef struct
  * its own. */
 struct FscEntry
 {
-  FscKey key;
+  FscKey key; /* with the label's URI */
+  FscLabel *label;
   FscEntry *newer, *older, *twin;
   FscHandle *handle;
   FscWatch watch;
@@ -48,7 +49,6 @@ struct FscEntry
   guint8 is_visited;
   guint8 is_pinned;
   guint8 class; /* whose list it is in, or FSC_NO_CLASS */
-  char uri[];   /* with a zero byte at its end */
 };
 
 /* Classes are powers of 16 of cost, for handles without bytes and for those with; store.c says what

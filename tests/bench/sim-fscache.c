@@ -78,7 +78,7 @@ fscache_evict (gpointer state, gboolean for_bytes)
 {
   Shipping *shipping = state;
   FscEntry *entry = fsc_store_pick (&shipping->store, for_bytes);
-  guint32 key = (guint32) g_ascii_strtoull (entry->uri, NULL, 10);
+  guint32 key = (guint32) g_ascii_strtoull (entry->key.uri, NULL, 10);
 
   fscache_remove (shipping, key);
   return key;

@@ -164,7 +164,7 @@ answered (const FscAnswer *answer, gpointer data, guint index)
   asked->code = answer->code;
   asked->error = answer->error;
   asked->text = g_strdup (answer->text);
-  asked->uri = g_strndup (answer->uri.data, answer->uri.length);
+  asked->uri = answer->label != NULL ? g_strdup (answer->label->uri) : NULL;
   asked->handle = answer->handle != NULL ? fsc_handle_ref (answer->handle) : NULL;
   asked->lease = answer->lease;
   asked->age_ms = answer->age_ms;

@@ -10,51 +10,64 @@
 #include "tests/harness/tap.h"
 
 static FscLabel *
-get_label (FscLedger *ledger, const char *uri, guint32 mount_id)
+get_label (const char *uri)
 {
-  return fsc_ledger_get_label (ledger, (FscBytes){ uri, strlen (uri) }, mount_id);
+  return fsc_label_new ((FscBytes){ uri, strlen (uri) });
 }
 
 static FscLabel *
-get_numbered (FscLedger *ledger, guint number)
+get_numbered (guint number)
 {
   g_autofree char *uri = g_strdup_printf ("file:///%u", number);
 
-  return get_label (ledger, uri, 1);
+  return get_label (uri);
 }
 
+/* An entry that comes again has another label, and the record stays the same. */
 static void
 test_labels (void)
 {
   g_autoptr (FscLedger) ledger = fsc_ledger_new ();
-  FscLabel *a = get_label (ledger, "file:///a", 1), *again = get_label (ledger, "file:///a", 1);
-  FscLabel *elsewhere = get_label (ledger, "file:///a", 2), *b = get_label (ledger, "file:///b", 1);
+  FscLabel *old = get_label ("file:///a"), *new = get_label ("file:///a");
+  FscAccount account;
+  FscGift *gift;
 
-  g_assert_true (a == again);
-  g_assert_true (a != elsewhere && a != b);
-  g_assert_cmpstr (elsewhere->uri, ==, "file:///a");
-  g_assert_cmpuint (elsewhere->mount_id, ==, 2);
-  fsc_label_unref (a);
-  fsc_label_unref (again);
-  fsc_label_unref (elsewhere);
-  fsc_label_unref (b);
+  fsc_account_init (&account, ledger);
+  gift = fsc_account_note (&account, old, 1, FSC_SHARING_SHARED, FALSE, 10);
+  g_assert_true (old->recent == gift);
+  g_assert_true (fsc_account_note (&account, new, 1, FSC_SHARING_SHARED, FALSE, 20) == gift);
+  g_assert_true (gift->label == new &&new->recent == gift);
+  g_assert_null (old->recent);
+  g_assert_true (fsc_account_note (&account, old, 1, FSC_SHARING_SHARED, FALSE, 30) == gift);
+  g_assert_true (gift->label == old && new->recent == NULL);
+  fsc_label_unref (new);
+
+  /* What lies on another mount now is something else. */
+  g_assert_true (fsc_account_note (&account, old, 2, FSC_SHARING_SHARED, FALSE, 40) != gift);
+  g_assert_true (fsc_account_note (&account, old, 1, FSC_SHARING_SHARED, FALSE, 50) == gift);
+  g_assert_cmpuint (gift->mount_id, ==, 1);
+  g_assert_cmpuint (fsc_gift_count (gift), ==, 4);
+  g_assert_cmpuint (account.gifts->len, ==, 2);
+  fsc_account_clear (&account);
+  g_assert_null (old->recent);
+  fsc_label_unref (old);
 }
 
 static void
 test_note (void)
 {
   g_autoptr (FscLedger) ledger = fsc_ledger_new ();
-  FscLabel *a = get_label (ledger, "file:///a", 1), *b = get_label (ledger, "file:///b", 1);
+  FscLabel *a = get_label ("file:///a"), *b = get_label ("file:///b");
   FscAccount x, y;
   FscGift *gift;
 
   fsc_account_init (&x, ledger);
   fsc_account_init (&y, ledger);
-  gift = fsc_account_note (&x, a, FSC_SHARING_SHARED, FALSE, 10);
-  g_assert_true (fsc_account_note (&x, a, FSC_SHARING_INDEPENDENT, FALSE, 20) == gift);
-  g_assert_true (fsc_account_note (&y, a, FSC_SHARING_SHARED, FALSE, 30) != gift);
-  g_assert_true (fsc_account_note (&x, a, FSC_SHARING_SHARED, FALSE, 40) == gift);
-  g_assert_true (fsc_account_note (&x, b, FSC_SHARING_EXCLUSIVE, TRUE, 50) != gift);
+  gift = fsc_account_note (&x, a, 1, FSC_SHARING_SHARED, FALSE, 10);
+  g_assert_true (fsc_account_note (&x, a, 1, FSC_SHARING_INDEPENDENT, FALSE, 20) == gift);
+  g_assert_true (fsc_account_note (&y, a, 1, FSC_SHARING_SHARED, FALSE, 30) != gift);
+  g_assert_true (fsc_account_note (&x, a, 1, FSC_SHARING_SHARED, FALSE, 40) == gift);
+  g_assert_true (fsc_account_note (&x, b, 1, FSC_SHARING_EXCLUSIVE, TRUE, 50) != gift);
   g_assert_cmpuint (gift->given[FSC_SHARING_SHARED], ==, 2);
   g_assert_cmpuint (fsc_gift_count (gift), ==, 3);
   g_assert_cmpint (gift->first, ==, 10);
@@ -91,9 +104,9 @@ test_forget (void)
   fsc_account_init (&account, ledger);
   for (guint i = 0; i < n; i++)
     {
-      FscLabel *label = get_numbered (ledger, i);
+      FscLabel *label = get_numbered (i);
 
-      fsc_account_note (&account, label, FSC_SHARING_SHARED, i == 0, i);
+      fsc_account_note (&account, label, 1, FSC_SHARING_SHARED, i == 0, i);
       fsc_label_unref (label);
       g_assert_cmpuint (account.gifts->len, <=, FSC_GIFTS_MAX);
     }
@@ -120,9 +133,9 @@ test_forget_lent (void)
   fsc_account_init (&account, ledger);
   for (guint i = 0; i < 3 * FSC_GIFTS_MAX; i++)
     {
-      FscLabel *label = get_numbered (ledger, i);
+      FscLabel *label = get_numbered (i);
 
-      fsc_account_note (&account, label, FSC_SHARING_EXCLUSIVE, TRUE, i);
+      fsc_account_note (&account, label, 1, FSC_SHARING_EXCLUSIVE, TRUE, i);
       fsc_label_unref (label);
     }
   g_assert_cmpuint (account.gifts->len, ==, 3 * FSC_GIFTS_MAX);
@@ -139,12 +152,12 @@ test_total (void)
   g_autoptr (GPtrArray) labels = g_ptr_array_new ();
 
   for (guint i = 0; i < FSC_GIFTS_MAX; i++)
-    g_ptr_array_add (labels, get_numbered (ledger, i));
+    g_ptr_array_add (labels, get_numbered (i));
   for (guint i = 0; i < 200; i++)
     {
       fsc_account_init (&accounts[i], ledger);
       for (guint j = 0; j < FSC_GIFTS_MAX; j++)
-        fsc_account_note (&accounts[i], labels->pdata[j], FSC_SHARING_SHARED, FALSE, j);
+        fsc_account_note (&accounts[i], labels->pdata[j], 1, FSC_SHARING_SHARED, FALSE, j);
       g_assert_cmpuint (accounts[i].gifts->len, >=, FSC_GIFTS_FEW / 2);
     }
   g_assert_cmpuint (fsc_ledger_get_n_gifts (ledger), <=, FSC_GIFTS_TOTAL + 200 * FSC_GIFTS_FEW);
