@@ -105,6 +105,17 @@ find_mounts (FscConnection *connection, guint32 serial, FscBytes uri, gboolean i
   return NULL;
 }
 
+/* What concerns all users is not for who speaks for one of them. */
+static gboolean
+is_for_all (FscConnection *connection, guint32 serial, const char *what)
+{
+  if (connection->is_speaking)
+    fsc_connection_send_error (connection, serial, FSC_CODE_REFUSED, EPERM,
+                               "%s concerns all users, and this client speaks for user %u", what,
+                               connection->credential->user.uid);
+  return !connection->is_speaking;
+}
+
 /* Whether a record may be of something on one of the mounts: IDs are used again. */
 static gboolean
 is_on_mounts (const FscGift *gift, const GArray *mounts)
@@ -233,12 +244,13 @@ fsc_admin_take_drop (FscConnection *connection, guint32 serial, FscReader *reade
   if (target.uri.length == 0)
     fsc_connection_send_error (connection, serial, FSC_CODE_BAD_REQUEST, EINVAL,
                                "no URI or pattern was given to drop (* drops all)");
-  else if (target.is_mount)
+  else if (target.is_mount && is_for_all (connection, serial, "letting go of a mount"))
     drop_mounts (connection, serial, &target);
-  else
-    fsc_connection_send_done (
-        connection, serial,
-        fsc_cache_foreach (connection->server->cache, OWN_CREDENTIAL, &target, drop_entry, NULL));
+  else if (!target.is_mount)
+    fsc_connection_send_done (connection, serial,
+                              fsc_cache_foreach (connection->server->cache,
+                                                 connection->credential->number, &target,
+                                                 drop_entry, NULL));
   return TRUE;
 }
 
@@ -292,7 +304,7 @@ pin_cached (FscConnection *connection, guint32 serial, const FscTarget *target)
   Pin pin = { .pinned = target->pinned, .changed = changed };
   char name[FSC_NAME_IN_TEXT_MAX];
 
-  fsc_cache_foreach (cache, OWN_CREDENTIAL, target, pin_entry, &pin);
+  fsc_cache_foreach (cache, connection->credential->number, target, pin_entry, &pin);
   for (guint i = 0; pin.is_refused && i < changed->len; i++)
     fsc_cache_set_pinned (cache, changed->pdata[i], !pin.pinned);
   if (pin.is_refused)
@@ -353,8 +365,8 @@ fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader
 
   item.uri = target.uri;
   request = fsc_request_new (connection, serial, 1);
-  request->waiters[0] = fsc_cache_open (connection->server->cache, OWN_CREDENTIAL, &item,
-                                        connection, pin_opened, request, 0);
+  request->waiters[0] = fsc_cache_open (connection->server->cache, connection->credential->number,
+                                        &item, connection, pin_opened, request, 0);
   fsc_request_answered (request);
   return TRUE;
 }
@@ -413,7 +425,8 @@ fsc_admin_take_info (FscConnection *connection, guint32 serial, FscReader *reade
       fsc_connection_send_error (connection, serial, FSC_CODE_BAD_URI, EINVAL, "no URI was given");
       return TRUE;
     }
-  fsc_cache_foreach (connection->server->cache, OWN_CREDENTIAL, &target, put_entry_if_room, &page);
+  fsc_cache_foreach (connection->server->cache, connection->credential->number, &target,
+                     put_entry_if_room, &page);
   if (page.n > 0)
     send_page (connection, serial, &page, 0);
   else
@@ -432,7 +445,7 @@ fsc_admin_take_list (FscConnection *connection, guint32 serial, FscReader *reade
   if (!fsc_codec_get_list (reader, &list) || fsc_reader_finish (reader) < 0)
     return FALSE;
   page_begin (&page);
-  next = fsc_cache_list (connection->server->cache, OWN_CREDENTIAL,
+  next = fsc_cache_list (connection->server->cache, connection->credential->number,
                          &(FscTarget){ .uri = list.uri, .is_pattern = list.is_pattern },
                          list.cursor, put_entry, &page);
   send_page (connection, serial, &page, next);
@@ -504,7 +517,7 @@ put_holding (Page *page, const FscConnection *connection, FscHolding *holding, g
 
   holding->client = connection->number;
   holding->pid = (guint32) connection->peer.pid;
-  holding->uid = connection->peer.uid;
+  holding->uid = connection->is_speaking ? connection->credential->user.uid : connection->peer.uid;
   holding->name = (FscBytes){ connection->name, strlen (connection->name) };
   holding->first_ms = (guint64) MAX (time - first, 0) / 1000;
   holding->last_ms = (guint64) MAX (time - last, 0) / 1000;
@@ -588,7 +601,8 @@ fsc_admin_take_holders (FscConnection *connection, guint32 serial, FscReader *re
 
   if (!fsc_codec_get_holders (reader, &list) || fsc_reader_finish (reader) < 0)
     return FALSE;
-  if (!find_wanted (connection, serial, &list, &wanted))
+  if (!is_for_all (connection, serial, "who was given what")
+      || !find_wanted (connection, serial, &list, &wanted))
     return TRUE;
   page.n = 0;
   fsc_writer_begin (&page.writer, page.buffer, sizeof page.buffer);
@@ -625,6 +639,8 @@ fsc_admin_take_set (FscConnection *connection, guint32 serial, FscReader *reader
 
   if (!fsc_codec_get_set (reader, &limit) || fsc_reader_finish (reader) < 0)
     return FALSE;
+  if (!is_for_all (connection, serial, "what the limits are"))
+    return TRUE;
   if (limit.name.length > 0
       && !fsc_settings_set (connection->server, limit.name, limit.value, &error))
     {

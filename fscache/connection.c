@@ -22,6 +22,8 @@
 #define BLOCKED_MAX_SECONDS 60
 #define GREETING_MAX_SECONDS 10
 
+#define FEATURES ((guint32) (FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING))
+
 /* Waiting for the loop */
 
 static void
@@ -132,15 +134,34 @@ has_own_groups (FscConnection *connection)
   return memcmp (own, its, length) == 0;
 }
 
-static gboolean
-take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
+static void
+send_welcome (FscConnection *connection, guint32 serial)
 {
-  FscServer *server = connection->server;
-  FscWelcome welcome = { .packet_max = FSC_PACKET_MAX,
+  const FscGenerations *generations = connection->credential->generations;
+  FscWelcome welcome = { .version = connection->version,
+                         .features = connection->features,
+                         .serves = connection->serves_paths ? FSC_SERVES_PATHS : 0,
+                         .packet_max = FSC_PACKET_MAX,
                          .items_max = FSC_ITEMS_MAX,
                          .name = { "fscached " FSC_VERSION, strlen ("fscached " FSC_VERSION) } };
   guint8 buffer[256];
   FscWriter writer;
+  int fd = -1;
+
+  if (generations == NULL)
+    welcome.features &= ~(guint32) FSC_FEATURE_GENERATIONS;
+  connection->outbox.names_generations = (welcome.features & FSC_FEATURE_GENERATIONS) != 0;
+  if (connection->outbox.names_generations)
+    fd = fsc_generations_get_fd (generations);
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_welcome (&writer, &welcome);
+  fsc_connection_send_packet_with (connection, &writer, FSC_OP_WELCOME, serial, fd);
+}
+
+static gboolean
+take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
+{
+  FscServer *server = connection->server;
   FscHello hello;
 
   if (!fsc_codec_get_hello (reader, &hello) || fsc_reader_finish (reader) < 0)
@@ -174,23 +195,64 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
       return FALSE;
     }
 
-  welcome.version = MIN (hello.highest, FSC_PROTOCOL_HIGHEST);
-  welcome.serves = connection->serves_paths ? FSC_SERVES_PATHS : 0;
-  connection->outbox.names_generations
-      = (hello.features & FSC_FEATURE_GENERATIONS) != 0 && server->generations != NULL;
-  welcome.features = connection->outbox.names_generations ? FSC_FEATURE_GENERATIONS : 0;
   connection->is_greeted = TRUE;
-  connection->takes_events = (hello.features & FSC_FEATURE_EVENTS) != 0;
-  welcome.features |= connection->takes_events ? FSC_FEATURE_EVENTS : 0;
   connection->name = g_strndup (hello.name.data, hello.name.length);
-  fsc_writer_begin (&writer, buffer, sizeof buffer);
-  fsc_codec_put_welcome (&writer, &welcome);
-  fsc_connection_send_packet_with (
-      connection, &writer, FSC_OP_WELCOME, 0,
-      connection->outbox.names_generations ? fsc_generations_get_fd (server->generations) : -1);
-  g_debug ("Client %d (%.*s) of user %u%s", connection->peer.pid, (int) hello.name.length,
-           hello.name.data, connection->peer.uid,
+  connection->version = MIN (hello.highest, FSC_PROTOCOL_HIGHEST);
+  connection->features = hello.features & FEATURES;
+  if (!connection->serves_paths) /* it would come by what it may not see */
+    connection->features &= ~(guint32) FSC_FEATURE_SPEAKING;
+  send_welcome (connection, 0);
+  g_debug ("Client %d (%s) of user %u%s", connection->peer.pid, connection->name,
+           connection->peer.uid,
            connection->serves_paths ? "" : ", in another file tree or other groups");
+  return TRUE;
+}
+
+/* It is served as that user from now on. */
+static void
+speak_for (FscConnection *connection, guint32 serial, FscUser *user)
+{
+  FscServer *server = connection->server;
+  const FscCredential *own = fsc_credentials_get (server->credentials, FSC_CREDENTIAL_OWN);
+  FscCredential *credential;
+
+  if (!fsc_spawner_is_privileged (server->spawner) && !fsc_credential_is (own, user))
+    {
+      fsc_connection_send_error (connection, serial, FSC_CODE_REFUSED, EPERM,
+                                 "this fscached runs as user %u: it cannot open files as user %u, "
+                                 "group %u and %u other groups",
+                                 own->user.uid, user->uid, user->gid, user->n_groups);
+      return;
+    }
+  credential = fsc_credentials_find (server->credentials, user);
+  if (credential == NULL)
+    {
+      fsc_connection_send_error (connection, serial, FSC_CODE_LIMIT, EUSERS,
+                                 "this fscached serves %u users already", FSC_CREDENTIALS_MAX);
+      return;
+    }
+  connection->credential = credential;
+  connection->is_speaking = TRUE;
+  g_debug ("Client %d speaks for user %u", connection->peer.pid, user->uid);
+  send_welcome (connection, serial);
+}
+
+static gboolean
+take_speak_for (FscConnection *connection, guint32 serial, FscReader *reader)
+{
+  gid_t groups[FSC_GROUPS_MAX];
+  FscSpeakFor whom;
+  FscUser user;
+
+  if (connection->has_asked || connection->is_speaking || !fsc_codec_get_speak_for (reader, &whom))
+    return FALSE;
+  for (guint i = 0; i < whom.n_groups; i++)
+    if (!fsc_codec_get_group (reader, &groups[i]))
+      return FALSE;
+  if (fsc_reader_finish (reader) < 0)
+    return FALSE;
+  user = (FscUser){ whom.uid, whom.gid, whom.n_groups, groups };
+  speak_for (connection, serial, &user);
   return TRUE;
 }
 
@@ -203,8 +265,12 @@ take_message (FscConnection *connection, const FscHeader *header, FscReader *rea
   if (!connection->is_greeted)
     return header->opcode == FSC_OP_HELLO && take_hello (connection, reader, fds);
   fsc_outbox_client_speaks (&connection->outbox);
-  if (connection->server->changes != NULL)
-    fsc_changes_catch_up (connection->server->changes);
+  if (header->opcode == FSC_OP_SPEAK_FOR)
+    return (connection->features & FSC_FEATURE_SPEAKING) != 0
+           && take_speak_for (connection, serial, reader);
+  connection->has_asked = TRUE;
+  if (connection->credential->changes != NULL)
+    fsc_changes_catch_up (connection->credential->changes);
   switch (header->opcode)
     {
     case FSC_OP_OPEN:
@@ -228,10 +294,10 @@ take_message (FscConnection *connection, const FscHeader *header, FscReader *rea
     case FSC_OP_SET:
       return fsc_admin_take_set (connection, serial, reader);
     case FSC_OP_WATCH:
-      return connection->takes_events
+      return (connection->features & FSC_FEATURE_EVENTS) != 0
              && fsc_follows_take_watch (connection->server->follows, connection, serial, reader);
     case FSC_OP_UNWATCH:
-      return connection->takes_events
+      return (connection->features & FSC_FEATURE_EVENTS) != 0
              && fsc_follows_take_unwatch (connection->server->follows, connection, serial, reader);
     case FSC_OP_PING:
       if (fsc_reader_finish (reader) < 0)
@@ -308,6 +374,7 @@ fsc_connection_new (FscServer *server, int socket)
   socklen_t length = sizeof connection->peer;
 
   connection->server = server;
+  connection->credential = fsc_credentials_get (server->credentials, FSC_CREDENTIAL_OWN);
   connection->poll = (FscPoll){ .fd = socket, .ready = connection_ready, .data = connection };
   connection->link.data = connection;
   connection->events = EPOLLIN;

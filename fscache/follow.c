@@ -50,6 +50,7 @@ typedef struct
   guint32 hash;
   guint32 flags;
   FscSharing sharing;
+  guint32 credential;
   char *uri;
   GQueue follows;     /* of Follow */
   GList pending_link; /* while is_pending */
@@ -107,7 +108,7 @@ followed_equal (gconstpointer a, gconstpointer b)
   const Followed *x = a, *y = b;
 
   return x->hash == y->hash && x->flags == y->flags && x->sharing == y->sharing
-         && strcmp (x->uri, y->uri) == 0;
+         && x->credential == y->credential && strcmp (x->uri, y->uri) == 0;
 }
 
 /* When to ask */
@@ -383,7 +384,8 @@ ask (Followed *followed)
   followed->is_released = FALSE;
   followed->is_asking = TRUE;
   follows->n_asking++;
-  waiter = fsc_cache_open (follows->cache, OWN_CREDENTIAL, &item, NULL, answered, followed, 0);
+  waiter
+      = fsc_cache_open (follows->cache, followed->credential, &item, NULL, answered, followed, 0);
   if (followed->is_asking)
     followed->waiter = waiter;
 }
@@ -461,10 +463,12 @@ turned (FscInterest *interest, FscTurn turn, gpointer data)
 /* Requests */
 
 static Followed *
-find_followed (FscFollows *follows, const FscItem *item)
+find_followed (FscFollows *follows, guint32 credential, const FscItem *item)
 {
   const Followed key = {
-    .hash = g_str_hash (item->uri.data) + fsc_cache_get_variant (item) + item->sharing,
+    .hash = g_str_hash (item->uri.data) + fsc_cache_get_variant (item) + item->sharing
+            + credential * 2654435761u,
+    .credential = credential,
     .flags = fsc_cache_get_variant (item),
     .sharing = item->sharing,
     .uri = (char *) item->uri.data,
@@ -481,7 +485,7 @@ find_followed (FscFollows *follows, const FscItem *item)
   g_queue_init (&followed->follows);
   g_hash_table_add (follows->table, followed);
   follows->counters.followed++;
-  fsc_cache_follow (follows->cache, OWN_CREDENTIAL, item, &followed->interest);
+  fsc_cache_follow (follows->cache, credential, item, &followed->interest);
   return followed;
 }
 
@@ -551,7 +555,7 @@ fsc_follows_take_watch (FscFollows *follows, FscConnection *connection, guint32 
 
   follow = g_new0 (Follow, 1);
   follow->link.data = follow;
-  follow->followed = find_followed (follows, &item);
+  follow->followed = find_followed (follows, connection->credential->number, &item);
   follow->connection = connection;
   follow->serial = serial;
   follow->is_initial = TRUE;

@@ -305,8 +305,12 @@ start_opener (FscLane *lane)
   FscLanes *lanes = lane->lanes;
   g_autofree char *program = g_build_filename (lanes->opener_dir, lane->key.program->program, NULL);
   g_autoptr (GError) error = NULL;
-  FscOpener *opener = fsc_opener_new (lanes->loop, lanes->spawner, program, lanes->inotify, &events,
-                                      lane, &error);
+  const FscCredential *whose = fsc_credentials_get (lanes->credentials, lane->key.credential);
+  FscOpener *opener = fsc_opener_new (
+      lanes->loop, lanes->spawner, program,
+      whose->number == FSC_CREDENTIAL_OWN ? NULL : &whose->user,
+      whose->changes != NULL ? fsc_watches_get_fd (fsc_changes_get_watches (whose->changes)) : -1,
+      &events, lane, &error);
 
   if (opener == NULL)
     {

@@ -32,7 +32,7 @@ struct FscLanes
   FscMounts *mounts;
   const FscConfig *config;
   const char *opener_dir;
-  int inotify; /* lent to openers, or -1 */
+  const FscCredentials *credentials;
   FscLanesDone done;
   FscLanesLost lost;
   gpointer data;

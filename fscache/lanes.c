@@ -274,7 +274,7 @@ check_quickly (FscLanes *lanes)
 void
 fsc_lanes_start (FscLanes *lanes, FscJob *job)
 {
-  if (!job->is_watch && fsc_check_is_possible (&job->item))
+  if (job->credential == FSC_CREDENTIAL_OWN && !job->is_watch && fsc_check_is_possible (&job->item))
     g_queue_push_tail (&lanes->quick, job);
   else
     enqueue (lanes, get_lane (lanes, job), job);
@@ -334,8 +334,9 @@ free_lane (gpointer lane)
 }
 
 FscLanes *
-fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscConfig *config,
-               const char *opener_dir, FscLanesDone done, FscLanesLost lost, gpointer data)
+fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
+               const FscCredentials *credentials, const FscConfig *config, const char *opener_dir,
+               FscLanesDone done, FscLanesLost lost, gpointer data)
 {
   static GSourceFuncs timer_funcs = { .dispatch = dispatch_timer };
   FscLanes *lanes = g_new0 (FscLanes, 1);
@@ -345,7 +346,7 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts, const FscC
   lanes->mounts = mounts;
   lanes->config = config;
   lanes->opener_dir = opener_dir;
-  lanes->inotify = -1;
+  lanes->credentials = credentials;
   lanes->done = done;
   lanes->lost = lost;
   lanes->data = data;
@@ -383,12 +384,6 @@ fsc_lanes_free (FscLanes *lanes)
   g_hash_table_unref (lanes->stuck);
   g_ptr_array_unref (lanes->dirty);
   g_free (lanes);
-}
-
-void
-fsc_lanes_set_inotify (FscLanes *lanes, int inotify)
-{
-  lanes->inotify = inotify;
 }
 
 const FscLaneCounters *

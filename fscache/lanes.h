@@ -19,6 +19,7 @@
 
 #include "fscache/cache.h"
 #include "fscache/config.h"
+#include "fscache/credential.h"
 #include "fscache/loop.h"
 #include "fscache/mounts.h"
 #include "fscache/spawner.h"
@@ -39,15 +40,13 @@ typedef void (*FscLanesDone) (FscJob *job, FscOutcome *outcome, gpointer data);
 typedef void (*FscLanesLost) (gpointer data);
 
 FscLanes *fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
-                         const FscConfig *config, const char *opener_dir, FscLanesDone done,
-                         FscLanesLost lost, gpointer data);
+                         const FscCredentials *credentials, const FscConfig *config,
+                         const char *opener_dir, FscLanesDone done, FscLanesLost lost,
+                         gpointer data);
 
 /* Fails all jobs and ends all openers. */
 void fsc_lanes_free (FscLanes *lanes);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscLanes, fsc_lanes_free)
-
-/* The inotify instance with which openers watch the ways that they go: borrowed. */
-void fsc_lanes_set_inotify (FscLanes *lanes, int inotify);
 
 void fsc_lanes_start (FscLanes *lanes, FscJob *job);
 

@@ -540,8 +540,8 @@ opener_ready (FscPoll *poll, guint32 events)
 /* Life */
 
 FscOpener *
-fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program, int inotify,
-                const FscOpenerEvents *events, gpointer data, GError **error)
+fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program, const FscUser *user,
+                int inotify, const FscOpenerEvents *events, gpointer data, GError **error)
 {
   g_autofree FscOpener *opener = g_new0 (FscOpener, 1);
   int sockets[2];
@@ -552,7 +552,7 @@ fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program, int ino
       return NULL;
     }
   opener->poll = (FscPoll){ .fd = sockets[0], .ready = opener_ready, .data = opener };
-  opener->id = fsc_spawner_start (spawner, program, sockets[1], error);
+  opener->id = fsc_spawner_start (spawner, program, user, sockets[1], error);
   close (sockets[1]);
   if (opener->id == 0 || !fsc_loop_add (loop, &opener->poll, EPOLLIN))
     {

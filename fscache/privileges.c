@@ -5,9 +5,28 @@
 #include "fscache/privileges.h"
 
 #include <linux/capability.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+bool
+fsc_privileges_can_become_others (void)
+{
+  const uint32_t needed = 1u << CAP_SETUID | 1u << CAP_SETGID;
+  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+  struct __user_cap_data_struct has[2] = { 0 };
+
+  return syscall (SYS_capget, &header, has) == 0 && (has[0].effective & needed) == needed;
+}
+
+void
+fsc_privileges_bound (void)
+{
+  /* Fails without CAP_SETPCAP, when there is nothing to lose. */
+  for (int capability = 0; capability <= 63; capability++)
+    prctl (PR_CAPBSET_DROP, capability, 0, 0, 0);
+}
 
 bool
 fsc_privileges_drop (void)
@@ -18,8 +37,6 @@ fsc_privileges_drop (void)
   if (prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     return false;
   prctl (PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  /* Fails without CAP_SETPCAP, when there is nothing to lose. */
-  for (int capability = 0; capability <= 63; capability++)
-    prctl (PR_CAPBSET_DROP, capability, 0, 0, 0);
+  fsc_privileges_bound ();
   return syscall (SYS_capset, &header, none) == 0;
 }

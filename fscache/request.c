@@ -138,8 +138,9 @@ open_item (FscRequest *request, guint index, const FscItem *item)
                  "the service",
                  item->uri);
   else
-    request->waiters[index] = fsc_cache_open (connection->server->cache, OWN_CREDENTIAL, item,
-                                              connection, item_answered, request, index);
+    request->waiters[index]
+        = fsc_cache_open (connection->server->cache, connection->credential->number, item,
+                          connection, item_answered, request, index);
 }
 
 gboolean

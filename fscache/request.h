@@ -15,9 +15,6 @@
 
 typedef struct FscRequest FscRequest;
 
-/* All that a user's service opens, it opens as that user. */
-#define OWN_CREDENTIAL 0
-
 /* An OPEN, while some of its items wait. */
 struct FscRequest
 {
@@ -48,12 +45,16 @@ struct FscConnection
   gboolean is_closed;
   gboolean serves_paths;
   struct ucred peer;
-  guint32 events; /* that the loop waits for */
+  FscCredential *credential; /* as whom it is served */
+  gboolean has_asked;        /* for anything but to speak for another */
+  gboolean is_speaking;      /* it does */
+  unsigned version;
+  guint32 features; /* that are in force */
+  guint32 events;   /* that the loop waits for */
   guint n_unanswered;
   GQueue requests;
-  gboolean takes_events; /* the client has asked for that */
-  GHashTable *watches;   /* serial -> what follow.c has of it; NULL: none */
-  GArray *leases;        /* FscLease */
+  GHashTable *watches; /* serial -> what follow.c has of it; NULL: none */
+  GArray *leases;      /* FscLease */
   FscAccount account;
   FscOutbox outbox;
 };

@@ -49,15 +49,16 @@ get_time (gpointer data)
 static FscWatches *
 get_watches (guint32 credential, gpointer data)
 {
-  FscServer *server = data;
+  FscChanges *changes
+      = fsc_credentials_get (((FscServer *) data)->credentials, credential)->changes;
 
-  return server->changes != NULL ? fsc_changes_get_watches (server->changes) : NULL;
+  return changes != NULL ? fsc_changes_get_watches (changes) : NULL;
 }
 
 static FscGenerations *
 get_generations (guint32 credential, gpointer data)
 {
-  return ((FscServer *) data)->generations;
+  return fsc_credentials_get (((FscServer *) data)->credentials, credential)->generations;
 }
 
 static void
@@ -65,8 +66,13 @@ catch_up (gpointer data)
 {
   FscServer *server = data;
 
-  if (server->changes != NULL)
-    fsc_changes_catch_up (server->changes);
+  for (guint i = 0; i < fsc_credentials_get_n (server->credentials); i++)
+    {
+      FscChanges *changes = fsc_credentials_get (server->credentials, i)->changes;
+
+      if (changes != NULL)
+        fsc_changes_catch_up (changes);
+    }
 }
 
 static void
@@ -244,25 +250,37 @@ find_root (FscServer *server, GError **error)
 
 /* Without watches all is right, only slower. */
 static void
-start_watching (FscServer *server)
+start_watching (FscServer *server, FscCredential *credential)
 {
   g_autoptr (GError) error = NULL;
 
-  server->changes = fsc_changes_new (server->loop, fsc_cache_changed, server->cache, &error);
-  if (server->changes == NULL)
-    g_warning ("%s: each hit will be checked instead", error->message);
+  credential->changes = fsc_changes_new (server->loop, fsc_cache_changed, server->cache, &error);
+  if (credential->changes == NULL)
+    g_warning ("%s: each hit of user %u will be checked instead", error->message,
+               credential->user.uid);
 }
 
 /* Limits may be raised later; what has no place then cannot be borrowed. */
 static void
-make_generations (FscServer *server, guint64 max_handles)
+make_generations (FscServer *server, FscCredential *credential)
 {
   g_autoptr (GError) error = NULL;
+  guint64 max_handles = fsc_cache_get_limits (server->cache)->max_handles;
   guint32 n_slots = (guint32) CLAMP (2 * max_handles, GENERATIONS_LEAST, GENERATIONS_MOST);
 
-  server->generations = fsc_generations_new (n_slots, &error);
-  if (server->generations == NULL)
-    g_warning ("%s: clients cannot borrow", error->message);
+  credential->generations = fsc_generations_new (n_slots, &error);
+  if (credential->generations == NULL)
+    g_warning ("%s: clients of user %u cannot borrow", error->message, credential->user.uid);
+}
+
+static void
+credential_made (FscCredential *credential, gpointer data)
+{
+  FscServer *server = data;
+
+  make_generations (server, credential);
+  if (server->config->is_watching)
+    start_watching (server, credential);
 }
 
 static void
@@ -302,18 +320,13 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   server->mounts = fsc_mounts_new (server->loop, error);
   if (server->mounts == NULL)
     return FALSE;
-  make_generations (server, limits.max_handles);
   server->cache = fsc_cache_new (&provider, server, &limits);
+  server->credentials = fsc_credentials_new (credential_made, server);
   server->follows = fsc_follows_new (server->loop, server->cache, catch_up, server);
-  if (server->config->is_watching)
-    start_watching (server);
   if (server->config->gives_back)
     watch_memory (server);
-  server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->config,
-                                 opener_dir, job_done, opener_lost, server);
-  if (server->changes != NULL)
-    fsc_lanes_set_inotify (server->lanes,
-                           fsc_watches_get_fd (fsc_changes_get_watches (server->changes)));
+  server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->credentials,
+                                 server->config, opener_dir, job_done, opener_lost, server);
   if (!fsc_spawner_attach (server->spawner, server->loop, fsc_lanes_opener_exited, server->lanes,
                            error))
     return FALSE;
@@ -344,8 +357,14 @@ void
 fsc_server_free (FscServer *server)
 {
   g_clear_handle_id (&server->sweeping, g_source_remove);
-  if (server->generations != NULL)
-    fsc_generations_end_all (server->generations);
+  for (guint i = 0; server->credentials != NULL && i < fsc_credentials_get_n (server->credentials);
+       i++)
+    {
+      FscCredential *credential = fsc_credentials_get (server->credentials, i);
+
+      if (credential->generations != NULL)
+        fsc_generations_end_all (credential->generations);
+    }
   while (server->connections.head != NULL)
     fsc_connection_close (server->connections.head->data);
   g_clear_handle_id (&server->watching, g_source_remove);
@@ -355,13 +374,35 @@ fsc_server_free (FscServer *server)
   g_clear_pointer (&server->lanes, fsc_lanes_free);
   g_clear_pointer (&server->cache, fsc_cache_free);
   g_clear_pointer (&server->ledger, fsc_ledger_free);
-  g_clear_pointer (&server->generations, fsc_generations_free);
-  g_clear_pointer (&server->changes, fsc_changes_free);
+  g_clear_pointer (&server->credentials, fsc_credentials_free);
   g_clear_pointer (&server->mounts, fsc_mounts_free);
   fsc_spawner_free (server->spawner);
   fsc_listener_free (server->listener);
   g_clear_pointer (&server->loop, fsc_loop_free);
   g_free (server);
+}
+
+/* Of all credentials together. */
+static FscWatchCounters
+count_watches (const FscServer *server)
+{
+  FscWatchCounters sum = { 0 };
+
+  for (guint i = 0; i < fsc_credentials_get_n (server->credentials); i++)
+    {
+      FscChanges *changes = fsc_credentials_get (server->credentials, i)->changes;
+      const FscWatchCounters *one;
+
+      if (changes == NULL)
+        continue;
+      one = fsc_watches_get_counters (fsc_changes_get_watches (changes));
+      sum.entries += one->entries;
+      sum.directories += one->directories;
+      sum.files += one->files;
+      sum.events += one->events;
+      sum.overflows += one->overflows;
+    }
+  return sum;
 }
 
 void
@@ -370,11 +411,7 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
   const FscCounters *cache = fsc_cache_get_counters (server->cache);
   const FscFollowCounters *follows = fsc_follows_get_counters (server->follows);
   const FscLaneCounters *lanes = fsc_lanes_get_counters (server->lanes);
-  static const FscWatchCounters none;
-  const FscWatchCounters *watches
-      = server->changes != NULL
-            ? fsc_watches_get_counters (fsc_changes_get_watches (server->changes))
-            : &none;
+  const FscWatchCounters watches = count_watches (server);
   const struct
   {
     const char *name;
@@ -383,6 +420,7 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
     { "handles", cache->handles },
     { "bytes", cache->bytes },
     { "clients", server->connections.length },
+    { "users", fsc_credentials_get_n (server->credentials) },
     { "hits", cache->hits },
     { "misses", cache->misses },
     { "opens", cache->opens },
@@ -406,11 +444,11 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
     { "openers_failed", lanes->openers_failed },
     { "openers_stuck", lanes->stuck },
     { "timeouts", lanes->timeouts },
-    { "watched", watches->entries },
-    { "watched_directories", watches->directories },
-    { "watched_files", watches->files },
-    { "watch_events", watches->events },
-    { "watch_overflows", watches->overflows },
+    { "watched", watches.entries },
+    { "watched_directories", watches.directories },
+    { "watched_files", watches.files },
+    { "watch_events", watches.events },
+    { "watch_overflows", watches.overflows },
     { "in_flight", server->in_flight },
     { "max_handles", fsc_cache_get_limits (server->cache)->max_handles },
     { "max_bytes", fsc_cache_get_limits (server->cache)->max_bytes },

@@ -10,9 +10,8 @@
 #include <sys/types.h>
 
 #include "fscache/cache.h"
-#include "fscache/changes.h"
 #include "fscache/config.h"
-#include "fscache/generations.h"
+#include "fscache/credential.h"
 #include "fscache/lanes.h"
 #include "fscache/listener.h"
 #include "fscache/loop.h"
@@ -29,9 +28,8 @@ typedef struct
   FscLanes *lanes;
   FscCache *cache;
   struct FscFollows *follows;
-  FscChanges *changes;         /* NULL: there is no inotify to be had */
-  FscGenerations *generations; /* of the own credential; NULL: it cannot be made */
-  FscPressure *pressure;       /* NULL: not wanted, or not to be had */
+  FscCredentials *credentials;
+  FscPressure *pressure; /* NULL: not wanted, or not to be had */
   FscListener *listener;
   FscLedger *ledger;
 

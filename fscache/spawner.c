@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 #include "fscache/failure.h"
 #include "fscache/privileges.h"
 #include "protocol/channel.h"
+#include "protocol/protocol.h"
 
 #define CHILDREN_MAX 1024
 #define PROGRAM_MAX 1024
@@ -39,15 +41,23 @@ typedef struct
   } what;
   guint32 id;
   int status;
+
+  /* START */
+  gboolean has_user;
+  uid_t uid;
+  gid_t gid;
+  guint32 n_groups;
   char program[PROGRAM_MAX];
+  gid_t groups[FSC_GROUPS_MAX];
 } Message;
 
-#define SHORT_MESSAGE offsetof (Message, program)
+#define SHORT_MESSAGE offsetof (Message, has_user)
 
 struct FscSpawner
 {
   FscLoop *loop;
   FscPoll poll; /* its descriptor is our end of the socket */
+  gboolean is_privileged;
   FscExitedFunc exited;
   gpointer data;
   pid_t pid;
@@ -71,9 +81,19 @@ typedef struct
   Child children[CHILDREN_MAX];
 } Nursery;
 
-static void
-run_child (const char *program, int socket, pid_t parent)
+static gboolean
+become (const Message *message)
 {
+  return !message->has_user
+         || (setgroups (message->n_groups, message->groups) == 0
+             && setresgid (message->gid, message->gid, message->gid) == 0
+             && setresuid (message->uid, message->uid, message->uid) == 0);
+}
+
+static void
+run_child (const Message *message, int socket, pid_t parent)
+{
+  const char *program = message->program;
   char path[] = "PATH=/usr/bin:/bin", language[] = "LANG=C";
   char *environment[] = { path, language, NULL };
   const char *name = strrchr (program, '/');
@@ -87,7 +107,10 @@ run_child (const char *program, int socket, pid_t parent)
   for (int number = 1; number < NSIG; number++)
     signal (number, SIG_DFL);
 
-  prctl (PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  fsc_privileges_bound ();
+  if (!become (message))
+    _exit (126);
+  prctl (PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* becoming another user has ended it */
   if (getppid () != parent)
     _exit (126);
   if (socket != 3 && (dup2 (socket, 3) < 0 || close (socket) < 0))
@@ -123,7 +146,7 @@ start (Nursery *nursery, const Message *message, int socket)
   pid_t pid = nursery->n < CHILDREN_MAX ? fork () : -1;
 
   if (pid == 0)
-    run_child (message->program, socket, parent);
+    run_child (message, socket, parent);
   if (pid < 0)
     report (nursery, message->id, 126 << 8);
   else
@@ -159,7 +182,7 @@ take_message (Nursery *nursery)
     return TRUE;
   if (length < (ssize_t) SHORT_MESSAGE)
     return FALSE;
-  if (message.what == START && fds.n == 1 && length > (ssize_t) SHORT_MESSAGE)
+  if (message.what == START && fds.n == 1 && length >= (ssize_t) offsetof (Message, groups))
     start (nursery, &message, fds.fds[0]);
   else if (message.what == KILL)
     for (guint i = 0; i < nursery->n; i++)
@@ -310,6 +333,7 @@ fsc_spawner_new (GError **error)
   FscSpawner *spawner = g_new0 (FscSpawner, 1);
 
   spawner->poll = (FscPoll){ .fd = -1, .ready = spawner_ready, .data = spawner };
+  spawner->is_privileged = fsc_privileges_can_become_others ();
   spawner->running = g_hash_table_new (NULL, NULL);
   spawner->doomed = g_array_new (FALSE, FALSE, sizeof (guint32));
   if (!fork_spawner (spawner, error))
@@ -330,6 +354,12 @@ fsc_spawner_free (FscSpawner *spawner)
 }
 
 gboolean
+fsc_spawner_is_privileged (const FscSpawner *spawner)
+{
+  return spawner->is_privileged;
+}
+
+gboolean
 fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc exited, gpointer data,
                     GError **error)
 {
@@ -342,16 +372,29 @@ fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc exited, gp
 }
 
 guint32
-fsc_spawner_start (FscSpawner *spawner, const char *program, int socket, GError **error)
+fsc_spawner_start (FscSpawner *spawner, const char *program, const FscUser *user, int socket,
+                   GError **error)
 {
   Message message = { .what = START, .id = ++spawner->last_id };
+  size_t length = offsetof (Message, groups);
   int r;
+
+  if (user != NULL)
+    {
+      g_assert (user->n_groups <= FSC_GROUPS_MAX);
+      message.has_user = TRUE;
+      message.uid = user->uid;
+      message.gid = user->gid;
+      message.n_groups = user->n_groups;
+      if (user->n_groups > 0)
+        memcpy (message.groups, user->groups, user->n_groups * sizeof user->groups[0]);
+      length += user->n_groups * sizeof user->groups[0];
+    }
 
   if (g_strlcpy (message.program, program, sizeof message.program) >= sizeof message.program)
     r = -ENAMETOOLONG;
   else
-    r = fsc_channel_send (spawner->poll.fd, &message, SHORT_MESSAGE + strlen (program) + 1, &socket,
-                          1, MSG_DONTWAIT);
+    r = fsc_channel_send (spawner->poll.fd, &message, length, &socket, 1, MSG_DONTWAIT);
   if (r < 0)
     {
       fsc_failure_set_errno (error, -r, "cannot start %s", program);

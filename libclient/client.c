@@ -157,6 +157,7 @@ free_client (FscacheClient *client)
   fsc_client_watch_clear (&client->watchings);
   fsc_client_poller_clear (&client->poller);
   fsc_client_borrow_free (client->borrows);
+  free (client->user);
   free (client->send_buffer);
   free (client->receive_buffer);
   pthread_mutex_destroy (&client->lock);
@@ -198,27 +199,75 @@ new_client (const char *path, unsigned options, FscacheClient **new)
   return 0;
 }
 
-int
-fscache_connect (const char *socket, unsigned options, FscacheClient **client)
+/* A call that asks for nothing ends when there is a service. */
+static int
+wait_for_service (FscacheClient *client)
 {
   FscOpening opening;
   FscCall call;
+  int r;
+
+  fsc_client_call_init (&call, &opening, 1, "connect");
+  call.kind = FSC_CALL_NOTHING;
+  fsc_client_wait (client, &call);
+  r = opening.answer.code == FSCACHE_OK ? 0 : -opening.answer.error;
+  fsc_client_call_clear (&call);
+  return r;
+}
+
+int
+fscache_connect (const char *socket, unsigned options, FscacheClient **client)
+{
   int r;
 
   *client = NULL;
   if ((options & ~(FSCACHE_NO_FALLBACK | FSCACHE_REVALIDATE)) != 0)
     return -EINVAL;
   r = new_client (socket, options, client);
+  return r < 0 ? r : wait_for_service (*client);
+}
+
+/* NULL with errno set. */
+static FscUser *
+copy_user (const FscacheUser *user)
+{
+  FscUser *copy = NULL;
+
+  errno = EINVAL;
+  if (user->uid == (uid_t) -1 || user->gid == (gid_t) -1 || user->n_groups > FSC_GROUPS_MAX
+      || user->reserved[0] != 0 || user->reserved[1] != 0)
+    return NULL;
+  copy = malloc (sizeof *copy + user->n_groups * sizeof copy->groups[0]);
+  if (copy == NULL)
+    return NULL;
+  copy->whom = (FscSpeakFor){ user->uid, user->gid, (uint32_t) user->n_groups };
+  for (size_t i = 0; i < user->n_groups; i++)
+    copy->groups[i] = user->groups[i];
+  return copy;
+}
+
+int
+fscache_connect_as (const char *socket, unsigned options, const FscacheUser *user,
+                    FscacheClient **client)
+{
+  int r;
+
+  *client = NULL;
+  if ((options & ~(FSCACHE_NO_FALLBACK | FSCACHE_REVALIDATE)) != 0)
+    return -EINVAL;
+  r = new_client (socket, options | FSCACHE_NO_FALLBACK, client);
   if (r < 0)
     return r;
-
-  /* A call that asks for nothing ends when there is a service. */
-  fsc_client_call_init (&call, &opening, 1, "connect");
-  call.kind = FSC_CALL_NOTHING;
-  fsc_client_wait (*client, &call);
-  r = opening.answer.code == FSCACHE_OK ? 0 : -opening.answer.error;
-  fsc_client_call_clear (&call);
-  return r;
+  (*client)->user = copy_user (user);
+  if ((*client)->user == NULL)
+    {
+      r = -errno;
+      free_client (*client);
+      *client = NULL;
+      return r;
+    }
+  (*client)->never_reopens = true;
+  return wait_for_service (*client);
 }
 
 void

@@ -74,7 +74,7 @@ send_hello (int fd, int root)
     .magic = FSC_PROTOCOL_MAGIC,
     .lowest = FSC_PROTOCOL_LOWEST,
     .highest = FSC_PROTOCOL_HIGHEST,
-    .features = FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS,
+    .features = FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING,
     .name = { name, strnlen (name, FSC_NAME_MAX) },
   };
   FscWriter writer;
@@ -156,6 +156,27 @@ fsc_client_connection_new (const char *path, int64_t patience, FscConnection **c
   (*connection)->fd = fd;
   (*connection)->users = 1;
   return 0;
+}
+
+int
+fsc_client_connection_speak_for (FscConnection *connection, const FscWelcome *welcome,
+                                 const FscUser *user)
+{
+  uint8_t packet[64 + FSC_GROUPS_MAX * sizeof user->groups[0]];
+  FscWriter writer;
+  int length;
+
+  if ((welcome->features & FSC_FEATURE_SPEAKING) == 0)
+    return -EACCES;
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_speak_for (&writer, &user->whom);
+  for (uint32_t i = 0; i < user->whom.n_groups; i++)
+    fsc_codec_put_group (&writer, user->groups[i]);
+  length = fsc_writer_finish (&writer, FSC_OP_SPEAK_FOR, 1, 0);
+  if (length < 0)
+    return length;
+  connection->is_speaking = true;
+  return fsc_channel_send (connection->fd, packet, (size_t) length, NULL, 0, MSG_DONTWAIT);
 }
 
 int

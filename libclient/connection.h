@@ -21,6 +21,13 @@ typedef struct
   char text[FSC_TEXT_MAX + 1]; /* a sentence; "" if there is none */
 } FscTrouble;
 
+/* Another user, whom a client speaks for. */
+typedef struct
+{
+  FscSpeakFor whom;
+  uint32_t groups[];
+} FscUser;
+
 /* A thread that receives from, or polls, a socket does so without the client's lock, and meanwhile
  * another may find that the connection is lost. If that one closed the descriptor, its number might
  * be given to a file of the program before the first thread has used it. So whoever uses it counts
@@ -31,6 +38,7 @@ typedef struct
   int fd;
   unsigned users;
   uint64_t generation; /* tells leases of this connection from those of others */
+  bool is_speaking;    /* SPEAK_FOR was sent: the WELCOME that counts is the next one */
   bool is_ready;       /* WELCOME has come; before that, the following are not set */
   bool serves_paths;
   bool has_events; /* it watches */
@@ -46,6 +54,11 @@ typedef struct
  * later; -ENOENT, -ECONNREFUSED  nobody is there; any other   as socket(2) and connect(2). */
 int fsc_client_connection_new (const char *path, int64_t patience, FscConnection **connection,
                                FscTrouble *trouble);
+
+/* Says whom this connection is for; another WELCOME will come. Returns 0, -EACCES if the service
+ * does not listen to that, or as sendmsg(2). */
+int fsc_client_connection_speak_for (FscConnection *connection, const FscWelcome *welcome,
+                                     const FscUser *user);
 
 /* Takes WELCOME in. Returns 0, or -EPROTO if it makes no sense. */
 int fsc_client_connection_welcome (FscConnection *connection, const FscWelcome *welcome);

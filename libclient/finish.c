@@ -138,7 +138,7 @@ reopen (FscacheClient *client, FscOpening *opening)
     {
       /* There is no /proc here; or the file is gone from its server since. */
       if (fd != -ESTALE)
-        __atomic_store_n (&client->lacks_proc, true, __ATOMIC_RELAXED);
+        __atomic_store_n (&client->never_reopens, true, __ATOMIC_RELAXED);
       opening->reopens = false;
       opening->flags &= ~(uint32_t) O_EXCL; /* it has been made */
       fsc_client_answer_clear (answer);
@@ -161,7 +161,7 @@ finish_given (FscacheClient *client, FscOpening *opening)
       answer->sharing = FSCACHE_INDEPENDENT; /* a path has no state that could be shared */
       return true;
     }
-  if (opening->sharing == FSCACHE_INDEPENDENT)
+  if (opening->sharing == FSCACHE_INDEPENDENT && opening->reopens)
     return reopen (client, opening);
   fsc_client_answer_clear (answer);
   fsc_client_answer_fail (answer, FSCACHE_ERROR_PROTOCOL, EPROTO, (FscBytes){ 0 });

@@ -184,6 +184,31 @@ extern "C"
    * (unknown option, or a path that is too long for a socket) leave NULL in *client. */
   int fscache_connect (const char *socket, unsigned options, FscacheClient **client);
 
+  /* A user whom a program speaks for; all that the kernel looks at when that user opens a file. */
+  typedef struct
+  {
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups;  /* supplementary ones, in any order */
+    size_t n_groups;      /* at most 4,096 */
+    uint64_t reserved[2]; /* 0 */
+  } FscacheUser;
+
+  /* The same for a program that serves another user, and asks as that one: what is opened, cached,
+   * listed and dropped through this client is that user's, as the kernel would let that user have
+   * it. The service must run as root, or be that user itself, and hears this only from root and
+   * from its own user.
+   *
+   * Nothing is ever opened in this process, as if FSCACHE_NO_FALLBACK were given, nor is anything
+   * reopened: independent handles, and those for writing, are opened by the service. Who has such a
+   * handle can do with it what that user could; it is up to the program to give it to nobody else.
+   * fscache_set(), fscache_holders() and the like, and fscache_drop_mount() are refused.
+   *
+   * Errors as fscache_connect(); also -EACCES and -EPERM if the service refuses, with a client that
+   * works as soon as it does not, and -EINVAL for a user or group of -1 and too many groups. */
+  int fscache_connect_as (const char *socket, unsigned options, const FscacheUser *user,
+                          FscacheClient **client);
+
   /* Closes the connection and frees the client. Requests still in flight end with
    * FSCACHE_ERROR_CANCELLED; their callbacks are called from here. Descriptors that were given stay
    * open; leases end. NULL is allowed. No other thread may be using the client. */

@@ -355,8 +355,20 @@ fsc_client_link_get_time (FscacheClient *client)
 void
 fsc_client_link_welcome (FscacheClient *client, const FscWelcome *welcome)
 {
+  static const char alone[] = "the service lets no client speak for others";
   FscLink *link = &client->link;
+  int r;
 
+  if (client->user != NULL && !link->connection->is_speaking)
+    {
+      r = fsc_client_connection_speak_for (link->connection, welcome, client->user);
+      if (r == -EACCES)
+        fsc_client_link_refused (
+            client, &(FscError){ FSC_CODE_REFUSED, EACCES, { alone, sizeof alone - 1 } });
+      else if (r < 0)
+        fsc_client_link_lose (client, false);
+      return;
+    }
   if (fsc_client_connection_welcome (link->connection, welcome) < 0)
     {
       fsc_client_link_lose (client, true);

@@ -39,7 +39,8 @@ void fsc_client_link_look (FscacheClient *client);
 /* The connection is lost; `is_fault` if it was cut here because the service sent nonsense. */
 void fsc_client_link_lose (FscacheClient *client, bool is_fault);
 
-/* The first packet has come: WELCOME, or an ERROR that says why not. */
+/* The first packet has come: WELCOME, or an ERROR that says why not. Whoever speaks for another
+ * then waits for a second one. */
 void fsc_client_link_welcome (FscacheClient *client, const FscWelcome *welcome);
 void fsc_client_link_refused (FscacheClient *client, const FscError *error);
 

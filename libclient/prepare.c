@@ -214,7 +214,7 @@ prepare (FscacheClient *client, const FscacheRequest *request, FscDirectory *dir
   opening->happens_once = (request->flags & O_TRUNC) != 0
                           || ((request->flags & O_CREAT) != 0 && (request->flags & O_EXCL) != 0);
   opening->reopens = request->sharing == FSCACHE_INDEPENDENT
-                     && !__atomic_load_n (&client->lacks_proc, __ATOMIC_RELAXED);
+                     && !__atomic_load_n (&client->never_reopens, __ATOMIC_RELAXED);
   if (request->timeout_ms > 0)
     {
       opening->timeout_ms = request->timeout_ms;

@@ -262,7 +262,7 @@ take_greeting (FscacheClient *client, const FscHeader *header, FscReader *reader
       /* If it is lost for want of a descriptor, this connection has none. */
       if ((welcome.features & FSC_FEATURE_GENERATIONS) == 0 && header->n_fds > 0)
         return -EPROTO;
-      if (fds->n > 0)
+      if (fds->n > 0 && (client->user == NULL || client->link.connection->is_speaking))
         client->link.connection->table = fsc_client_table_new (fsc_fds_steal (fds, 0));
       fsc_client_link_welcome (client, &welcome);
       return 0;

@@ -40,6 +40,7 @@ static const struct
   [FSC_OP_WATCH] = { "WATCH", 0, 0 },
   [FSC_OP_UNWATCH] = { "UNWATCH", 0, 0 },
   [FSC_OP_EVENT] = { "EVENT", 0, 1 },
+  [FSC_OP_SPEAK_FOR] = { "SPEAK_FOR", 0, 0 },
 };
 
 bool
@@ -289,6 +290,23 @@ fsc_codec_put_give_back (FscWriter *writer, const uint64_t *ids, uint32_t n_ids)
 
   put (writer, &wire, sizeof wire);
   put_ids (writer, ids, n_ids);
+}
+
+void
+fsc_codec_put_speak_for (FscWriter *writer, const FscSpeakFor *whom)
+{
+  FscWireSpeakFor wire = { .uid = htole32 (whom->uid),
+                           .gid = htole32 (whom->gid),
+                           .n_groups = htole32 (whom->n_groups) };
+
+  put (writer, &wire, sizeof wire);
+}
+
+void
+fsc_codec_put_group (FscWriter *writer, uint32_t group)
+{
+  group = htole32 (group);
+  put (writer, &group, sizeof group);
 }
 
 void
@@ -742,6 +760,30 @@ fsc_codec_get_id (FscReader *reader, uint64_t *id)
     return false;
   *id = le64toh (*id);
   return true;
+}
+
+bool
+fsc_codec_get_speak_for (FscReader *reader, FscSpeakFor *whom)
+{
+  FscWireSpeakFor wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  whom->uid = le32toh (wire.uid);
+  whom->gid = le32toh (wire.gid);
+  whom->n_groups = le32toh (wire.n_groups);
+  /* The greatest number is nobody's: system calls take it for "leave as it is". */
+  return require (reader, wire.zero == 0 && whom->n_groups <= FSC_GROUPS_MAX
+                              && whom->uid != UINT32_MAX && whom->gid != UINT32_MAX);
+}
+
+bool
+fsc_codec_get_group (FscReader *reader, uint32_t *group)
+{
+  if (!get (reader, group, sizeof *group))
+    return false;
+  *group = le32toh (*group);
+  return require (reader, *group != UINT32_MAX);
 }
 
 bool

@@ -49,6 +49,13 @@ typedef struct
   FscBytes name;
 } FscWelcome;
 
+/* Whom a client speaks for; the groups follow one by one. */
+typedef struct
+{
+  uint32_t uid, gid;
+  uint32_t n_groups;
+} FscSpeakFor;
+
 typedef struct
 {
   FscCode code;
@@ -174,6 +181,8 @@ void fsc_codec_put_result (FscWriter *writer, const FscResult *result);
 void fsc_codec_put_watched (FscWriter *writer, uint32_t index, uint32_t n_steps);
 void fsc_codec_put_step (FscWriter *writer, const FscStep *step);
 void fsc_codec_put_give_back (FscWriter *writer, const uint64_t *ids, uint32_t n_ids);
+void fsc_codec_put_speak_for (FscWriter *writer, const FscSpeakFor *whom);
+void fsc_codec_put_group (FscWriter *writer, uint32_t group);
 void fsc_codec_put_cancel (FscWriter *writer, uint32_t serial);      /* UNWATCH, too */
 void fsc_codec_put_event (FscWriter *writer, const FscEvent *event); /* then one result */
 void fsc_codec_put_target (FscWriter *writer, const FscTarget *target);
@@ -240,6 +249,10 @@ bool fsc_codec_get_step (FscReader *reader, FscStep *step);
 
 bool fsc_codec_get_give_back (FscReader *reader, uint32_t *n_ids);
 bool fsc_codec_get_id (FscReader *reader, uint64_t *id);
+/* n_groups calls of get_group() must follow. */
+bool fsc_codec_get_speak_for (FscReader *reader, FscSpeakFor *whom);
+bool fsc_codec_get_group (FscReader *reader, uint32_t *group);
+
 bool fsc_codec_get_cancel (FscReader *reader, uint32_t *serial);
 
 /* Then fsc_codec_get_result(), once: its index is 0. */

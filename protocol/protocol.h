@@ -29,7 +29,8 @@
 #define FSC_VALIDATOR_MAX 64    /* bytes of a validator */
 #define FSC_STEPS_MAX 256       /* steps of a way, symlinks and all */
 #define FSC_STEP_NAME_MAX 255
-#define FSC_RESUME_MAX 64 /* bytes of what an opener has said of how far it has come */
+#define FSC_RESUME_MAX 64   /* bytes of what an opener has said of how far it has come */
+#define FSC_GROUPS_MAX 4096 /* supplementary groups of a user that somebody speaks for */
 
 typedef enum
 {
@@ -57,7 +58,8 @@ typedef enum
   FSC_OP_WATCH = 22,   /* tell of what opening this resource would give, and of each change of it */
   FSC_OP_UNWATCH = 23, /* not any more; answered by DONE */
   FSC_OP_EVENT = 24,   /* what opening the resource of the WATCH `serial` gives from now on */
-  FSC_OP_LAST = FSC_OP_EVENT
+  FSC_OP_SPEAK_FOR = 25, /* first request: this connection is another user's; answered by WELCOME */
+  FSC_OP_LAST = FSC_OP_SPEAK_FOR
 } FscOpcode;
 
 /* Why a request or an item failed. The errno that goes with it says it in the system's terms. */
@@ -173,6 +175,7 @@ typedef struct
 /* What the client would like; of that, what is in force. */
 #define FSC_FEATURE_GENERATIONS (1u << 0) /* WELCOME has the table, results name slots in it */
 #define FSC_FEATURE_EVENTS (1u << 1)      /* WATCH, UNWATCH and EVENT */
+#define FSC_FEATURE_SPEAKING (1u << 2)    /* SPEAK_FOR */
 
 #define FSC_SERVES_PATHS (1u << 0) /* file: and the like: the client sees the same file tree */
 
@@ -272,6 +275,15 @@ typedef struct
   uint32_t zero;
   /* ids: 64 bits each */
 } FscWireGiveBack;
+
+typedef struct
+{
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t n_groups;
+  uint32_t zero;
+  /* groups: 32 bits each */
+} FscWireSpeakFor;
 
 typedef struct
 {
@@ -404,6 +416,7 @@ static_assert (sizeof (FscWireResult) == 32, "result of OPENED");
 static_assert (sizeof (FscWireWatched) == 4, "WATCHED");
 static_assert (sizeof (FscWireStep) == 8, "step of WATCHED");
 static_assert (sizeof (FscWireGiveBack) == 8, "GIVE_BACK");
+static_assert (sizeof (FscWireSpeakFor) == 16, "SPEAK_FOR");
 static_assert (sizeof (FscWireCancel) == 4, "CANCEL");
 static_assert (sizeof (FscWireEvent) == 8, "EVENT");
 static_assert (sizeof (FscWireTarget) == 4, "DROP, PIN, INFO");

@@ -36,6 +36,8 @@ get_record (FscReader *reader, FscOpcode opcode, FscTestRecord *record)
       return fsc_codec_get_holding (reader, &record->holding);
     case FSC_OP_WATCHED:
       return fsc_codec_get_step (reader, &record->step);
+    case FSC_OP_SPEAK_FOR:
+      return fsc_codec_get_group (reader, &record->group);
     default:
       return false;
     }
@@ -122,6 +124,11 @@ get_body (FscReader *reader, FscTestMessage *message)
     case FSC_OP_WATCHED:
       return fsc_codec_get_watched (reader, &message->index, &message->n_records)
              && get_records (reader, message);
+    case FSC_OP_SPEAK_FOR:
+      if (!fsc_codec_get_speak_for (reader, &message->whom))
+        return false;
+      message->n_records = message->whom.n_groups;
+      return get_records (reader, message);
     }
   return false;
 }
@@ -165,6 +172,8 @@ put_records (FscWriter *writer, const FscTestMessage *message)
         fsc_codec_put_holding (writer, &record->holding);
       else if (message->header.opcode == FSC_OP_WATCHED)
         fsc_codec_put_step (writer, &record->step);
+      else if (message->header.opcode == FSC_OP_SPEAK_FOR)
+        fsc_codec_put_group (writer, record->group);
       else
         fsc_codec_put_counter (writer, &record->counter);
     }
@@ -216,6 +225,9 @@ put_body (FscWriter *writer, const FscTestMessage *message)
     case FSC_OP_CANCEL:
     case FSC_OP_UNWATCH:
       fsc_codec_put_cancel (writer, message->request);
+      break;
+    case FSC_OP_SPEAK_FOR:
+      fsc_codec_put_speak_for (writer, &message->whom);
       break;
     case FSC_OP_EVENT:
       fsc_codec_put_event (writer, &message->event);
@@ -366,6 +378,8 @@ print_record (FILE *out, FscOpcode opcode, const FscTestRecord *record)
       fprintf (out, "step wd=%d", record->step.wd);
       print_bytes (out, "name", record->step.name);
     }
+  else if (opcode == FSC_OP_SPEAK_FOR)
+    fprintf (out, "group %u", record->group);
   else
     fprintf (out, "id %" PRIu64, record->id);
   fputc ('\n', out);
@@ -454,6 +468,10 @@ print_body (FILE *out, const FscTestMessage *message)
       break;
     case FSC_OP_WATCHED:
       fprintf (out, " index=%u n_steps=%u", message->index, message->n_records);
+      break;
+    case FSC_OP_SPEAK_FOR:
+      fprintf (out, " uid=%u gid=%u n_groups=%u", message->whom.uid, message->whom.gid,
+               message->n_records);
       break;
     }
 }

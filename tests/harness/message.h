@@ -19,6 +19,7 @@ typedef union
   FscHolding holding;
   FscCounter counter;
   FscStep step;
+  uint32_t group;
 } FscTestRecord;
 
 typedef struct
@@ -35,6 +36,7 @@ typedef struct
     FscEvent event;
     FscTarget target;
     FscList list;
+    FscSpeakFor whom;
     uint64_t next;  /* ENTRIES, HOLDINGS */
     uint32_t index; /* WATCHED */
     struct

@@ -332,26 +332,38 @@ fsc_test_service_wait_for (FscTestService *service, const char *name, guint64 va
 }
 
 static long
-count_descriptors (pid_t pid)
+count_descriptors (pid_t pid, long *n_inotify)
 {
   g_autofree char *path = g_strdup_printf ("/proc/%d/fd", pid);
   g_autoptr (GDir) dir = g_dir_open (path, 0, NULL);
+  const char *name;
   long n = 0;
 
   g_assert_nonnull (dir);
-  while (g_dir_read_name (dir) != NULL)
-    n++;
+  for (*n_inotify = 0; (name = g_dir_read_name (dir)) != NULL; n++)
+    {
+      g_autofree char *link = g_build_filename (path, name, NULL);
+      g_autofree char *target = g_file_read_link (link, NULL);
+
+      *n_inotify += g_strcmp0 (target, "anon_inode:inotify") == 0;
+    }
   return n;
 }
+
+/* Beside the generation table, if the user may have an inotify instance: that, and what it takes to
+ * wait for it and for mounts. */
+#define DESCRIPTORS_OF_A_WATCH 4
 
 /* What the service has open beyond what can be accounted for. */
 static long
 count_others (FscTestService *service)
 {
   FscacheClient *client = fsc_test_service_connect (service);
-  long n = count_descriptors (service->pid) - (long) get_counter (client, "clients")
+  long n_inotify;
+  long n = count_descriptors (service->pid, &n_inotify) - (long) get_counter (client, "clients")
            - (long) get_counter (client, "openers") - (long) get_counter (client, "handles")
-           + (long) get_counter (client, "held");
+           + (long) get_counter (client, "held") - (long) get_counter (client, "users")
+           - DESCRIPTORS_OF_A_WATCH * n_inotify;
 
   fscache_disconnect (client);
   return n;

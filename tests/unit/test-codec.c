@@ -847,6 +847,9 @@ random_record (FscTestMessage *message, FscTestRecord *record)
       record->step = (FscStep){ .wd = 1 + (int) random_up_to (INT_MAX - 1),
                                 .name = random_bytes (FSC_STEP_NAME_MAX) };
       break;
+    case FSC_OP_SPEAK_FOR:
+      record->group = random_u32 () >> 1;
+      break;
     default:
       record->id = random_u64 ();
     }
@@ -938,6 +941,9 @@ random_body (FscTestMessage *message)
     case FSC_OP_WATCHED:
       message->index = random_up_to (FSC_ITEMS_MAX - 1);
       break;
+    case FSC_OP_SPEAK_FOR:
+      message->whom = (FscSpeakFor){ .uid = random_u32 () >> 1, .gid = random_u32 () >> 1 };
+      break;
     default:
       break;
     }
@@ -961,6 +967,9 @@ random_records (FscTestMessage *message)
       break;
     case FSC_OP_WATCHED:
       message->n_records = 2 + random_up_to (198);
+      break;
+    case FSC_OP_SPEAK_FOR:
+      message->n_records = message->whom.n_groups = random_up_to (40);
       break;
     case FSC_OP_WATCH:
     case FSC_OP_EVENT:
