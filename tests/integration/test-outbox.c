@@ -6,12 +6,12 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "tests/harness/namespace.h"
 #include "tests/harness/raw.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
@@ -90,15 +90,6 @@ make_files (FscTestService *service, const char *name, gboolean is_held, guint n
   return directory;
 }
 
-static gboolean
-enter_namespace (void)
-{
-  if (unshare (CLONE_NEWNS) == 0 && mount ("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0)
-    return TRUE;
-  g_test_skip ("this user may not mount");
-  return FALSE;
-}
-
 static void
 test_stuck_holders (void)
 {
@@ -108,8 +99,11 @@ test_stuck_holders (void)
   g_autoptr (GArray) openers = NULL;
   int fd;
 
-  if (!enter_namespace ())
-    return;
+  if (!fsc_test_enter_namespaces ())
+    {
+      g_test_skip ("this user may not mount");
+      return;
+    }
   service = fsc_test_service_new ("[lanes]\ndeadline=2\n[file]\nttl=600\n", NULL);
   held = make_files (service, "held", TRUE, N_HELD);
   local = make_files (service, "local", FALSE, N_LOCAL);

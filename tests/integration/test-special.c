@@ -8,7 +8,6 @@
 #include <glib/gstdio.h>
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "tests/harness/answer.h"
+#include "tests/harness/namespace.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
 
@@ -343,7 +343,7 @@ int
 main (int argc, char **argv)
 {
   fsc_test_init (&argc, &argv);
-  may_mount = unshare (CLONE_NEWNS) == 0 && mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+  may_mount = fsc_test_enter_namespaces ();
 
   FSC_TEST_ADD ("/special/fifo", test_fifo);
   FSC_TEST_ADD ("/special/memory-devices", test_memory_devices);

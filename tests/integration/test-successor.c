@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/harness/namespace.h"
 #include "tests/harness/program.h"
 #include "tests/harness/raw.h"
 #include "tests/harness/service.h"
@@ -789,7 +789,7 @@ main (int argc, char **argv)
 {
   fsc_test_init (&argc, &argv);
   fsc_process_raise_limit ();
-  may_mount = unshare (CLONE_NEWNS) == 0 && mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+  may_mount = fsc_test_enter_namespaces ();
   FSC_TEST_ADD ("/successor/replaced", test_replaced);
   FSC_TEST_ADD ("/successor/deleted", test_deleted);
   FSC_TEST_ADD ("/successor/created", test_created);
