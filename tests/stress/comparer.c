@@ -58,21 +58,30 @@ report (Comparer *comparer, guint slot, guint index, const char *what, const Dif
   atomic_store (&shared->is_failure_written, 1);
 }
 
-/* Compares one reply with what open() says. Gives everything back. */
+/* Compares one reply with what open() says. Gives everything back. If others run free: only if no
+ * step has started since so many had, and open() had said the same before; else the counting would
+ * be wrong. */
 static void
-compare (Comparer *comparer, guint slot, guint index)
+compare (Comparer *comparer, guint slot, guint index, const guint *started)
 {
   const DiffCrew *crew = comparer->crew;
   const DiffQuestion *question = &diff_questions[crew->shared->log[index].number];
   DiffAnswer expected, given;
   const char *what;
 
-  diff_answer_expect (&expected, comparer->paths[slot], question);
   diff_answer_take (&given, &comparer->replies[slot], question);
+  diff_answer_expect (&expected, comparer->paths[slot], question);
   what = diff_answer_compare (&expected, &given);
-  diff_tally_add_answer (crew->tally, &expected, &given);
-  if (what != NULL)
-    report (comparer, slot, index, what, &expected, &given);
+  if (started != NULL && diff_answer_compare (&comparer->before[slot], &expected) != NULL)
+    what = "open() has changed its answer although nothing else has";
+  if (started != NULL && atomic_load (&crew->shared->started) != *started)
+    atomic_fetch_add (&crew->tally->discarded, 1);
+  else
+    {
+      diff_tally_add_answer (crew->tally, &expected, &given);
+      if (what != NULL)
+        report (comparer, slot, index, what, &expected, &given);
+    }
   diff_answer_clear (&expected);
   diff_answer_clear (&given);
   fscache_reply_clear (comparer->client, &comparer->replies[slot]);
@@ -99,14 +108,14 @@ forget (Comparer *comparer, const DiffStep *step)
   diff_tally_add_step (comparer->crew->tally, step, result < 0 ? -1 : 0);
 }
 
+/* Asks without comparing. */
 static void
-make_hot (Comparer *comparer, guint n)
+ask (Comparer *comparer, guint n)
 {
   if (n > 0)
     fscache_open_many (comparer->client, comparer->requests, comparer->replies, n);
   for (guint i = 0; i < n; i++)
     fscache_reply_clear (comparer->client, &comparer->replies[i]);
-  bell_ring (&comparer->crew->shared->hot, 1);
 }
 
 static void
@@ -121,7 +130,10 @@ play_round (Comparer *comparer)
   for (guint i = 0; i < asked; i++)
     prepare (comparer, i, &shared->log[first + i]);
   if (shared->comparers[comparer->index].is_hot)
-    make_hot (comparer, asked);
+    {
+      ask (comparer, asked);
+      bell_ring (&shared->hot, 1);
+    }
   while (atomic_load_explicit (&shared->go.value, memory_order_acquire) != round)
     bell_wait (&shared->go, round - 1, N_SPINS);
 
@@ -130,7 +142,7 @@ play_round (Comparer *comparer)
       if (asked > 0)
         fscache_open_many (comparer->client, comparer->requests, comparer->replies, asked);
       for (guint i = 0; i < asked; i++)
-        compare (comparer, i, first + i);
+        compare (comparer, i, first + i, NULL);
       first += asked;
       n -= asked;
       if (n > 0 && asked == 0)
@@ -170,50 +182,29 @@ draw_questions (Comparer *comparer, DiffDraw *draw, guint indexes[FREE_BATCH_MAX
   return n;
 }
 
-/* Before, the service, after. What open() said before and after must agree as well, if nothing has
- * changed: else the counting would be wrong. */
+/* While something is being changed, only the service is asked: what it then gets to know may be
+ * wrong. Else, open() before, the service, and open() after. */
 static void
 ask_free (Comparer *comparer, const guint *indexes, guint n)
 {
-  const DiffCrew *crew = comparer->crew;
-  DiffShared *shared = crew->shared;
+  DiffShared *shared = comparer->crew->shared;
   guint finished = atomic_load (&shared->finished), started = atomic_load (&shared->started);
-  gboolean is_still = started == finished;
-  DiffAnswer after[FREE_BATCH_MAX], given[FREE_BATCH_MAX];
 
-  for (guint i = 0; is_still && i < n; i++)
+  if (started != finished)
+    {
+      ask (comparer, n);
+      atomic_fetch_add (&comparer->crew->tally->discarded, n);
+      return;
+    }
+  for (guint i = 0; i < n; i++)
     diff_answer_expect (&comparer->before[i], comparer->paths[i],
                         &diff_questions[shared->log[indexes[i]].number]);
   fscache_open_many (comparer->client, comparer->requests, comparer->replies, n);
   for (guint i = 0; i < n; i++)
     {
-      const DiffQuestion *question = &diff_questions[shared->log[indexes[i]].number];
-
-      diff_answer_take (&given[i], &comparer->replies[i], question);
-      diff_answer_expect (&after[i], comparer->paths[i], question);
+      compare (comparer, i, indexes[i], &started);
+      diff_answer_clear (&comparer->before[i]);
     }
-  is_still = is_still && atomic_load (&shared->started) == started;
-  for (guint i = 0; i < n; i++)
-    {
-      const char *what = is_still ? diff_answer_compare (&after[i], &given[i]) : NULL;
-
-      if (is_still && diff_answer_compare (&comparer->before[i], &after[i]) != NULL)
-        what = "open() has changed its answer although nothing else has";
-      if (is_still)
-        diff_tally_add_answer (crew->tally, &after[i], &given[i]);
-      else
-        atomic_fetch_add (&crew->tally->discarded, 1);
-      if (what != NULL)
-        report (comparer, i, indexes[i], what, &after[i], &given[i]);
-    }
-  for (guint i = 0; i < n; i++)
-    {
-      diff_answer_clear (&after[i]);
-      diff_answer_clear (&given[i]);
-      fscache_reply_clear (comparer->client, &comparer->replies[i]);
-    }
-  for (guint i = 0; started == finished && i < n; i++)
-    diff_answer_clear (&comparer->before[i]);
 }
 
 static void

@@ -8,7 +8,8 @@
 #include "tests/stress/draw.h"
 #include "tests/stress/shared.h"
 
-#define PAUSE_MAX_US 400
+#define BEAT_US 2000
+#define OFF_BEAT_ONE_IN 4
 
 /* Contents of those who run free: none is drawn twice, nor by the coordinator. */
 #define FREE_CONTENT 100000000u
@@ -26,7 +27,18 @@ do_step (const DiffCrew *crew, const DiffStep *step)
   diff_tally_add_step (crew->tally, step, diff_mutate (&crew->tree, step));
 }
 
-/* Draws and does, with pauses in which comparisons may succeed. */
+/* All mutators do their steps at the same moments, where they meet each other and what is asked, so
+ * that comparisons can succeed in between; but some come at any time. */
+static void
+wait_for_beat (DiffDraw *draw)
+{
+  gint64 to_beat = BEAT_US - g_get_monotonic_time () % BEAT_US;
+
+  if (diff_draw_below (draw, OFF_BEAT_ONE_IN) == 0)
+    to_beat += diff_draw_below (draw, BEAT_US);
+  g_usleep ((gulong) to_beat);
+}
+
 static void
 run_free (const Mutator *mutator)
 {
@@ -42,12 +54,14 @@ run_free (const Mutator *mutator)
   while (atomic_load (&shared->is_free) != 0 && diff_crew_has_room (crew, 0))
     {
       diff_draw_step (&draw, &crew->tree, &step);
-      if (diff_step_is_question (&step) || !log_append (shared, &step, &index))
+      if (diff_step_is_question (&step))
         continue;
+      wait_for_beat (&draw);
+      if (!log_append (shared, &step, &index))
+        break;
       atomic_fetch_add (&shared->started, 1);
       do_step (crew, &step);
       atomic_fetch_add (&shared->finished, 1);
-      g_usleep (diff_draw_below (&draw, PAUSE_MAX_US * crew->options.n_mutators));
     }
   bell_ring (&shared->done, 1);
 }

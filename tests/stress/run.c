@@ -13,7 +13,8 @@
 #define TAIL 30         /* changes that are printed if the steps cannot be shortened */
 #define HOT_BATCH_MAX 3 /* few, so that it is quick */
 #define HOT_TRIES 5
-#define FREE_EVERY 100 /* rounds */
+#define FREE_EVERY 100 /* rounds; without any, less, since to start a trial is slow */
+#define FREE_EVERY_ALONE 10
 #define FREE_MS 40
 
 /* What is asked before a step. */
@@ -76,6 +77,7 @@ play_all (Trial *trial)
   const DiffOptions *options = trial->run->options;
   /* Every other one is only rounds, so that it can be played again exactly. */
   gboolean is_free = options->free_running && (!options->serialised || trial->seed % 2 == 1);
+  guint free_every = options->serialised ? FREE_EVERY : FREE_EVERY_ALONE;
 
   for (guint i = 1; i <= (guint) options->rounds && !is_over (trial)
                     && diff_crew_get_failure (&trial->crew) == NULL
@@ -84,7 +86,7 @@ play_all (Trial *trial)
     {
       if (options->serialised && !play_round (trial))
         return FALSE;
-      if (is_free && i % FREE_EVERY == 0
+      if (is_free && i % free_every == 0
           && !diff_crew_run_free (&trial->crew, trial->seed * 1000 + i, FREE_MS))
         return FALSE;
     }
