@@ -9,7 +9,9 @@
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -30,6 +32,25 @@ typedef struct
   int lock;
   FscWatches *watches;
 } Fixture;
+
+/* What happens just before an opener adds one of its next watches. */
+static struct
+{
+  void (*happen) (void); /* NULL: nothing */
+  guint after;           /* so many watches */
+} accident;
+
+/* In the place of libc's. */
+int
+inotify_add_watch (int fd, const char *path, uint32_t mask)
+{
+  if (accident.happen != NULL && accident.after-- == 0)
+    {
+      accident.happen ();
+      accident.happen = NULL;
+    }
+  return (int) syscall (SYS_inotify_add_watch, fd, path, mask);
+}
 
 static void
 changed (FscWatch *watch, FscChange change, gpointer data)
@@ -302,6 +323,74 @@ test_journal (Fixture *fixture, gconstpointer data)
   g_assert_false (fsc_watches_add (fixture->watches, &g.watch, way.steps, way.n, since));
 }
 
+static void
+exchange (const char *one, const char *other)
+{
+  g_assert_cmpint (renameat2 (AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE), ==, 0);
+}
+
+static void
+exchange_grandparents (void)
+{
+  exchange ("a", "A");
+}
+
+static void
+exchange_parents (void)
+{
+  exchange ("a/b", "a/B");
+}
+
+static void
+exchange_files (void)
+{
+  exchange ("a/b/f", "a/b/F");
+}
+
+/* Between any two watches that the opener adds: either it looks up what is there since then, or
+ * there is an event. So it is told that the file changes to which the name leads now. */
+static void
+test_meanwhile (Fixture *fixture, gconstpointer data)
+{
+  static void (*const exchanges[]) (void)
+      = { exchange_grandparents, exchange_parents, exchange_files };
+  static const char *const files[] = { "a/b/f", "a/b/F", "a/B/f", "A/b/f" };
+  gboolean is_over = FALSE;
+
+  g_mkdir_with_parents ("a/b", 0700);
+  g_mkdir_with_parents ("a/B", 0700);
+  g_mkdir_with_parents ("A/b", 0700);
+  g_mkdir_with_parents ("A/B", 0700);
+  for (guint i = 0; i < G_N_ELEMENTS (files); i++)
+    write_file (files[i]);
+  for (guint after = 0; !is_over; after++)
+    for (guint i = 0; i < G_N_ELEMENTS (exchanges); i++)
+      {
+        guint64 since = fsc_watches_get_sequence (fixture->watches);
+        Entry f = { 0 };
+        FscWay way;
+
+        accident.happen = exchanges[i];
+        accident.after = after;
+        go (fixture, "a/b/f", &way);
+        is_over = accident.happen != NULL;
+        accident.happen = NULL;
+        g_assert_cmpint (chmod ("a/b/f", 0640), ==, 0);
+        g_assert_cmpint (chmod ("a/b/f", 0600), ==, 0);
+        if (fsc_watches_add (fixture->watches, &f.watch, way.steps, way.n, since))
+          {
+            fsc_watches_read (fixture->watches);
+            g_assert_cmpuint (f.n[FSC_CHANGE_NAME] + f.n[FSC_CHANGE_LAST_NAME]
+                                  + f.n[FSC_CHANGE_ATTRIBUTES],
+                              >, 0);
+          }
+        end (fixture, &f);
+        if (!is_over)
+          exchanges[i]();
+        fsc_watches_read (fixture->watches);
+      }
+}
+
 /* What is not used is not kept: a way that cannot be watched to its end, and a report that comes
  * too late, of which some steps are needed by others. */
 static void
@@ -446,15 +535,11 @@ main (int argc, char *argv[])
     const char *name;
     void (*func) (Fixture *fixture, gconstpointer data);
   } tests[] = {
-    { "/watch/names", test_names },
-    { "/watch/attributes", test_attributes },
-    { "/watch/symlinks", test_symlinks },
-    { "/watch/round-about", test_round_about },
-    { "/watch/journal", test_journal },
-    { "/watch/overflow", test_overflow },
-    { "/watch/many", test_many },
-    { "/watch/in-vain", test_in_vain },
-    { "/watch/owner-of-link", test_owner_of_link },
+    { "/watch/names", test_names },           { "/watch/attributes", test_attributes },
+    { "/watch/symlinks", test_symlinks },     { "/watch/round-about", test_round_about },
+    { "/watch/journal", test_journal },       { "/watch/meanwhile", test_meanwhile },
+    { "/watch/overflow", test_overflow },     { "/watch/many", test_many },
+    { "/watch/in-vain", test_in_vain },       { "/watch/owner-of-link", test_owner_of_link },
     { "/watch/long-names", test_long_names },
   };
 
