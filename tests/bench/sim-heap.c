@@ -67,16 +67,17 @@ sim_heap_set (SimHeap *heap, guint32 key, double value)
 double
 sim_heap_least (const SimHeap *heap)
 {
-  g_assert (heap->n > 0);
+  g_assert_cmpuint (heap->n, >, 0);
   return heap->items[0].value;
 }
 
 guint32
 sim_heap_take (SimHeap *heap)
 {
-  guint32 key = heap->items[0].key;
+  guint32 key;
 
-  g_assert (heap->n > 0);
+  g_assert_cmpuint (heap->n, >, 0);
+  key = heap->items[0].key;
   heap->places[key] = 0;
   heap->n--;
   if (heap->n > 0)

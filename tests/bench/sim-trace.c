@@ -50,7 +50,7 @@ sim_trace_new (const char *name, const char *title, guint32 n_objects, GArray *k
   SimTrace *trace = g_new0 (SimTrace, 1);
   g_autofree guint32 *numbers = g_new0 (guint32, n_objects); /* new ones, plus 1 */
 
-  g_assert (keys->len == costs->len);
+  g_assert_cmpuint (keys->len, ==, costs->len);
   trace->name = g_strdup (name);
   trace->title = g_strdup (title);
   trace->n_opens = keys->len;
@@ -61,7 +61,8 @@ sim_trace_new (const char *name, const char *title, guint32 n_objects, GArray *k
     {
       guint32 key = trace->keys[i];
 
-      g_assert (key < n_objects && trace->costs[i] > 0);
+      g_assert_cmpuint (key, <, n_objects);
+      g_assert_cmpuint (trace->costs[i], >, 0);
       if (numbers[key] == 0)
         {
           trace->bytes[trace->n_objects] = bytes != NULL ? bytes[key] : 0;

@@ -43,7 +43,8 @@ make_room (Replay *replay, guint64 bytes, guint32 position, SimEvictedFunc evict
 
       guint32 key = replay->policy->evict (replay->state, for_bytes);
 
-      g_assert (key < replay->trace->n_objects && replay->is_in[key]);
+      g_assert_cmpuint (key, <, replay->trace->n_objects);
+      g_assert_cmpuint (replay->is_in[key], >, 0);
       replay->is_in[key] = FALSE;
       replay->n_handles--;
       replay->n_bytes -= replay->trace->bytes[key];
@@ -57,7 +58,7 @@ SimResult
 sim_replay (const SimPolicy *policy, const SimTrace *trace, const SimLimits *limits,
             SimEvictedFunc evicted, gpointer data)
 {
-  g_assert (limits->max_handles > 0);
+  g_assert_cmpuint (limits->max_handles, >, 0);
   if (policy->replay != NULL)
     return policy->replay (trace, limits);
 
