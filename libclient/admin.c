@@ -177,40 +177,6 @@ fscache_info (FscacheClient *client, const char *uri, FscacheEntryFunc func, voi
   return r;
 }
 
-ssize_t
-fscache_list (FscacheClient *client, const char *pattern, FscacheEntryFunc func, void *data,
-              FscacheReply *reply)
-{
-  uint64_t cursor = 0, next;
-  ssize_t total = 0;
-
-  do
-    {
-      Admin admin;
-      FscReader reader;
-      FscList list = { .cursor = cursor, .is_pattern = true };
-      int r;
-
-      begin (&admin, "list", reply);
-      set_pattern (&admin, pattern);
-      list.uri = admin.opening.uri;
-      fsc_codec_put_list (&admin.writer, &list);
-      r = ask (client, &admin, FSC_OP_LIST, FSC_OP_ENTRIES, &reader);
-      if (r == 0)
-        {
-          total += show_entries (&reader, &next, func, data);
-          if (next == cursor && next != 0)
-            r = fail (&admin, FSCACHE_ERROR_PROTOCOL, EPROTO); /* it would never end */
-        }
-      end (&admin);
-      if (r < 0)
-        return r;
-      cursor = next;
-    }
-  while (cursor != 0);
-  return total;
-}
-
 /* Who was given what */
 
 static void
@@ -251,39 +217,63 @@ show_holdings (FscReader *reader, uint64_t *next, FscacheHoldingFunc func, void 
   return n;
 }
 
-static ssize_t
-list_holders (FscacheClient *client, const char *uri, FscList *list, FscacheHoldingFunc func,
-              void *data, FscacheReply *reply)
+/* Page by page */
+
+/* What calls for each: one of the two functions, or none. */
+typedef struct
 {
-  uint64_t cursor = 0, next;
+  FscacheEntryFunc entry;
+  FscacheHoldingFunc holding;
+  void *data;
+} Listener;
+
+/* Lists entries, or HOLDERS. `name` is a pattern or a URI, as the list says, or NULL. */
+static ssize_t
+list_all (FscacheClient *client, FscOpcode opcode, const char *name, FscList *list,
+          const Listener *listener, FscacheReply *reply)
+{
+  bool is_list = opcode == FSC_OP_LIST;
   ssize_t total = 0;
 
   do
     {
       Admin admin;
       FscReader reader;
+      uint64_t next;
       int r;
 
-      begin (&admin, "list the holders", reply);
-      if (uri != NULL)
-        set_uri (&admin, uri);
+      begin (&admin, is_list ? "list" : "list the holders", reply);
+      if (list->is_pattern)
+        set_pattern (&admin, name);
+      else if (name != NULL)
+        set_uri (&admin, name);
       list->uri = admin.opening.uri;
-      list->cursor = cursor;
-      fsc_codec_put_holders (&admin.writer, list);
-      r = ask (client, &admin, FSC_OP_HOLDERS, FSC_OP_HOLDINGS, &reader);
+      fsc_codec_put_list (&admin.writer, list);
+      r = ask (client, &admin, opcode, is_list ? FSC_OP_ENTRIES : FSC_OP_HOLDINGS, &reader);
       if (r == 0)
         {
-          total += show_holdings (&reader, &next, func, data);
-          if (next == cursor && next != 0)
+          total += is_list ? show_entries (&reader, &next, listener->entry, listener->data)
+                           : show_holdings (&reader, &next, listener->holding, listener->data);
+          if (next == list->cursor && next != 0)
             r = fail (&admin, FSCACHE_ERROR_PROTOCOL, EPROTO); /* it would never end */
+          list->cursor = next;
         }
       end (&admin);
       if (r < 0)
         return r;
-      cursor = next;
     }
-  while (cursor != 0);
+  while (list->cursor != 0);
   return total;
+}
+
+ssize_t
+fscache_list (FscacheClient *client, const char *pattern, FscacheEntryFunc func, void *data,
+              FscacheReply *reply)
+{
+  FscList list = { .is_pattern = true };
+
+  return list_all (client, FSC_OP_LIST, pattern, &list, &(Listener){ .entry = func, .data = data },
+                   reply);
 }
 
 ssize_t
@@ -292,7 +282,8 @@ fscache_holders (FscacheClient *client, const char *uri, FscacheHoldingFunc func
 {
   FscList list = { 0 };
 
-  return list_holders (client, uri, &list, func, data, reply);
+  return list_all (client, FSC_OP_HOLDERS, uri, &list, &(Listener){ .holding = func, .data = data },
+                   reply);
 }
 
 /* Says so, if there is no mount to speak of. */
@@ -317,7 +308,8 @@ fscache_holders_on_mount (FscacheClient *client, const char *mount, bool is_recu
 
   if (!has_mount (mount, "list the holders", reply))
     return -EINVAL;
-  return list_holders (client, mount, &list, func, data, reply);
+  return list_all (client, FSC_OP_HOLDERS, mount, &list,
+                   &(Listener){ .holding = func, .data = data }, reply);
 }
 
 /* What is answered by DONE */

@@ -359,12 +359,6 @@ fsc_codec_put_list (FscWriter *writer, const FscList *list)
 }
 
 void
-fsc_codec_put_holders (FscWriter *writer, const FscList *list)
-{
-  fsc_codec_put_list (writer, list);
-}
-
-void
 fsc_codec_put_holdings (FscWriter *writer, uint64_t next, uint32_t n_holdings)
 {
   FscWireHoldings wire = { .next = htole64 (next), .n_holdings = htole32 (n_holdings) };

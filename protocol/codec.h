@@ -186,8 +186,7 @@ void fsc_codec_put_group (FscWriter *writer, uint32_t group);
 void fsc_codec_put_cancel (FscWriter *writer, uint32_t serial);      /* UNWATCH, too */
 void fsc_codec_put_event (FscWriter *writer, const FscEvent *event); /* then one result */
 void fsc_codec_put_target (FscWriter *writer, const FscTarget *target);
-void fsc_codec_put_list (FscWriter *writer, const FscList *list);
-void fsc_codec_put_holders (FscWriter *writer, const FscList *list);
+void fsc_codec_put_list (FscWriter *writer, const FscList *list); /* HOLDERS, too */
 void fsc_codec_put_holdings (FscWriter *writer, uint64_t next, uint32_t n_holdings);
 void fsc_codec_put_holding (FscWriter *writer, const FscHolding *holding);
 void fsc_codec_put_entries (FscWriter *writer, uint64_t next, uint32_t n_entries);
@@ -259,7 +258,7 @@ bool fsc_codec_get_cancel (FscReader *reader, uint32_t *serial);
 bool fsc_codec_get_event (FscReader *reader, FscEvent *event);
 bool fsc_codec_get_target (FscReader *reader, FscTarget *target);
 bool fsc_codec_get_list (FscReader *reader, FscList *list);
-bool fsc_codec_get_holders (FscReader *reader, FscList *list);
+bool fsc_codec_get_holders (FscReader *reader, FscList *list); /* may name a mount */
 bool fsc_codec_get_holdings (FscReader *reader, uint64_t *next, uint32_t *n_holdings);
 bool fsc_codec_get_holding (FscReader *reader, FscHolding *holding);
 bool fsc_codec_get_entries (FscReader *reader, uint64_t *next, uint32_t *n_entries);

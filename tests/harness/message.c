@@ -238,10 +238,8 @@ put_body (FscWriter *writer, const FscTestMessage *message)
       fsc_codec_put_target (writer, &message->target);
       break;
     case FSC_OP_LIST:
-      fsc_codec_put_list (writer, &message->list);
-      break;
     case FSC_OP_HOLDERS:
-      fsc_codec_put_holders (writer, &message->list);
+      fsc_codec_put_list (writer, &message->list);
       break;
     case FSC_OP_HOLDINGS:
       fsc_codec_put_holdings (writer, message->next, message->n_records);

@@ -537,7 +537,7 @@ put_step_name (FscWriter *writer, FscBytes bytes)
 static void
 put_holders_uri (FscWriter *writer, FscBytes bytes)
 {
-  fsc_codec_put_holders (writer, &(FscList){ .uri = bytes, .is_mount = true });
+  fsc_codec_put_list (writer, &(FscList){ .uri = bytes, .is_mount = true });
 }
 
 static void
