@@ -15,8 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "libclient/fscache.h"
-#include "tests/unit/fake-service.h"
+#include "tests/unit/fake-fixture.h"
 
 #define FILES 40
 #define THREADS 8
@@ -26,14 +25,6 @@
 #else
 #define ROUNDS 20000
 #endif
-
-typedef struct
-{
-  char *directory, *socket;
-  FakeService *fake;
-  FscacheClient *client;
-  unsigned n_fds;
-} Fixture;
 
 static unsigned
 count_fds (void)
@@ -86,46 +77,18 @@ read_numbers (int fd, unsigned *number, unsigned *version)
 static void
 set_up (Fixture *fixture, gconstpointer data)
 {
-  fixture->n_fds = count_fds ();
-  fixture->directory = g_dir_make_tmp ("fscache-XXXXXX", NULL);
-  fixture->socket = g_build_filename (fixture->directory, "socket", NULL);
-  fixture->fake = fake_service_new (fixture->socket);
-  fake_service_lock (fixture->fake)->has_table = TRUE;
-  fake_service_unlock (fixture->fake);
-  fake_service_start (fixture->fake);
+  fixture_init (fixture);
+  ORDER (fixture, has_table, TRUE);
   for (unsigned i = 0; i < FILES; i++)
     replace (fixture, i, 0);
-  g_assert_cmpint (fscache_connect (fixture->socket, 0, &fixture->client), ==, 0);
+  fixture_start (fixture, 0);
 }
 
 static void
 tear_down (Fixture *fixture, gconstpointer data)
 {
-  GDir *dir = g_dir_open (fixture->directory, 0, NULL);
-  const char *name;
-
-  fscache_disconnect (fixture->client);
-  fake_service_free (fixture->fake);
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *path = g_build_filename (fixture->directory, name, NULL);
-
-      g_unlink (path);
-    }
-  g_dir_close (dir);
-  g_assert_cmpint (g_rmdir (fixture->directory), ==, 0);
-  g_free (fixture->directory);
-  g_free (fixture->socket);
-  g_assert_cmpuint (count_fds (), ==, fixture->n_fds);
+  fixture_clear (fixture);
 }
-
-#define ORDER(fixture, field, value)                                                               \
-  G_STMT_START                                                                                     \
-  {                                                                                                \
-    fake_service_lock ((fixture)->fake)->field = (value);                                          \
-    fake_service_unlock ((fixture)->fake);                                                         \
-  }                                                                                                \
-  G_STMT_END
 
 static unsigned
 get_opens (Fixture *fixture)

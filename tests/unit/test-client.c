@@ -3,7 +3,6 @@
  * libfscache against a fake service in the same process. Each test counts the open descriptors of
  * the process, which are those of both ends, before and after.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <glib.h>
 #include <glib/gstdio.h>
@@ -18,74 +17,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "libclient/fscache.h"
-#include "tests/unit/fake-service.h"
+#include "tests/unit/fake-fixture.h"
 
 /* Harness */
-
-typedef struct
-{
-  char *directory, *socket, *file, *missing;
-  FakeService *fake;
-  FscacheClient *client;
-  unsigned n_fds;
-} Fixture;
-
-static unsigned
-count_fds (void)
-{
-  DIR *directory = opendir ("/proc/self/fd");
-  unsigned n = 0;
-
-  while (readdir (directory) != NULL)
-    n++;
-  closedir (directory);
-  return n;
-}
 
 static void
 set_up (Fixture *fixture, gconstpointer data)
 {
-  fixture->n_fds = count_fds ();
-  fixture->directory = g_dir_make_tmp ("fscache-XXXXXX", NULL);
-  g_assert_nonnull (fixture->directory);
-  fixture->socket = g_build_filename (fixture->directory, "socket", NULL);
-  fixture->file = g_build_filename (fixture->directory, "a file", NULL);
-  fixture->missing = g_build_filename (fixture->directory, "missing", NULL);
-  g_assert_true (g_file_set_contents (fixture->file, "0123456789", 10, NULL));
-  fixture->fake = fake_service_new (fixture->socket);
+  fixture_init (fixture);
 }
 
 static void
 tear_down (Fixture *fixture, gconstpointer data)
 {
-  fscache_disconnect (fixture->client);
-  fake_service_free (fixture->fake);
-  g_unlink (fixture->file);
-  g_assert_cmpint (g_rmdir (fixture->directory), ==, 0);
-  g_free (fixture->directory);
-  g_free (fixture->socket);
-  g_free (fixture->file);
-  g_free (fixture->missing);
-  g_assert_cmpuint (count_fds (), ==, fixture->n_fds);
+  fixture_clear (fixture);
 }
-
-/* Starts the service and connects. */
-static void
-start (Fixture *fixture, unsigned options)
-{
-  fake_service_start (fixture->fake);
-  g_assert_cmpint (fscache_connect (fixture->socket, options, &fixture->client), ==, 0);
-}
-
-/* Sets one of the service's orders. */
-#define ORDER(fixture, field, value)                                                               \
-  G_STMT_START                                                                                     \
-  {                                                                                                \
-    fake_service_lock ((fixture)->fake)->field = (value);                                          \
-    fake_service_unlock ((fixture)->fake);                                                         \
-  }                                                                                                \
-  G_STMT_END
 
 static void
 close_checked (int fd)
@@ -135,7 +81,7 @@ test_connect (Fixture *fixture, gconstpointer data)
 {
   char name[32];
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   g_assert_cmpuint (fscache_service_name (fixture->client, name, sizeof name), ==, 8);
   g_assert_cmpstr (name, ==, "fake 1.0");
   g_assert_cmpuint (fscache_service_name (fixture->client, name, 5), ==, 8);
@@ -309,7 +255,7 @@ test_independent (Fixture *fixture, gconstpointer data)
   FscacheReply replies[2];
   char byte;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   for (int i = 0; i < 2; i++)
     {
       int fd = fscache_open (fixture->client, i == 0 ? fixture->file : uri, O_RDONLY, &replies[i]);
@@ -341,7 +287,7 @@ test_shared (Fixture *fixture, gconstpointer data)
   char byte;
   int fd = open (fixture->file, O_RDONLY | O_CLOEXEC);
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   ORDER (fixture, canned_fd, fd);
   for (int i = 0; i < 2; i++)
     {
@@ -363,7 +309,7 @@ test_exclusive (Fixture *fixture, gconstpointer data)
 {
   FscacheReply reply, old;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   g_assert_cmpint (open_as (fixture->client, "test:lease", FSCACHE_EXCLUSIVE, &reply), >=, 0);
   g_assert_cmpuint (reply.lease, ==, 1);
   fscache_give_back (fixture->client, &reply);
@@ -393,7 +339,7 @@ test_errors (Fixture *fixture, gconstpointer data)
   FscacheClient *client;
   FscacheReply reply;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   client = fixture->client;
   g_assert_cmpint (fscache_open (client, fixture->missing, O_RDONLY, &reply), ==, -ENOENT);
   assert_says (&reply, FSCACHE_ERROR_SYSTEM, ENOENT, "/missing: No such file or directory");
@@ -436,7 +382,7 @@ test_relative (Fixture *fixture, gconstpointer data)
   g_autofree char *gone = g_build_filename (fixture->directory, "gone", NULL);
   FscacheReply reply;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   g_assert_cmpint (g_chdir (fixture->directory), ==, 0);
   close_checked (fscache_open (fixture->client, ".//a file", O_RDONLY, &reply));
   g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_CACHE);
@@ -459,7 +405,7 @@ test_not_served (Fixture *fixture, gconstpointer data)
   FscacheReply reply;
 
   ORDER (fixture, answers_not_served, TRUE);
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   close_checked (fscache_open (fixture->client, fixture->file, O_RDONLY, &reply));
   g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_LOCAL);
   g_assert_cmpint (fscache_open_with (fixture->client, &request, &reply), ==, -EXDEV);
@@ -473,7 +419,7 @@ test_serves_nothing (Fixture *fixture, gconstpointer data)
   FscacheReply reply;
 
   ORDER (fixture, serves_nothing, TRUE);
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   close_checked (fscache_open (fixture->client, fixture->file, O_RDONLY, &reply));
   g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_LOCAL);
   g_assert_cmpuint (fake_service_get_seen (fixture->fake).opens, ==, 0);
@@ -493,7 +439,7 @@ test_many (Fixture *fixture, gconstpointer data)
   int n_failed = 0;
 
   ORDER (fixture, items_max, items_max);
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   for (int i = 0; i < N; i++)
     {
       requests[i].uri = i % 5 == 1    ? fixture->missing
@@ -541,7 +487,7 @@ test_create (Fixture *fixture, gconstpointer data)
   mode_t before = umask (0027);
   FscacheReply reply;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   close_checked (fscache_open_with (fixture->client, &request, &reply));
   umask (before);
   g_assert_cmpint (reply.sharing, ==, FSCACHE_INDEPENDENT);
@@ -563,7 +509,7 @@ test_fopen (Fixture *fixture, gconstpointer data)
   FscacheReply reply;
   FILE *files[2];
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   ORDER (fixture, canned_fd, canned);
   for (int i = 0; i < 2; i++)
     {
@@ -620,7 +566,7 @@ test_lost (Fixture *fixture, gconstpointer data)
   FscacheRequest request = { .uri = fixture->file, .flags = O_WRONLY | O_TRUNC };
   FscacheReply reply;
 
-  start (fixture, FSCACHE_NO_FALLBACK);
+  fixture_start (fixture, FSCACHE_NO_FALLBACK);
   for (int i = 1; i <= 5; i++)
     {
       ORDER (fixture, to_close, i);
@@ -652,7 +598,7 @@ test_lost_for_good (Fixture *fixture, gconstpointer data)
   gint64 before = get_ms ();
   FscacheReply reply;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   fake_service_stop (fixture->fake);
   close_checked (fscache_open (fixture->client, fixture->file, O_RDONLY, &reply));
   g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_LOCAL);
@@ -671,7 +617,7 @@ test_lost_always (Fixture *fixture, gconstpointer data)
   FscacheReply reply;
 
   ORDER (fixture, to_close, G_MAXINT);
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   close_checked (fscache_open (fixture->client, fixture->file, O_RDONLY, &reply));
   g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_LOCAL);
   g_assert_cmpuint (fake_service_get_seen (fixture->fake).opens, ==, 32);
@@ -683,7 +629,7 @@ test_lost_halfway (Fixture *fixture, gconstpointer data)
   FscacheRequest requests[200];
   FscacheReply replies[200];
 
-  start (fixture, FSCACHE_NO_FALLBACK);
+  fixture_start (fixture, FSCACHE_NO_FALLBACK);
   for (int i = 0; i < 200; i++)
     requests[i] = (FscacheRequest){ .uri = fixture->file };
   ORDER (fixture, to_close_halfway, 2);
@@ -700,7 +646,7 @@ test_garbage (Fixture *fixture, gconstpointer data)
 {
   FscacheReply reply;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   for (int i = 0; i < FAKE_GARBAGE_KINDS; i++)
     {
       ORDER (fixture, to_garble, 1);
@@ -722,7 +668,7 @@ test_unknown_answers (Fixture *fixture, gconstpointer data)
 {
   FscacheReply reply;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   ORDER (fixture, to_confuse, 20);
   for (int i = 0; i < 10; i++)
     {
@@ -746,7 +692,7 @@ test_no_descriptor (Fixture *fixture, gconstpointer data)
                                  { .uri = fixture->file, .sharing = FSCACHE_EXCLUSIVE } };
   FscacheReply reply, replies[3];
 
-  start (fixture, FSCACHE_NO_FALLBACK);
+  fixture_start (fixture, FSCACHE_NO_FALLBACK);
   ORDER (fixture, canned_fd, canned);
   fscache_ping (fixture->client, NULL); /* now it has closed what HELLO had brought */
   getrlimit (RLIMIT_NOFILE, &before);
@@ -787,7 +733,7 @@ test_timeout (Fixture *fixture, gconstpointer data)
   FscacheReply replies[2];
   gint64 before = get_ms ();
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   g_assert_cmpint (fscache_open_with (fixture->client, &requests[0], &replies[0]), ==, -ETIMEDOUT);
   g_assert_cmpint (get_ms () - before, >=, 60);
   g_assert_cmpint (get_ms () - before, <, 2000);
@@ -908,7 +854,7 @@ test_submit (Fixture *fixture, gconstpointer data)
   uint64_t id;
   int fd;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   g_assert_cmpint (fscache_submit (fixture->client, requests, 0, count_call, &calls, &id), ==, 0);
   g_assert_cmpint (fscache_submit (fixture->client, requests, 1, NULL, NULL, NULL), ==, -EINVAL);
   g_assert_cmpint (fscache_submit (fixture->client, requests, 4, count_call, &calls, &id), ==, 0);
@@ -962,7 +908,7 @@ test_cancel (Fixture *fixture, gconstpointer data)
   Calls calls = { 0 };
   uint64_t id;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   fscache_submit (fixture->client, requests, 3, count_call, &calls, &id);
   run_loop (fixture->client, &calls, 1, 2000);
   g_assert_cmpuint (calls.last_index, ==, 1);
@@ -993,7 +939,7 @@ test_disconnect (Fixture *fixture, gconstpointer data)
   FscacheRequest request = { .uri = fixture->file };
   Calls calls = { 0 };
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   fscache_submit (fixture->client, &request, 1, count_call, &calls, NULL);
   for (int i = 0; i < 3; i++)
     fscache_ping (fixture->client, NULL); /* receives it, but calls nothing back */
@@ -1023,7 +969,7 @@ test_full (Fixture *fixture, gconstpointer data)
   FscacheReply reply;
   gint64 before;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   fscache_get_poll_fd (fixture->client);
   g_assert_cmpint (open_as (fixture->client, "test:lease", FSCACHE_EXCLUSIVE, &reply), >=, 0);
   ORDER (fixture, is_paused, TRUE);
@@ -1072,7 +1018,7 @@ test_admin (Fixture *fixture, gconstpointer data)
   uint64_t hits = 0;
   unsigned n = 0;
 
-  start (fixture, 0);
+  fixture_start (fixture, 0);
   client = fixture->client;
   g_assert_cmpint (fscache_list (client, NULL, count_entry, &n, &reply), ==, 3);
   g_assert_cmpuint (n, ==, 3);
@@ -1153,7 +1099,7 @@ test_fork (Fixture *fixture, gconstpointer data)
   uint64_t id;
   pid_t child;
 
-  start (fixture, FSCACHE_NO_FALLBACK);
+  fixture_start (fixture, FSCACHE_NO_FALLBACK);
   poll_fd = fscache_get_poll_fd (fixture->client);
   g_assert_cmpint (open_as (fixture->client, "test:lease", FSCACHE_EXCLUSIVE, &lease), >=, 0);
   fscache_submit (fixture->client, &request, 1, count_call, &calls, &id);
@@ -1270,7 +1216,7 @@ run_threads (Fixture *fixture, gboolean restarts)
 static void
 test_threads (Fixture *fixture, gconstpointer data)
 {
-  start (fixture, FSCACHE_NO_FALLBACK);
+  fixture_start (fixture, FSCACHE_NO_FALLBACK);
   run_threads (fixture, FALSE);
   g_assert_cmpuint (fake_service_get_seen (fixture->fake).connections, ==, 1);
 }
@@ -1278,14 +1224,14 @@ test_threads (Fixture *fixture, gconstpointer data)
 static void
 test_threads_restarts (Fixture *fixture, gconstpointer data)
 {
-  start (fixture, FSCACHE_NO_FALLBACK);
+  fixture_start (fixture, FSCACHE_NO_FALLBACK);
   run_threads (fixture, TRUE);
 }
 
 static void
 test_threads_disconnects (Fixture *fixture, gconstpointer data)
 {
-  start (fixture, FSCACHE_NO_FALLBACK);
+  fixture_start (fixture, FSCACHE_NO_FALLBACK);
   ORDER (fixture, close_one_in, 20);
   run_threads (fixture, FALSE);
   g_assert_cmpuint (fake_service_get_seen (fixture->fake).connections, >, 10);
@@ -1320,7 +1266,7 @@ test_threads_full (Fixture *fixture, gconstpointer data)
   pthread_t threads[2];
   Calls calls = { 0 };
 
-  start (fixture, FSCACHE_NO_FALLBACK);
+  fixture_start (fixture, FSCACHE_NO_FALLBACK);
   pthread_create (&threads[0], NULL, wait_slowly, fixture);
   WAIT_FOR (fake_service_get_seen (fixture->fake).items == 1);
   ORDER (fixture, is_paused, TRUE);

@@ -14,55 +14,31 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "libclient/fscache.h"
-#include "tests/harness/descriptors.h"
 #include "tests/harness/tap.h"
-#include "tests/unit/fake-service.h"
+#include "tests/unit/fake-fixture.h"
 
 #define SILENCE_MS 200
 
 /* One and a half until the PING, and one more. */
 #define LOST_MS (SILENCE_MS * 5 / 2)
 
-typedef struct
-{
-  char *before, *directory, *socket, *file;
-  FakeService *fake;
-  FscacheClient *client;
-} Fixture;
-
 static void
 set_up (Fixture *fixture, gconstpointer data)
 {
-  fixture->before = fsc_test_list_descriptors ();
-  fixture->directory = g_dir_make_tmp ("fscache-XXXXXX", NULL);
-  g_assert_nonnull (fixture->directory);
-  fixture->socket = g_build_filename (fixture->directory, "socket", NULL);
-  fixture->file = g_build_filename (fixture->directory, "file", NULL);
-  g_assert_true (g_file_set_contents (fixture->file, "x", 1, NULL));
-  fixture->fake = fake_service_new (fixture->socket);
-  fake_service_start (fixture->fake);
-  g_assert_cmpint (fscache_connect (fixture->socket, 0, &fixture->client), ==, 0);
+  fixture_init (fixture);
+  fixture_start (fixture, 0);
 }
 
 static void
 tear_down (Fixture *fixture, gconstpointer data)
 {
-  fscache_disconnect (fixture->client);
-  fake_service_free (fixture->fake);
-  g_unlink (fixture->file);
-  g_assert_cmpint (g_rmdir (fixture->directory), ==, 0);
-  g_free (fixture->directory);
-  g_free (fixture->socket);
-  g_free (fixture->file);
-  fsc_test_assert_descriptors (fixture->before);
+  fixture_clear (fixture);
 }
 
 static void
 set_mute (Fixture *fixture, gboolean is_mute)
 {
-  fake_service_lock (fixture->fake)->is_mute = is_mute;
-  fake_service_unlock (fixture->fake);
+  ORDER (fixture, is_mute, is_mute);
 }
 
 /* It does not read; nor answer, should it just be about to. */

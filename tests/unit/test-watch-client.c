@@ -14,20 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "libclient/fscache.h"
-#include "tests/harness/descriptors.h"
 #include "tests/harness/tap.h"
-#include "tests/unit/fake-service.h"
+#include "tests/unit/fake-fixture.h"
 
 #define PATIENCE (10 * G_USEC_PER_SEC)
-
-typedef struct
-{
-  char *directory, *socket, *file;
-  FakeService *fake;
-  FscacheClient *client;
-  char *descriptors;
-} Fixture;
 
 typedef struct
 {
@@ -41,34 +31,14 @@ typedef struct
 static void
 set_up (Fixture *fixture, gconstpointer data)
 {
-  fixture->descriptors = fsc_test_list_descriptors ();
-  fixture->directory = g_dir_make_tmp ("fscache-XXXXXX", NULL);
-  fixture->socket = g_build_filename (fixture->directory, "socket", NULL);
-  fixture->file = g_build_filename (fixture->directory, "file", NULL);
-  g_assert_true (g_file_set_contents (fixture->file, "0123456789", 10, NULL));
-  fixture->fake = fake_service_new (fixture->socket);
-  fake_service_lock (fixture->fake)->has_events = TRUE;
-  fake_service_unlock (fixture->fake);
+  fixture_init (fixture);
+  ORDER (fixture, has_events, TRUE);
 }
 
 static void
 tear_down (Fixture *fixture, gconstpointer data)
 {
-  fscache_disconnect (fixture->client);
-  fake_service_free (fixture->fake);
-  g_unlink (fixture->file);
-  g_assert_cmpint (g_rmdir (fixture->directory), ==, 0);
-  g_free (fixture->directory);
-  g_free (fixture->socket);
-  g_free (fixture->file);
-  fsc_test_assert_descriptors (fixture->descriptors);
-}
-
-static void
-start (Fixture *fixture)
-{
-  fake_service_start (fixture->fake);
-  g_assert_cmpint (fscache_connect (fixture->socket, 0, &fixture->client), ==, 0);
+  fixture_clear (fixture);
 }
 
 static void
@@ -160,7 +130,7 @@ test_events (Fixture *fixture, gconstpointer data)
 {
   Watch watch = { 0 };
 
-  start (fixture);
+  fixture_start (fixture, 0);
   g_assert_cmpint (
       fscache_watch (fixture->client, &(FscacheRequest){ .uri = "x" }, NULL, NULL, NULL), ==,
       -EINVAL);
@@ -196,7 +166,7 @@ test_coalesced (Fixture *fixture, gconstpointer data)
 {
   Watch watch = { 0 };
 
-  start (fixture);
+  fixture_start (fixture, 0);
   watch_it (fixture, &watch);
   g_assert_cmpint (fscache_ping (fixture->client, NULL), ==, 0);
   send_event (fixture, FSC_REASON_REPLACED, 2, TRUE);
@@ -226,7 +196,7 @@ test_in_callback (Fixture *fixture, gconstpointer data)
 {
   Watch watch = { .unwatches = true, .dispatches = true }, other = { .dispatches = true };
 
-  start (fixture);
+  fixture_start (fixture, 0);
   watch_it (fixture, &other);
   watch_it (fixture, &watch);
   DISPATCH_UNTIL (fixture->client, watch.n == 1 && other.n == 1);
@@ -241,9 +211,8 @@ test_refused (Fixture *fixture, gconstpointer data)
 {
   Watch watch = { 0 }, unnamed = { 0 }, old = { 0 };
 
-  fake_service_lock (fixture->fake)->watch_refusal = FSC_CODE_LIMIT;
-  fake_service_unlock (fixture->fake);
-  start (fixture);
+  ORDER (fixture, watch_refusal, FSC_CODE_LIMIT);
+  fixture_start (fixture, 0);
   watch_it (fixture, &watch);
   assert_ends (fixture, &watch, FSCACHE_ERROR_LIMIT);
   g_assert_nonnull (strstr (watch.reply.message, "one watch too many"));
@@ -253,8 +222,7 @@ test_refused (Fixture *fixture, gconstpointer data)
 
   /* A service that does not know what a watch is. */
   fake_service_stop (fixture->fake);
-  fake_service_lock (fixture->fake)->has_events = FALSE;
-  fake_service_unlock (fixture->fake);
+  ORDER (fixture, has_events, FALSE);
   fake_service_start (fixture->fake);
   watch_it (fixture, &old);
   assert_ends (fixture, &old, FSCACHE_ERROR_NOT_SERVED);
@@ -276,15 +244,13 @@ test_reconnected (Fixture *fixture, gconstpointer data)
 {
   Watch watch = { 0 }, mute = { 0 };
 
-  start (fixture);
+  fixture_start (fixture, 0);
   watch_and_wait (fixture, &watch);
-  fake_service_lock (fixture->fake)->is_watch_mute = TRUE;
-  fake_service_unlock (fixture->fake);
+  ORDER (fixture, is_watch_mute, TRUE);
   watch_it (fixture, &mute);
   g_assert_cmpint (fscache_ping (fixture->client, NULL), ==, 0);
   fake_service_stop (fixture->fake);
-  fake_service_lock (fixture->fake)->is_watch_mute = FALSE;
-  fake_service_unlock (fixture->fake);
+  ORDER (fixture, is_watch_mute, FALSE);
   fake_service_start (fixture->fake);
   DISPATCH_UNTIL (fixture->client, watch.n == 2 && mute.n == 1);
   g_assert_cmpint (watch.event.reason, ==, FSCACHE_EVENT_RECONNECTED);
@@ -316,7 +282,7 @@ test_malformed (Fixture *fixture, gconstpointer data)
   };
   Watch watch = { 0 };
 
-  start (fixture);
+  fixture_start (fixture, 0);
   watch_and_wait (fixture, &watch);
   for (unsigned i = 0; i < G_N_ELEMENTS (results); i++)
     {
@@ -338,7 +304,7 @@ test_no_descriptor (Fixture *fixture, gconstpointer data)
   Watch watch = { 0 };
   struct rlimit limit, tight;
 
-  start (fixture);
+  fixture_start (fixture, 0);
   watch_and_wait (fixture, &watch);
   send_event (fixture, FSC_REASON_REPLACED, 0, TRUE);
   g_assert_cmpint (getrlimit (RLIMIT_NOFILE, &limit), ==, 0);
@@ -361,7 +327,7 @@ test_many (Fixture *fixture, gconstpointer data)
   g_autofree Watch *watches = g_new0 (Watch, 500);
   unsigned n = 0;
 
-  start (fixture);
+  fixture_start (fixture, 0);
   for (unsigned round = 0; round < 5; round++)
     {
       for (unsigned i = 0; i < 500; i++)
@@ -439,7 +405,7 @@ test_threads (Fixture *fixture, gconstpointer data)
   Crew crew = { .fixture = fixture };
   pthread_t workers[3], dispatchers[2];
 
-  start (fixture);
+  fixture_start (fixture, 0);
   g_assert_cmpint (fscache_get_poll_fd (fixture->client), >=, 0);
   for (unsigned i = 0; i < G_N_ELEMENTS (dispatchers); i++)
     pthread_create (&dispatchers[i], NULL, dispatch_all, &crew);
@@ -462,7 +428,7 @@ test_fork (Fixture *fixture, gconstpointer data)
   int status;
   pid_t pid;
 
-  start (fixture);
+  fixture_start (fixture, 0);
   watch_and_wait (fixture, &watch);
   send_event (fixture, FSC_REASON_REPLACED, 0, TRUE);
   g_assert_cmpint (fscache_ping (fixture->client, NULL), ==, 0);
