@@ -37,23 +37,41 @@ prepare (Comparer *comparer, guint slot, const DiffStep *step)
   };
 }
 
+/* What fscache says now, in words: whether what was wrong stays so. */
+static char *
+ask_again (Comparer *comparer, guint slot, const DiffQuestion *question)
+{
+  FscacheReply reply;
+  DiffAnswer answer;
+  char *text;
+
+  fscache_open_with (comparer->client, &comparer->requests[slot], &reply);
+  diff_answer_take (&answer, &reply, question);
+  text = diff_answer_describe (&answer);
+  diff_answer_clear (&answer);
+  fscache_reply_clear (comparer->client, &reply);
+  return text;
+}
+
 /* The first failure is kept. */
 static void
 report (Comparer *comparer, guint slot, guint index, const char *what, const DiffAnswer *expected,
         const DiffAnswer *given)
 {
   DiffShared *shared = comparer->crew->shared;
-  g_autofree char *right = NULL, *wrong = NULL;
+  const DiffQuestion *question = &diff_questions[shared->log[index].number];
+  g_autofree char *right = NULL, *wrong = NULL, *again = NULL;
 
   if (atomic_exchange (&shared->has_failed, 1) != 0)
     return;
   right = diff_answer_describe (expected);
   wrong = diff_answer_describe (given);
+  again = ask_again (comparer, slot, question);
   shared->failure.question = index;
   g_snprintf (shared->failure.text, sizeof shared->failure.text,
-              "%s %s: %s\n  expected: %s\n  fscache:  %s%s%s",
-              diff_questions[shared->log[index].number].name, comparer->paths[slot], what, right,
-              wrong, comparer->replies[slot].message[0] != '\0' ? "\n  it says:  " : "",
+              "%s %s: %s\n  expected: %s\n  fscache:  %s\n  again:    %s%s%s", question->name,
+              comparer->paths[slot], what, right, wrong, again,
+              comparer->replies[slot].message[0] != '\0' ? "\n  it says:  " : "",
               comparer->replies[slot].message);
   atomic_store (&shared->is_failure_written, 1);
 }
