@@ -1217,6 +1217,7 @@ fsc_cache_get_counters (FscCache *cache)
   cache->counters.held = cache->store.n_held;
   cache->counters.bytes = cache->store.n_bytes;
   cache->counters.entries = cache->store.n_entries;
+  cache->counters.watching = cache->n_watch_jobs;
   return &cache->counters;
 }
 

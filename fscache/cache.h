@@ -107,6 +107,7 @@ typedef struct
   guint64 hits, misses, opens, open_errors, checks, coalesced, evictions, invalidations, passed;
   guint64 pressure_evictions;
   guint64 handles, bytes, pinned, held, entries, negative;
+  guint64 watching; /* entries that openers are about to make watched */
 } FscCounters;
 
 typedef struct

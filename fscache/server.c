@@ -444,6 +444,7 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
     { "openers_failed", lanes->openers_failed },
     { "openers_stuck", lanes->stuck },
     { "timeouts", lanes->timeouts },
+    { "watching", cache->watching },
     { "watched", watches.entries },
     { "watched_directories", watches.directories },
     { "watched_files", watches.files },

@@ -98,24 +98,43 @@ hides_names (int directory)
   return hides;
 }
 
-static int
-add_watch (int inotify, int fd, uint32_t events)
+/* There is always a place left for the step that ends the way. */
+static bool
+has_room (const FscWay *way, size_t length)
 {
-  char link[32];
-
-  snprintf (link, sizeof link, "/proc/self/fd/%d", fd);
-  return inotify_add_watch (inotify, link, events | IN_MASK_ADD);
+  return way->n < FSC_STEPS_MAX - 1 && length <= FSC_STEP_NAME_MAX
+         && length <= sizeof way->names - way->length;
 }
 
-static bool
+static void
 add_step (FscWay *way, int wd, const char *name, size_t length)
 {
-  if (wd < 0 || length > FSC_STEP_NAME_MAX || way->n == FSC_STEPS_MAX
-      || length > sizeof way->names - way->length)
-    return false;
   memcpy (way->names + way->length, name, length);
   way->steps[way->n++] = (FscStep){ .wd = wd, .name = { way->names + way->length, length } };
   way->length += length;
+}
+
+/* Adds a watch, and the step that tells of it. */
+static bool
+watch_step (int inotify, int fd, uint32_t events, const char *name, size_t length, FscWay *way)
+{
+  char link[32];
+  int wd;
+
+  snprintf (link, sizeof link, "/proc/self/fd/%d", fd);
+  wd = inotify_add_watch (inotify, link, events | IN_MASK_ADD);
+  if (wd >= 0)
+    add_step (way, wd, name, length);
+  return wd >= 0;
+}
+
+/* Ends the way without another watch: the last step repeats the last directory. */
+static bool
+repeat_last (FscWay *way)
+{
+  if (way->n == 0)
+    return false;
+  add_step (way, way->steps[way->n - 1].wd, "", 0);
   return true;
 }
 
@@ -131,7 +150,8 @@ watch_directory (int inotify, const FscWalk *walk, LocalMount *mount, FscWay *wa
   if (!is_local (walk->directory, mount) || (length > 0 && hides_names (walk->directory)))
     return false;
   return length == 0
-         || add_step (way, add_watch (inotify, walk->directory, DIRECTORY_EVENTS), name, length);
+         || (has_room (way, length)
+             && watch_step (inotify, walk->directory, DIRECTORY_EVENTS, name, length, way));
 }
 
 static bool
@@ -141,20 +161,10 @@ watch_end (int inotify, const FscWalk *walk, FscWalkState state, LocalMount *mou
       = (state == FSC_WALK_ARRIVED && walk->last < 0)
         || (state == FSC_WALK_FAILED && (walk->error == ENOENT || walk->error == ENOTDIR));
 
-  if (is_nothing && way->n > 0)
-    return add_step (way, way->steps[way->n - 1].wd, "", 0);
+  if (is_nothing)
+    return repeat_last (way);
   return state == FSC_WALK_ARRIVED && walk->last >= 0 && is_local (walk->last, mount)
-         && add_step (way, add_watch (inotify, walk->last, FILE_EVENTS), "", 0);
-}
-
-/* So far it went: the last step repeats the last directory. */
-static void
-end_in_vain (FscWay *way)
-{
-  if (way->n == FSC_STEPS_MAX)
-    way->steps[way->n - 1].name.length = 0;
-  else if (way->n > 0)
-    add_step (way, way->steps[way->n - 1].wd, "", 0);
+         && watch_step (inotify, walk->last, FILE_EVENTS, "", 0, way);
 }
 
 bool
@@ -175,7 +185,7 @@ fsc_watcher_go (int inotify, const char *path, int flags, FscWay *way)
     }
   is_watched = is_watched && watch_end (inotify, &walk, state, &mount, way);
   if (!is_watched)
-    end_in_vain (way);
+    repeat_last (way); /* so far it went */
   fsc_walk_end (&walk);
   return is_watched;
 }

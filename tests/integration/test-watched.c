@@ -23,6 +23,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "protocol/protocol.h"
 #include "tests/harness/answer.h"
 #include "tests/harness/namespace.h"
 #include "tests/harness/program.h"
@@ -149,11 +150,11 @@ count_watches (const Stage *stage)
   return n;
 }
 
+/* An opener that is on its way adds some, which the service ends when it reports them. */
 static void
-wait_for_watches (const Stage *stage, guint n)
+assert_watches (const Stage *stage, guint n)
 {
-  for (guint i = 0; i < 2000 && count_watches (stage) != n; i++) /* an opener may be on its way */
-    g_usleep (10000);
+  fsc_test_service_wait_for (stage->service, "watching", 0);
   if (count_watches (stage) != n)
     g_test_message ("the service knows of %u directories and %u files, for %u of %u entries",
                     (guint) get_counter (stage, "watched_directories"),
@@ -509,7 +510,7 @@ test_change (gconstpointer data)
 
   /* Nothing is left to keep the mounts busy, or to end with the directory. */
   g_assert_cmpint (fscache_drop_matching (stage.client, "*", NULL), >=, 0);
-  wait_for_watches (&stage, 0);
+  assert_watches (&stage, 0);
   stage_end (&stage);
   if (change->needs_namespace)
     for (guint i = 0; i < 3; i++)
@@ -593,11 +594,30 @@ test_unreadable (FscTestService *service)
   g_assert_no_errno (chown (directory, 4242, 4242));
   g_assert_no_errno (chmod (directory, 0711));
   assert_not_learnt (&stage, path);
-  g_assert_cmpuint (count_watches (&stage), ==, 0); /* of the directories above it, either */
+  assert_watches (&stage, 0); /* of the directories above it, either */
   g_assert_no_errno (g_rename (other, path));
   fsc_test_assert_same (stage.client, path, O_RDONLY);
   g_assert_no_errno (chmod (directory, 0700));
   g_assert_cmpint (fsc_test_assert_same (stage.client, path, O_RDONLY), ==, EACCES);
+  stage_end (&stage);
+}
+
+/* A way of more steps than can be reported. */
+static void
+test_long (FscTestService *service)
+{
+  Stage stage;
+  g_autoptr (GString) path = NULL;
+
+  stage_begin (&stage, service);
+  path = g_string_new (service->dir);
+  for (guint i = 0; i < FSC_STEPS_MAX + 10; i++)
+    {
+      g_string_append (path, "/d");
+      g_assert_no_errno (g_mkdir (path->str, 0755));
+    }
+  assert_not_learnt (&stage, path->str);
+  assert_watches (&stage, 0);
   stage_end (&stage);
 }
 
@@ -626,7 +646,7 @@ test_overlay (FscTestService *service)
           g_assert_cmpint (ask (&stage, path), !=, FSCACHE_COHERENCE_WATCHED);
           g_usleep (1000);
         }
-      g_assert_cmpuint (count_watches (&stage), ==, 0);
+      assert_watches (&stage, 0);
       fsc_test_assert_same (stage.client, path, O_RDONLY);
       g_assert_cmpint (fscache_drop_matching (stage.client, "*", NULL), >=, 0);
       g_assert_no_errno (umount2 (point, MNT_DETACH));
@@ -706,7 +726,7 @@ run_with_few_watches (void)
       n_watched += ask (&stage, path) == FSCACHE_COHERENCE_WATCHED;
     }
   g_assert_cmpuint (n_watched, ==, 4);
-  g_assert_cmpuint (count_watches (&stage), ==, limit);
+  assert_watches (&stage, limit);
   for (guint i = 0; i < 10; i++)
     {
       g_autofree char *name = g_strdup_printf ("a/b/%u", i);
@@ -718,7 +738,7 @@ run_with_few_watches (void)
       fsc_test_assert_same (stage.client, path, O_RDONLY);
     }
   g_assert_cmpint (fscache_drop_matching (stage.client, "*", NULL), >=, 0);
-  wait_for_watches (&stage, 0);
+  assert_watches (&stage, 0);
   stage_end (&stage);
   fsc_test_service_free (service);
 }
@@ -848,24 +868,24 @@ test_end (FscTestService *service)
       fsc_test_write (path, name);
       learn (&stage, path);
     }
-  g_assert_cmpuint (count_watches (&stage), ==, directories + 21);
+  assert_watches (&stage, directories + 21);
   g_assert_cmpuint (get_counter (&stage, "watched"), ==, 21);
   learn_name (&stage, "link/f"); /* the same watches */
-  g_assert_cmpuint (count_watches (&stage), ==, directories + 21);
+  assert_watches (&stage, directories + 21);
   {
     g_autofree char *path = get_path (&stage, "a/b/f");
 
     g_assert_cmpint (fscache_drop (stage.client, path, NULL), >=, 0);
-    wait_for_watches (&stage, directories + 21);
+    assert_watches (&stage, directories + 21);
   }
   {
     g_autofree char *path = get_path (&stage, "link/f");
 
     g_assert_cmpint (fscache_drop (stage.client, path, NULL), >=, 0);
-    wait_for_watches (&stage, directories + 20);
+    assert_watches (&stage, directories + 20);
   }
   g_assert_cmpint (fscache_drop_matching (stage.client, "*", NULL), >=, 0);
-  wait_for_watches (&stage, 0);
+  assert_watches (&stage, 0);
   g_assert_cmpuint (get_counter (&stage, "watched"), ==, 0);
   g_assert_cmpuint (get_counter (&stage, "watched_files"), ==, 0);
   g_assert_cmpuint (get_counter (&stage, "watched_directories"), ==, 0);
@@ -963,6 +983,7 @@ main (int argc, char **argv)
     }
   FSC_TEST_ADD ("/watched/space", test_space);
   FSC_TEST_ADD ("/watched/unreadable", test_unreadable);
+  FSC_TEST_ADD ("/watched/long", test_long);
   FSC_TEST_ADD ("/watched/overlay", test_overlay);
   g_test_add_func ("/watched/limit", test_limit);
   FSC_TEST_ADD ("/watched/overflow", test_overflow);
