@@ -296,6 +296,17 @@ start_failed (FscLane *lane, const GError *error)
     }
 }
 
+/* That its openers add to; NULL: they watch nothing. */
+static FscWatches *
+get_watches (const FscLane *lane)
+{
+  FscChanges *changes
+      = fsc_credentials_get (lane->lanes->credentials, lane->key.credential)->changes;
+
+  return lane->key.program->is_watching && changes != NULL ? fsc_changes_get_watches (changes)
+                                                           : NULL;
+}
+
 static void
 start_opener (FscLane *lane)
 {
@@ -304,13 +315,13 @@ start_opener (FscLane *lane)
   };
   FscLanes *lanes = lane->lanes;
   g_autofree char *program = g_build_filename (lanes->opener_dir, lane->key.program->program, NULL);
-  g_autoptr (GError) error = NULL;
   const FscCredential *whose = fsc_credentials_get (lanes->credentials, lane->key.credential);
-  FscOpener *opener = fsc_opener_new (
-      lanes->loop, lanes->spawner, program,
-      whose->number == FSC_CREDENTIAL_OWN ? NULL : &whose->user,
-      whose->changes != NULL ? fsc_watches_get_fd (fsc_changes_get_watches (whose->changes)) : -1,
-      &events, lane, &error);
+  FscWatches *watches = get_watches (lane);
+  g_autoptr (GError) error = NULL;
+  FscOpener *opener = fsc_opener_new (lanes->loop, lanes->spawner, program,
+                                      whose->number == FSC_CREDENTIAL_OWN ? NULL : &whose->user,
+                                      watches != NULL ? fsc_watches_get_fd (watches) : -1, &events,
+                                      lane, &error);
 
   if (opener == NULL)
     {

@@ -15,6 +15,7 @@ typedef struct
 {
   const char *scheme;
   const char *program;
+  gboolean is_watching; /* it is lent the inotify instance, and nobody else is */
 } FscOpenerProgram;
 
 typedef struct

@@ -19,7 +19,7 @@
 #define QUICK_CHECKS_MAX 16
 
 static const FscOpenerProgram programs[] = {
-  { "file", "open-file" },
+  { .scheme = "file", .program = "open-file", .is_watching = TRUE },
 };
 
 static guint

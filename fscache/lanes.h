@@ -23,6 +23,7 @@
 #include "fscache/loop.h"
 #include "fscache/mounts.h"
 #include "fscache/spawner.h"
+#include "fscache/watch.h"
 
 typedef struct FscLanes FscLanes;
 
