@@ -264,6 +264,8 @@ opener_failed (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer dat
       if (fsc_spawner_is_running (lanes->spawner, fsc_opener_get_id (opener)))
         note_stuck (lane, fsc_opener_get_id (opener));
     }
+  if (fsc_opener_has_strays (opener) && !lanes->is_stopping)
+    fsc_lanes_take_strays (lanes, fsc_opener_get_id (opener));
   if (jobs->len == 1 || lanes->is_stopping)
     for (guint i = 0; i < jobs->len; i++)
       fsc_lanes_fail (lanes, jobs->pdata[i], FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",

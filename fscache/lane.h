@@ -37,12 +37,13 @@ struct FscLanes
   FscLanesDone done;
   FscLanesLost lost;
   gpointer data;
-  GHashTable *lanes; /* FscLaneKey -> FscLane */
-  GPtrArray *dirty;  /* lanes to flush */
-  GQueue quick;      /* jobs to be tried by a quick check */
-  GQueue refused;    /* jobs that no lane takes */
-  GHashTable *stuck; /* id of a killed opener -> its lane's key, copied */
-  GQueue releases;   /* release.c's */
+  GHashTable *lanes;  /* FscLaneKey -> FscLane */
+  GPtrArray *dirty;   /* lanes to flush */
+  GQueue quick;       /* jobs to be tried by a quick check */
+  GQueue refused;     /* jobs that no lane takes */
+  GHashTable *strays; /* ids of openers with whose end watches are left that nobody knows */
+  GHashTable *stuck;  /* id of a killed opener -> its lane's key, copied */
+  GQueue releases;    /* release.c's */
   GSource *timer;
   FscLaneCounters counters;
   gboolean is_stopping;
@@ -105,6 +106,9 @@ void fsc_lanes_mark_dirty (FscLanes *lanes, FscLane *lane);
 
 /* fsc_lane_expire() has to be called then. */
 void fsc_lanes_arm (FscLanes *lanes, gint64 due);
+
+/* An opener has failed, and may have left watches that nobody knows. */
+void fsc_lanes_take_strays (FscLanes *lanes, guint32 id);
 
 /* An opener of this lane has answered. */
 void fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome *outcome);

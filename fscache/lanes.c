@@ -226,6 +226,16 @@ fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome 
   finish (lanes, job, outcome);
 }
 
+/* As long as it runs it may add more. */
+void
+fsc_lanes_take_strays (FscLanes *lanes, guint32 id)
+{
+  if (fsc_spawner_is_running (lanes->spawner, id))
+    g_hash_table_add (lanes->strays, GUINT_TO_POINTER (id));
+  else if (lanes->watches != NULL)
+    fsc_watches_end_strays (lanes->watches);
+}
+
 void
 fsc_lanes_opener_exited (guint32 id, int status, gpointer data)
 {
@@ -233,6 +243,8 @@ fsc_lanes_opener_exited (guint32 id, int status, gpointer data)
   const FscLaneKey *key = g_hash_table_lookup (lanes->stuck, GUINT_TO_POINTER (id));
   FscLane *lane;
 
+  if (g_hash_table_remove (lanes->strays, GUINT_TO_POINTER (id)))
+    fsc_lanes_take_strays (lanes, id);
   if (WIFSIGNALED (status) && WTERMSIG (status) != SIGKILL)
     g_warning ("Opener %u was ended by signal %d (%s)", id, WTERMSIG (status),
                g_strsignal (WTERMSIG (status)));
@@ -352,6 +364,7 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
   lanes->data = data;
   lanes->lanes = g_hash_table_new_full (lane_key_hash, lane_key_equal, free_lane, NULL);
   lanes->dirty = g_ptr_array_new ();
+  lanes->strays = g_hash_table_new (NULL, NULL);
   lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   g_queue_init (&lanes->quick);
   g_queue_init (&lanes->refused);
@@ -381,6 +394,7 @@ fsc_lanes_free (FscLanes *lanes)
   g_source_destroy (lanes->timer);
   g_source_unref (lanes->timer);
   g_hash_table_unref (lanes->lanes);
+  g_hash_table_unref (lanes->strays);
   g_hash_table_unref (lanes->stuck);
   g_ptr_array_unref (lanes->dirty);
   g_free (lanes);

@@ -60,7 +60,8 @@ struct FscOpener
   GQueue out;         /* of Packet: what could not be sent yet */
   guint starved;      /* source id while too many descriptors are in flight */
   guint n_held;
-  gint64 asked_since; /* to start, or what that OPEN still asks */
+  gboolean has_strays; /* it was told to watch, and its report will be read by nobody */
+  gint64 asked_since;  /* to start, or what that OPEN still asks */
   gint64 idle_since;
 };
 
@@ -639,8 +640,25 @@ fsc_opener_forget (FscOpener *opener, FscJob *job)
       Question *question = &g_array_index (opener->questions, Question, i);
 
       if (question->job == job)
-        question->job = NULL;
+        {
+          question->job = NULL;
+          opener->has_strays |= question->is_watch;
+        }
     }
+}
+
+gboolean
+fsc_opener_has_strays (const FscOpener *opener)
+{
+  gboolean has_strays = opener->has_strays;
+
+  for (guint i = 0; i < opener->questions->len; i++)
+    {
+      const Question *question = &g_array_index (opener->questions, Question, i);
+
+      has_strays |= question->is_watch && !question->is_answered;
+    }
+  return has_strays;
 }
 
 gint64

@@ -53,6 +53,9 @@ void fsc_opener_forget (FscOpener *opener, FscJob *job);
 /* The jobs that it has not answered. Borrowed; valid until anything happens. */
 GPtrArray *fsc_opener_get_jobs (FscOpener *opener);
 
+/* Whether it may have added watches of which nobody will learn, if it ends now. */
+gboolean fsc_opener_has_strays (const FscOpener *opener);
+
 /* When it was asked the oldest of what it owes: to start, to answer, to hand out; 0: nothing. */
 gint64 fsc_opener_get_asked_since (const FscOpener *opener);
 

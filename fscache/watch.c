@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <gio/gio.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -226,6 +227,20 @@ fsc_watches_forget (FscWatches *watches, const FscStep *steps, guint n_steps)
 {
   for (guint i = 0; i < n_steps; i++)
     end_watch (watches, steps[i].wd);
+}
+
+/* Which watches there are, only the kernel knows: "inotify wd:1f ino:2 sdev:fe00000 ..." */
+void
+fsc_watches_end_strays (FscWatches *watches)
+{
+  static const char head[] = "inotify wd:";
+  g_autofree char *path = g_strdup_printf ("/proc/self/fdinfo/%d", watches->fd);
+  g_autofree char *content = NULL;
+
+  if (!g_file_get_contents (path, &content, NULL, NULL))
+    return;
+  for (const char *at = content; (at = strstr (at, head)) != NULL; at++)
+    end_watch (watches, (int) strtoul (at + strlen (head), NULL, 16));
 }
 
 /* Nodes */

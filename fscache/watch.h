@@ -15,7 +15,7 @@
  * removed here while the opener, which was given the same one by the kernel, did not know.
  *
  * The inotify instance belongs to one credential: whoever holds it can change all its watches, so
- * it is lent to nobody but the openers of that credential.
+ * it is lent to nobody but those openers of that credential that go along paths.
  */
 #pragma once
 
@@ -72,6 +72,11 @@ gboolean fsc_watches_add (FscWatches *watches, FscWatch *watch, const FscStep *s
 
 /* Ends those watches of what an opener reports that nobody needs: for a report that is not. */
 void fsc_watches_forget (FscWatches *watches, const FscStep *steps, guint n_steps);
+
+/* Ends all watches that nobody needs, also those that openers are just adding, whose reports will
+ * be refused: for when one has ended before it could report what it had added. It takes the kernel
+ * some microseconds for each watch that there is. */
+void fsc_watches_end_strays (FscWatches *watches);
 
 /* Does nothing if it does not watch. */
 void fsc_watches_remove (FscWatches *watches, FscWatch *watch);

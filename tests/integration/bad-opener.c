@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * An opener that misbehaves, as the path it is asked for says: /crash, /hang, /nonsense ... What
- * has none of these names it opens as an opener should. Put in the place of open-file by a test.
+ * has none of these names it opens as an opener should; "watch-and-crash" too, until it is to watch
+ * it. Put in the place of open-file by a test.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -64,6 +66,24 @@ misbehave (const FscItem *item, const char *uri, FscFound *found)
     fsc_found_system_error (found, uri, ENOENT);
 }
 
+/* Good answers, until it is to be watched. */
+static void
+watch_badly (const FscItem *item, const char *path, FscFound *found)
+{
+  if ((item->options & FSC_OPTION_WATCH) != 0)
+    {
+      inotify_add_watch (found->inotify, path, IN_ATTRIB);
+      abort ();
+    }
+  found->validator[0] = 1;
+  found->validator_length = 1;
+  if (item->validator.length == 0)
+    return;
+  close (found->fd);
+  found->fd = -1;
+  found->code = FSC_CODE_UNCHANGED;
+}
+
 static void
 open_badly (const FscItem *item, const char *uri, FscFound *found)
 {
@@ -78,6 +98,8 @@ open_badly (const FscItem *item, const char *uri, FscFound *found)
     }
   found->kind = FSC_KIND_REGULAR;
   found->coherence = FSC_COHERENCE_CHECKED;
+  if (is_asked (uri, "watch-and-crash"))
+    watch_badly (item, path, found);
 }
 
 int

@@ -163,6 +163,15 @@ assert_watches (const Stage *stage, guint n)
   g_assert_cmpuint (count_watches (stage), ==, n);
 }
 
+/* The spawner tells of the end of a process after the process's socket does. */
+static void
+wait_for_watches (const Stage *stage, guint n)
+{
+  for (guint i = 0; i < 500 && count_watches (stage) != n; i++)
+    g_usleep (10000);
+  assert_watches (stage, n);
+}
+
 /* How often a hit needs a check: never */
 
 static void
@@ -654,6 +663,65 @@ test_overlay (FscTestService *service)
   stage_end (&stage);
 }
 
+/* An opener adds a watch, and ends before it has said so. */
+static void
+test_opener_crashes (void)
+{
+  FscTestService *service = fsc_test_service_prepare (NULL, NULL);
+  g_autofree char *path = fsc_test_service_write (service, "watch-and-crash", "x");
+  Stage stage;
+
+  service->opener_dir = fsc_test_build_path ("tests/integration");
+  fsc_test_service_start (service);
+  stage_begin (&stage, service);
+  for (guint i = 0; i < 500 && get_counter (&stage, "openers_failed") == 0; i++)
+    {
+      g_assert_cmpint (ask (&stage, path), ==, FSCACHE_COHERENCE_CHECKED);
+      g_usleep (10000);
+    }
+  g_assert_cmpuint (get_counter (&stage, "openers_failed"), >=, 1);
+  wait_for_watches (&stage, 0);
+  stage_end (&stage);
+  fsc_test_service_free (service);
+}
+
+/* The same with the real one, which is killed at any time. What is watched already stays so. */
+static void
+test_opener_killed (void)
+{
+  FscTestService *service = fsc_test_service_new ("[lanes]\nopeners = 1\n", NULL);
+  g_autoptr (GString) path = NULL;
+  Stage stage;
+  guint n;
+
+  stage_begin (&stage, service);
+  path = g_string_new (service->dir);
+  for (guint i = 0; i < 200; i++)
+    {
+      g_string_append (path, "/d");
+      g_assert_no_errno (g_mkdir (path->str, 0755));
+    }
+  learn_name (&stage, "a/b/f");
+  n = count_watches (&stage);
+  for (guint i = 0; i < 20; i++)
+    {
+      g_autoptr (GArray) openers = NULL;
+
+      ask (&stage, path->str);
+      openers = fsc_test_service_list_openers (service);
+      g_assert_cmpuint (openers->len, ==, 1);
+      ask (&stage, path->str); /* from now on it goes along the way */
+      g_usleep (i * 100);
+      kill (g_array_index (openers, pid_t, 0), SIGKILL);
+      fsc_test_service_wait_for (service, "openers_failed", i + 1);
+      g_assert_cmpint (fscache_drop (stage.client, path->str, NULL), >=, 0);
+      wait_for_watches (&stage, n);
+    }
+  g_assert_cmpuint (get_counter (&stage, "watched"), ==, 1);
+  stage_end (&stage);
+  fsc_test_service_free (service);
+}
+
 /* A process cannot map all users in its own namespace: another one does it, which is still outside.
  * Returns FALSE if that is not allowed. */
 static gboolean
@@ -985,6 +1053,8 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/watched/unreadable", test_unreadable);
   FSC_TEST_ADD ("/watched/long", test_long);
   FSC_TEST_ADD ("/watched/overlay", test_overlay);
+  g_test_add_func ("/watched/opener-crashes", test_opener_crashes);
+  g_test_add_func ("/watched/opener-killed", test_opener_killed);
   g_test_add_func ("/watched/limit", test_limit);
   FSC_TEST_ADD ("/watched/overflow", test_overflow);
   FSC_TEST_ADD ("/watched/busy-directory", test_busy_directory);
