@@ -81,17 +81,36 @@ is_local (int fd, LocalMount *mount)
   return mount->is_known;
 }
 
+/* What XFS says of itself; the kernel's header for it comes with xfsprogs. */
+typedef struct
+{
+  uint32_t sizes[8];
+  uint64_t counts[4];
+  uint8_t uuid[16];
+  uint32_t stripe[2];
+  int32_t version;
+  uint32_t flags;
+  uint32_t more_sizes[3];
+} XfsGeometry;
+
+#define XFS_GEOMETRY _IOR ('X', 100, XfsGeometry) /* XFS_IOC_FSGEOMETRY_V1 */
+#define XFS_FOLDS_CASE (1u << 12)                 /* XFS_FSOP_GEOM_FLAGS_DIRV2CI */
+
 /* Whether a name may be found there, or not any more, without an event that has this name: where
  * several names are the same one, and where names are encrypted, for which a key may come or go.
- * The kernel says it of an open directory alone, which this user may open, or could not watch it.
- */
+ * Directories have flags for that, but on XFS it is the file system that folds case (ascii-ci). The
+ * kernel says it of an open directory alone, which this user may open, or could not watch it. */
 static bool
 hides_names (int directory)
 {
   int fd = openat (directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   int flags = 0;
-  bool hides = fd >= 0 && ioctl (fd, FS_IOC_GETFLAGS, &flags) == 0
-               && (flags & (FS_CASEFOLD_FL | FS_ENCRYPT_FL)) != 0;
+  XfsGeometry geometry = { 0 };
+  bool hides = fd >= 0
+               && ((ioctl (fd, FS_IOC_GETFLAGS, &flags) == 0
+                    && (flags & (FS_CASEFOLD_FL | FS_ENCRYPT_FL)) != 0)
+                   || (ioctl (fd, XFS_GEOMETRY, &geometry) == 0
+                       && (geometry.flags & XFS_FOLDS_CASE) != 0));
 
   if (fd >= 0)
     close (fd);

@@ -663,6 +663,68 @@ test_overlay (FscTestService *service)
   stage_end (&stage);
 }
 
+static gboolean
+run_quietly (const char *const *arguments)
+{
+  int status;
+
+  return g_spawn_sync (NULL, (char **) arguments, NULL,
+                       G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL
+                           | G_SPAWN_STDERR_TO_DEV_NULL,
+                       NULL, NULL, NULL, NULL, &status, NULL)
+         && g_spawn_check_wait_status (status, NULL);
+}
+
+/* On XFS. With ascii-ci a name may come to be by the event of another one. */
+static void
+run_on_xfs (FscTestService *service, const char *naming, gboolean folds_case)
+{
+  Stage stage;
+  g_autofree char *image = g_build_filename (service->dir, "image", NULL);
+  g_autofree char *size = g_strdup_printf ("--size=%d", 320 << 20);
+  g_autofree char *point = NULL, *path = NULL, *other = NULL;
+  const char *truncate[] = { "truncate", size, image, NULL };
+  const char *mkfs[] = { "mkfs.xfs", "-q", "-n", naming, image, NULL };
+
+  if (!has_namespace || !run_quietly (truncate) || !run_quietly (mkfs))
+    {
+      g_test_skip ("this needs root, a mount namespace, and mkfs.xfs");
+      return;
+    }
+  stage_begin (&stage, service);
+  point = get_path (&stage, "c");
+  path = get_path (&stage, "c/name");
+  other = get_path (&stage, "c/NAME");
+  if (!run_quietly ((const char *const[]){ "mount", "-o", "loop", image, point, NULL }))
+    g_test_skip ("this kernel cannot mount it");
+  else
+    {
+      fsc_test_write (path, "x");
+      if (folds_case)
+        assert_not_learnt (&stage, path);
+      else
+        learn (&stage, path);
+      g_assert_no_errno (g_rename (path, other));
+      fsc_test_assert_same (stage.client, path, O_RDONLY);
+      fsc_test_assert_same (stage.client, other, O_RDONLY);
+      g_assert_cmpint (fscache_drop_matching (stage.client, "*", NULL), >=, 0);
+      g_assert_no_errno (umount2 (point, MNT_DETACH));
+    }
+  stage_end (&stage);
+}
+
+static void
+test_xfs (FscTestService *service)
+{
+  run_on_xfs (service, "version=2", FALSE);
+}
+
+static void
+test_xfs_folding_case (FscTestService *service)
+{
+  run_on_xfs (service, "version=ci", TRUE);
+}
+
 /* An opener adds a watch, and ends before it has said so. */
 static void
 test_opener_crashes (void)
@@ -1053,6 +1115,8 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/watched/unreadable", test_unreadable);
   FSC_TEST_ADD ("/watched/long", test_long);
   FSC_TEST_ADD ("/watched/overlay", test_overlay);
+  FSC_TEST_ADD ("/watched/xfs", test_xfs);
+  FSC_TEST_ADD ("/watched/xfs-folding-case", test_xfs_folding_case);
   g_test_add_func ("/watched/opener-crashes", test_opener_crashes);
   g_test_add_func ("/watched/opener-killed", test_opener_killed);
   g_test_add_func ("/watched/limit", test_limit);
