@@ -37,7 +37,9 @@ typedef struct
   gboolean is_known; /* or there was none yet */
   FscCode code;
   int error;
-  guint32 mount_id;
+  guint32 mount_id;  /* of the handle */
+  guint32 way_mount; /* where the path's text lies */
+  gint64 way_since;  /* IDs are used again */
   guint8 validator_length;
   guint8 validator[FSC_VALIDATOR_MAX];
 } State;
@@ -83,6 +85,7 @@ struct FscFollows
 {
   FscLoop *loop;
   FscCache *cache;
+  FscMounts *mounts;
   void (*catch_up) (gpointer data);
   gpointer data;
   GHashTable *table; /* of Followed */
@@ -254,15 +257,27 @@ tell (Followed *followed, FscReason reason, const FscAnswer *answer)
     }
 }
 
-static void
-set_state (State *state, const FscAnswer *answer)
+static State
+get_state (const Followed *followed, const FscAnswer *answer)
 {
-  *state = (State){ .is_known = TRUE, .code = answer->code, .error = answer->error };
-  if (answer->handle == NULL)
-    return;
-  state->mount_id = answer->handle->mount_id;
-  state->validator_length = answer->handle->validator_length;
-  memcpy (state->validator, answer->handle->validator, state->validator_length);
+  State state = { .is_known = TRUE, .code = answer->code, .error = answer->error };
+  char path[FSC_URI_MAX + 1];
+  const FscMount *way = NULL;
+
+  if (fsc_uri_to_path ((FscBytes){ followed->uri, strlen (followed->uri) }, path, sizeof path) > 0)
+    way = fsc_mounts_find (followed->owner->mounts, path);
+  if (way != NULL)
+    {
+      state.way_mount = way->id;
+      state.way_since = way->since;
+    }
+  if (answer->handle != NULL)
+    {
+      state.mount_id = answer->handle->mount_id;
+      state.validator_length = answer->handle->validator_length;
+      memcpy (state.validator, answer->handle->validator, state.validator_length);
+    }
+  return state;
 }
 
 static gboolean
@@ -277,9 +292,18 @@ is_absence (int error)
   return error == ENOENT || error == ENOTDIR;
 }
 
+/* Whether what is there now, or is not, is so because of a mount: where the path lies, or where the
+ * file did. (A symlink may lead from the one to the other.) */
+static gboolean
+has_remounted (FscMounts *mounts, const State *old, const State *new)
+{
+  return old->way_mount != new->way_mount || old->way_since != new->way_since
+         || (old->mount_id != 0 && !fsc_mounts_contain (mounts, old->mount_id));
+}
+
 /* Why an answer is another one than the last; FSC_REASON_INITIAL if it is not. */
 static FscReason
-find_reason (const State *old, const State *new, FscTurn turn)
+find_reason (FscMounts *mounts, const State *old, const State *new, FscTurn turn)
 {
   gboolean was_open = old->code == FSC_CODE_OK, is_open = new->code == FSC_CODE_OK;
 
@@ -301,13 +325,13 @@ find_reason (const State *old, const State *new, FscTurn turn)
   if (is_open && is_permission (old->error))
     return FSC_REASON_PERMISSION;
   if (is_open && is_absence (old->error))
-    return turn == FSC_TURN_LOST ? FSC_REASON_UNMOUNTED : FSC_REASON_CREATED;
+    return has_remounted (mounts, old, new) ? FSC_REASON_UNMOUNTED : FSC_REASON_CREATED;
   if (is_open)
     return FSC_REASON_REPLACED;
   if (new->code == FSC_CODE_SYSTEM && is_permission (new->error))
     return FSC_REASON_PERMISSION;
   if (new->code == FSC_CODE_SYSTEM && is_absence (new->error))
-    return turn == FSC_TURN_LOST ? FSC_REASON_UNMOUNTED : FSC_REASON_DELETED;
+    return has_remounted (mounts, old, new) ? FSC_REASON_UNMOUNTED : FSC_REASON_DELETED;
   return FSC_REASON_FAILED;
 }
 
@@ -329,8 +353,8 @@ take_answer (Followed *followed, const FscAnswer *answer)
   /* That there was no room to look says nothing. */
   if (answer->code == FSC_CODE_LIMIT && followed->state.is_known && !has_initial (followed))
     return;
-  set_state (&state, answer);
-  reason = find_reason (&followed->state, &state, followed->turn_asked);
+  state = get_state (followed, answer);
+  reason = find_reason (followed->owner->mounts, &followed->state, &state, followed->turn_asked);
   followed->state = state;
   if (reason != FSC_REASON_INITIAL || has_initial (followed))
     tell (followed, reason, answer);
@@ -438,7 +462,7 @@ released (Followed *followed)
                              .text = "the service lets go of the mount (drop --mount)" };
 
   followed->is_released = TRUE;
-  set_state (&followed->state, &answer);
+  followed->state = get_state (followed, &answer);
   tell (followed, FSC_REASON_DROPPED, &answer);
   look_after (followed, RELEASED_PAUSE);
 }
@@ -600,12 +624,14 @@ fsc_follows_forget (FscFollows *follows, FscConnection *connection)
 /* Life of all */
 
 FscFollows *
-fsc_follows_new (FscLoop *loop, FscCache *cache, void (*catch_up) (gpointer data), gpointer data)
+fsc_follows_new (FscLoop *loop, FscCache *cache, FscMounts *mounts,
+                 void (*catch_up) (gpointer data), gpointer data)
 {
   FscFollows *follows = g_new0 (FscFollows, 1);
 
   follows->loop = loop;
   follows->cache = cache;
+  follows->mounts = mounts;
   follows->catch_up = catch_up;
   follows->data = data;
   follows->table = g_hash_table_new (followed_hash, followed_equal);

@@ -20,6 +20,7 @@
 #include "fscache/cache.h"
 #include "fscache/connection.h"
 #include "fscache/loop.h"
+#include "fscache/mounts.h"
 
 typedef struct FscFollows FscFollows;
 
@@ -31,8 +32,8 @@ typedef struct
 } FscFollowCounters;
 
 /* `catch_up` reads what is known of changes; it is called before the cache is asked. */
-FscFollows *fsc_follows_new (FscLoop *loop, FscCache *cache, void (*catch_up) (gpointer data),
-                             gpointer data);
+FscFollows *fsc_follows_new (FscLoop *loop, FscCache *cache, FscMounts *mounts,
+                             void (*catch_up) (gpointer data), gpointer data);
 
 /* Nobody may be watching any more. */
 void fsc_follows_free (FscFollows *follows);

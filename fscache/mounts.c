@@ -277,6 +277,14 @@ fsc_mounts_get_tree (FscMounts *mounts, const char *path, gboolean is_deep)
   return tree;
 }
 
+gboolean
+fsc_mounts_contain (FscMounts *mounts, guint32 mount_id)
+{
+  if (mounts->is_stale)
+    read_mounts (mounts);
+  return find_by_id (mounts, mount_id) != NULL;
+}
+
 const char *
 fsc_mounts_get_path (FscMounts *mounts, guint32 mount_id)
 {

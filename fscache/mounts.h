@@ -36,6 +36,9 @@ const FscMount *fsc_mounts_find (FscMounts *mounts, const char *path);
  * paths; NULL if there is none. */
 GArray *fsc_mounts_get_tree (FscMounts *mounts, const char *path, gboolean is_deep);
 
+/* Whether there is a mount with this ID. */
+gboolean fsc_mounts_contain (FscMounts *mounts, guint32 mount_id);
+
 /* Where a mount is, for people: borrowed, never NULL. */
 const char *fsc_mounts_get_path (FscMounts *mounts, guint32 mount_id);
 

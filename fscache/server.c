@@ -322,7 +322,7 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
     return FALSE;
   server->cache = fsc_cache_new (&provider, server, &limits);
   server->credentials = fsc_credentials_new (credential_made, server);
-  server->follows = fsc_follows_new (server->loop, server->cache, catch_up, server);
+  server->follows = fsc_follows_new (server->loop, server->cache, server->mounts, catch_up, server);
   if (server->config->gives_back)
     watch_memory (server);
   server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->credentials,

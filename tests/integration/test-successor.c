@@ -331,6 +331,108 @@ test_mounts (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* Something is there, or not, because of a mount; and because of something else, while there are
+ * mounts and unmounts that have nothing to do with it. */
+static void
+test_unmounted (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *dir = g_build_filename (service->dir, "mount", NULL);
+  g_autofree char *link = g_build_filename (service->dir, "link", NULL);
+  g_autofree char *path = g_build_filename (dir, "file", NULL);
+  g_autofree char *other = fsc_test_service_write (service, "other", "other");
+  Watch watch, by_link;
+
+  if (!may_mount)
+    {
+      g_test_skip ("mounting is not allowed here");
+      fscache_disconnect (client);
+      return;
+    }
+  g_assert_no_errno (g_mkdir (dir, 0755));
+  g_assert_no_errno (symlink (path, link));
+  watch_it (&watch, client, path);
+  g_assert_cmpint (watch.error, ==, ENOENT);
+  g_assert_no_errno (kill (service->pid, SIGSTOP));
+  g_assert_no_errno (mount ("none", dir, "tmpfs", 0, "mode=0755"));
+  fsc_test_write (path, "one");
+  g_assert_no_errno (kill (service->pid, SIGCONT));
+  assert_next (&watch, FSCACHE_EVENT_UNMOUNTED, "one", 0);
+  watch_it (&by_link, client, link);
+
+  g_assert_no_errno (kill (service->pid, SIGSTOP));
+  g_assert_no_errno (mount (other, other, NULL, MS_BIND, NULL));
+  g_assert_no_errno (unlink (path));
+  g_assert_no_errno (kill (service->pid, SIGCONT));
+  DISPATCH_UNTIL (client, watch.n == 3 && by_link.n == 2);
+  g_assert_cmpint (watch.reason, ==, FSCACHE_EVENT_DELETED);
+  g_assert_cmpint (by_link.reason, ==, FSCACHE_EVENT_DELETED);
+
+  g_assert_no_errno (kill (service->pid, SIGSTOP));
+  g_assert_no_errno (umount2 (other, MNT_DETACH));
+  fsc_test_write (path, "two");
+  g_assert_no_errno (kill (service->pid, SIGCONT));
+  DISPATCH_UNTIL (client, watch.n == 4 && by_link.n == 3);
+  g_assert_cmpint (watch.reason, ==, FSCACHE_EVENT_CREATED);
+  g_assert_cmpint (by_link.reason, ==, FSCACHE_EVENT_CREATED);
+
+  g_assert_no_errno (umount2 (dir, MNT_DETACH));
+  DISPATCH_UNTIL (client, watch.n == 5 && by_link.n == 4);
+  g_assert_cmpint (watch.reason, ==, FSCACHE_EVENT_UNMOUNTED);
+  g_assert_cmpint (by_link.reason, ==, FSCACHE_EVENT_UNMOUNTED);
+  g_assert_cmpint (watch.error, ==, ENOENT);
+  unwatch (&watch);
+  unwatch (&by_link);
+  g_assert_no_errno (unlink (link));
+  g_assert_no_errno (rmdir (dir));
+  fscache_disconnect (client);
+}
+
+/* Handles that stay with an opener: on a file system that this kernel is not known to see whole. */
+static void
+test_held (void)
+{
+  FscTestService *service = fsc_test_service_new ("[file]\nttl=0.1\n", NULL);
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *dir = g_build_filename (service->dir, "mount", NULL);
+  g_autofree char *path = g_build_filename (dir, "file", NULL);
+  g_autoptr (GArray) openers = NULL;
+  Watch watch;
+
+  g_assert_no_errno (g_mkdir (dir, 0755));
+  if (!may_mount || mount ("none", dir, "ramfs", 0, "mode=0755") < 0)
+    g_test_skip ("ramfs cannot be mounted here");
+  else
+    {
+      fsc_test_write (path, "one");
+      watch_it (&watch, client, path);
+      g_assert_cmpstr (watch.content, ==, "one");
+      g_assert_cmpuint (fsc_test_service_counter (service, "held"), ==, 1);
+      assert_quiet (&watch);
+      replace (path, "two");
+      assert_next (&watch, FSCACHE_EVENT_REPLACED, "two", 0);
+      g_assert_no_errno (unlink (path));
+      assert_next (&watch, FSCACHE_EVENT_DELETED, "", ENOENT);
+      fsc_test_write (path, "three");
+      DISPATCH_UNTIL (client, strcmp (watch.content, "three") == 0);
+      g_assert_cmpint (watch.reason, !=, FSCACHE_EVENT_DELETED);
+
+      /* The holder ends, and what it held with it. */
+      assert_quiet (&watch);
+      openers = fsc_test_service_list_openers (service);
+      for (guint i = 0; i < openers->len; i++)
+        kill (g_array_index (openers, pid_t, i), SIGKILL);
+      assert_next (&watch, FSCACHE_EVENT_EVICTED, "three", 0);
+      assert_quiet (&watch);
+      g_assert_no_errno (umount2 (dir, MNT_DETACH));
+      assert_next (&watch, FSCACHE_EVENT_UNMOUNTED, "", ENOENT);
+      unwatch (&watch);
+    }
+  g_assert_no_errno (rmdir (dir));
+  fscache_disconnect (client);
+  fsc_test_service_free (service);
+}
+
 /* Nothing of it keeps the mount busy, if the client closes what it has. */
 static void
 test_drop_mount (FscTestService *service)
@@ -359,8 +461,7 @@ test_drop_mount (FscTestService *service)
   fsc_test_program_assert_exit (&ran, 0);
   assert_next (&watch, FSCACHE_EVENT_DROPPED, "", ECANCELED);
   g_assert_no_errno (umount2 (dir, 0));
-  DISPATCH_UNTIL (client, watch.n == 3);
-  g_assert_cmpint (watch.error, ==, ENOENT);
+  assert_next (&watch, FSCACHE_EVENT_UNMOUNTED, "", ENOENT);
   unwatch (&watch);
   g_assert_no_errno (rmdir (dir));
   fscache_disconnect (client);
@@ -796,6 +897,8 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/successor/permission", test_permission);
   FSC_TEST_ADD ("/successor/independent", test_independent);
   FSC_TEST_ADD ("/successor/mounts", test_mounts);
+  FSC_TEST_ADD ("/successor/unmounted", test_unmounted);
+  g_test_add_func ("/successor/held", test_held);
   FSC_TEST_ADD ("/successor/drop", test_drop);
   FSC_TEST_ADD ("/successor/drop-mount", test_drop_mount);
   FSC_TEST_ADD ("/successor/restart", test_restart);
