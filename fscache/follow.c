@@ -309,9 +309,9 @@ find_reason (FscMounts *mounts, const State *old, const State *new, FscTurn turn
 
   if (!old->is_known)
     return FSC_REASON_INITIAL;
-  if (turn == FSC_TURN_DROPPED && is_open)
+  if (turn == FSC_TURN_DROPPED && was_open && is_open)
     return FSC_REASON_DROPPED;
-  if (turn == FSC_TURN_EVICTED && is_open)
+  if (turn == FSC_TURN_EVICTED && was_open && is_open)
     return FSC_REASON_EVICTED;
   if (old->code == new->code && old->error == new->error
       && old->validator_length

@@ -973,10 +973,78 @@ test_borrow (Fixture *fixture)
   assert_unmounts (fixture);
 }
 
+/* The last event of a watch. */
+typedef struct
+{
+  guint n;
+  FscacheEventReason reason;
+  int error;
+  char content[16];
+} Seen;
+
+static void
+take_event (FscacheClient *client, const FscacheEvent *event, void *data)
+{
+  Seen *seen = data;
+
+  *seen = (Seen){ .n = seen->n + 1, .reason = event->reason, .error = event->reply->error };
+  if (event->reply->fd < 0)
+    return;
+  g_assert_cmpint (pread (event->reply->fd, seen->content, sizeof seen->content - 1, 0), >=, 0);
+  close (event->reply->fd);
+}
+
+static void
+assert_event (Fixture *fixture, Seen *seen, FscacheEventReason reason, int error,
+              const char *content)
+{
+  gint64 until = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
+  guint n = seen->n;
+
+  while (seen->n == n && g_get_monotonic_time () < until)
+    {
+      struct pollfd pollfd = { .fd = fscache_get_poll_fd (fixture->client), .events = POLLIN };
+
+      poll (&pollfd, 1, 100);
+      fscache_dispatch (fixture->client);
+    }
+  g_assert_cmpstr (fscache_event_reason_name (seen->reason), ==,
+                   fscache_event_reason_name (reason));
+  g_assert_cmpint (seen->error, ==, error);
+  g_assert_cmpstr (seen->content, ==, content);
+  g_assert_cmpuint (seen->n, ==, n + 1);
+}
+
+/* Who watches is told of another file when the time-to-live has passed, and of a server that does
+ * not answer, which holds up nobody else. */
+static void
+test_watched (Fixture *fixture)
+{
+  g_autofree char *path = get_path (fixture, "file");
+  const FscacheRequest request = { .uri = path, .sharing = FSCACHE_SHARED };
+  Seen seen = { 0 };
+  uint64_t id;
+
+  put (fixture->mount, "file", "first");
+  g_assert_cmpint (fscache_watch (fixture->client, &request, take_event, &seen, &id), ==, 0);
+  assert_event (fixture, &seen, FSCACHE_EVENT_INITIAL, 0, "first");
+  g_assert_cmpuint (fsc_test_service_counter (fixture->service, "held"), ==, 1);
+  assert_not_held_by_service (fixture);
+  put (fixture->mount, "file", "second");
+  assert_event (fixture, &seen, FSCACHE_EVENT_REPLACED, 0, "second");
+  stop_victim (fixture);
+  assert_event (fixture, &seen, FSCACHE_EVENT_FAILED, ETIMEDOUT, "");
+  g_assert_cmpint (assert_local (fixture), <, DEADLINE_MS * 1000 / 2);
+  continue_victim (fixture);
+  assert_event (fixture, &seen, FSCACHE_EVENT_REPLACED, 0, "second");
+  fscache_unwatch (fixture->client, id);
+}
+
 int
 main (int argc, char **argv)
 {
   static const Test tests[] = {
+    { "/sshfs/watched", test_watched, FALSE, config },
     { "/sshfs/borrow", test_borrow, FALSE, config },
     { "/sshfs/held", test_held, FALSE, config },
     { "/sshfs/many-held", test_many_held, FALSE, one_opener_config },

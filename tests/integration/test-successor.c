@@ -808,6 +808,40 @@ test_never_reads (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* It is told of nothing for a minute, and then that it is not told any more: by the end. */
+static void
+test_disconnected (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *path = fsc_test_service_write (service, "file", "one");
+  g_autofree char *uri = g_strdup_printf ("file://%s", path);
+  g_auto (FscTestPacket) packet = { 0 };
+  int silent = greet (service);
+  gint64 since = g_get_monotonic_time ();
+  Watch watch;
+
+  send_watch (silent, 1, uri);
+  watch_it (&watch, client, path);
+  fsc_test_service_wait_for (service, "watches", 2);
+  while (fsc_test_service_counter (service, "watches") == 2)
+    {
+      g_autofree char *text = g_strdup_printf ("number %u", watch.n);
+
+      g_assert_cmpint (g_get_monotonic_time () - since, <, 70 * G_USEC_PER_SEC);
+      replace (path, text);
+      assert_next (&watch, FSCACHE_EVENT_REPLACED, text, 0);
+      dispatch_for (client, G_USEC_PER_SEC);
+    }
+  g_assert_cmpint (g_get_monotonic_time () - since, >=, 60 * G_USEC_PER_SEC);
+  g_assert_true (fsc_test_raw_receive (silent, &packet));
+  g_assert_cmpint (packet.message.header.opcode, ==, FSC_OP_EVENT);
+  g_assert_cmpint (packet.message.event.reason, ==, FSC_REASON_INITIAL);
+  g_assert_false (fsc_test_raw_receive (silent, &packet));
+  close (silent);
+  unwatch (&watch);
+  fscache_disconnect (client);
+}
+
 /* A client that has not said that it takes events may not watch; nor twice by one serial. */
 static void
 test_protocol (FscTestService *service)
@@ -909,6 +943,8 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/successor/many-clients", test_many_clients);
   FSC_TEST_ADD ("/successor/slow", test_slow);
   FSC_TEST_ADD ("/successor/never-reads", test_never_reads);
+  if (g_test_slow ()) /* -m slow: it takes a minute */
+    FSC_TEST_ADD ("/successor/disconnected", test_disconnected);
   FSC_TEST_ADD ("/successor/protocol", test_protocol);
   FSC_TEST_ADD ("/successor/latency", test_latency);
   return g_test_run ();
