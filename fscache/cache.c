@@ -156,15 +156,22 @@ is_nothing (const FscHandle *handle)
   return handle != NULL && handle->error != 0;
 }
 
-/* Gives an entry another handle, which is taken, or none. */
+/* Gives an entry another handle, which is taken, or none, for what is watched already. */
 static void
-entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
+entry_exchange_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
 {
-  entry_unwatch (cache, entry);
   entry_end_generation (cache, entry);
   cache->n_nothing -= is_nothing (entry->handle);
   cache->n_nothing += is_nothing (handle);
   fsc_store_set_handle (&cache->store, entry, handle);
+}
+
+/* The same for what is to be watched anew. */
+static void
+entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
+{
+  entry_unwatch (cache, entry);
+  entry_exchange_handle (cache, entry, handle);
 }
 
 /* Leases, pins, and going */
@@ -656,6 +663,19 @@ finish_watch (FscCache *cache, FscJob *job, const FscOutcome *outcome)
   job_free (job);
 }
 
+/* Who follows what this user may not open any more is told by the watch, which was added while the
+ * user might, when that ends; another one could not be added. */
+static gboolean
+keep_denial (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
+{
+  if (outcome->code != FSC_CODE_SYSTEM || outcome->error != EACCES || entry->interests == NULL
+      || entry->is_pinned || entry->watch.node == NULL || entry->flight->doubts != entry->doubts)
+    return FALSE;
+  entry_exchange_handle (cache, entry, fsc_handle_new_nothing (EACCES));
+  entry->cleared = entry->doubts;
+  return TRUE;
+}
+
 /* That there is nothing is remembered, and watched when it is asked for again: what can make it
  * untrue is an event in the last directory that there is. Until then, each request tries. */
 static void
@@ -664,7 +684,9 @@ keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
   gboolean was_nothing = is_nothing (entry->handle) && entry->handle->error == outcome->error;
 
   cache->counters.invalidations += entry->handle != NULL && !is_nothing (entry->handle);
-  if (was_nothing)
+  if (keep_denial (cache, entry, outcome))
+    return;
+  if (was_nothing && outcome->error != EACCES)
     {
       maybe_watch (cache, entry);
       return;

@@ -262,17 +262,34 @@ static void
 test_permission (FscTestService *service)
 {
   FscacheClient *client = fsc_test_service_connect (service);
-  g_autofree char *path = fsc_test_service_write (service, "file", "one");
+  g_autofree char *dir = g_build_filename (service->dir, "dir", NULL);
+  g_autofree char *path = g_build_filename (dir, "file", NULL);
+  guint64 errors;
   Watch watch;
 
+  g_assert_no_errno (g_mkdir (dir, 0700));
+  fsc_test_write (path, "one");
   watch_it (&watch, client, path);
   g_assert_no_errno (chmod (path, 0));
   assert_next (&watch, FSCACHE_EVENT_PERMISSION, "", EACCES);
+
+  /* It is not looked for: the watch tells. */
+  assert_quiet (&watch);
+  errors = fsc_test_service_counter (service, "open_errors");
+  dispatch_for (client, 1200 * 1000);
+  g_assert_cmpuint (fsc_test_service_counter (service, "open_errors"), ==, errors);
+  g_assert_no_errno (chmod (path, 0200));
   assert_quiet (&watch);
   g_assert_no_errno (chmod (path, 0600));
   assert_next (&watch, FSCACHE_EVENT_PERMISSION, "one", 0);
+  g_assert_no_errno (chmod (dir, 0));
+  assert_next (&watch, FSCACHE_EVENT_PERMISSION, "", EACCES);
+  g_assert_no_errno (chmod (dir, 0700));
+  assert_next (&watch, FSCACHE_EVENT_PERMISSION, "one", 0);
+  g_assert_no_errno (chmod (path, 0));
+  assert_next (&watch, FSCACHE_EVENT_PERMISSION, "", EACCES);
   replace (path, "two");
-  assert_next (&watch, FSCACHE_EVENT_REPLACED, "two", 0);
+  assert_next (&watch, FSCACHE_EVENT_PERMISSION, "two", 0);
   unwatch (&watch);
   fscache_disconnect (client);
 }
