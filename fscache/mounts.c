@@ -13,6 +13,7 @@
 
 #include "fscache/failure.h"
 #include "fscache/identity.h"
+#include "fscache/mountinfo.h"
 
 /* So many mounts are read whenever one changes (in a tenth of a millisecond or so); more only when
  * they are needed. */
@@ -34,29 +35,19 @@ mount_clear (gpointer data)
   g_free (((FscMount *) data)->path);
 }
 
-/* "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw" */
 static gboolean
-parse_line (char *line, FscMount *mount)
+parse_line (char *text, FscMount *mount)
 {
-  char *rest = strstr (line, " - ");
-  g_auto (GStrv) fields = NULL;
-  g_auto (GStrv) tail = NULL;
+  FscMountLine line;
 
-  if (rest == NULL)
+  if (!fsc_mountinfo_parse (text, &line))
     return FALSE;
-  *rest = '\0';
-  fields = g_strsplit (line, " ", 6);
-  tail = g_strsplit (rest + 3, " ", 2);
-  if (g_strv_length (fields) < 6 || tail[0] == NULL)
-    return FALSE;
-
-  mount->id = (guint32) g_ascii_strtoull (fields[0], NULL, 10);
-  mount->parent = (guint32) g_ascii_strtoull (fields[1], NULL, 10);
-  mount->path = g_strcompress (fields[4]); /* \040 is a space */
+  *mount = (FscMount){ .id = line.id,
+                       .parent = line.parent,
+                       .path = g_strcompress (line.path),
+                       .source = g_str_hash (line.device) * 31 + g_str_hash (line.root),
+                       .is_local = fsc_identity_is_local (line.type) };
   mount->length = strlen (mount->path);
-  mount->source = g_str_hash (fields[2]) * 31 + g_str_hash (fields[3]);
-  mount->since = 0;
-  mount->is_local = fsc_identity_is_local (tail[0]);
   return TRUE;
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "fscache/identity.h"
+#include "fscache/mountinfo.h"
 #include "fscache/openers/walk.h"
 
 /* What happens to names in a directory, and who may search it. */
@@ -39,21 +40,11 @@ is_local_type (const char *type)
   return fsc_identity_is_local (type) || strcmp (type, "devtmpfs") == 0;
 }
 
-/* "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw" */
-static bool
-is_local_line (const char *line, uint64_t mount_id)
-{
-  const char *rest = strstr (line, " - ");
-  char type[32];
-
-  return strtoull (line, NULL, 10) == mount_id && rest != NULL
-         && sscanf (rest, " - %31s", type) == 1 && is_local_type (type);
-}
-
 static bool
 is_local_mount (uint64_t mount_id)
 {
   FILE *mounts = fopen ("/proc/self/mountinfo", "re");
+  FscMountLine mount;
   bool is_local = false;
   char *line = NULL;
   size_t size = 0;
@@ -61,7 +52,8 @@ is_local_mount (uint64_t mount_id)
   if (mounts == NULL)
     return false;
   while (!is_local && getline (&line, &size, mounts) > 0)
-    is_local = is_local_line (line, mount_id);
+    is_local
+        = fsc_mountinfo_parse (line, &mount) && mount.id == mount_id && is_local_type (mount.type);
   free (line);
   fclose (mounts);
   return is_local;

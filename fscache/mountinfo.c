@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A line of /proc/self/mountinfo; see mountinfo.h.
+ */
+#include "fscache/mountinfo.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw" */
+bool
+fsc_mountinfo_parse (char *line, FscMountLine *mount)
+{
+  char *rest = strstr (line, " - ");
+  const char *fields[5];
+
+  if (rest == NULL)
+    return false;
+  *rest = '\0';
+  rest += strlen (" - ");
+  for (int i = 0; i < 5; i++)
+    fields[i] = strsep (&line, " ");
+  if (line == NULL)
+    return false;
+  *mount = (FscMountLine){ .id = (uint32_t) strtoul (fields[0], NULL, 10),
+                           .parent = (uint32_t) strtoul (fields[1], NULL, 10),
+                           .device = fields[2],
+                           .root = fields[3],
+                           .path = fields[4],
+                           .type = strsep (&rest, " ") };
+  return true;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A line of /proc/self/mountinfo. Used by the service, which wants to know all mounts, and by
+ * openers, which want to know one. Libc only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What is in the line; borrowed from it. */
+typedef struct
+{
+  uint32_t id, parent;
+  const char *device; /* "98:0" */
+  const char *root;   /* what of the file system is mounted */
+  const char *path;   /* where; \040 is a space */
+  const char *type;   /* of the file system: "ext4" */
+} FscMountLine;
+
+/* Cuts the line into pieces. Returns false if it is none. */
+bool fsc_mountinfo_parse (char *line, FscMountLine *mount);
