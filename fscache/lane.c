@@ -265,7 +265,7 @@ opener_failed (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer dat
         note_stuck (lane, fsc_opener_get_id (opener));
     }
   if (fsc_opener_has_strays (opener) && !lanes->is_stopping)
-    fsc_lanes_take_strays (lanes, fsc_opener_get_id (opener));
+    fsc_lanes_take_strays (lanes, fsc_opener_get_id (opener), lane->key.credential);
   if (jobs->len == 1 || lanes->is_stopping)
     for (guint i = 0; i < jobs->len; i++)
       fsc_lanes_fail (lanes, jobs->pdata[i], FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",
@@ -320,10 +320,10 @@ start_opener (FscLane *lane)
   const FscCredential *whose = fsc_credentials_get (lanes->credentials, lane->key.credential);
   FscWatches *watches = get_watches (lane);
   g_autoptr (GError) error = NULL;
-  FscOpener *opener = fsc_opener_new (lanes->loop, lanes->spawner, program,
-                                      whose->number == FSC_CREDENTIAL_OWN ? NULL : &whose->user,
-                                      watches != NULL ? fsc_watches_get_fd (watches) : -1, &events,
-                                      lane, &error);
+  FscOpener *opener
+      = fsc_opener_new (lanes->loop, lanes->spawner, program,
+                        whose->number == FSC_CREDENTIAL_OWN ? NULL : &whose->user,
+                        watches != NULL ? fsc_watches_get_fd (watches) : -1, &events, lane, &error);
 
   if (opener == NULL)
     {

@@ -41,7 +41,8 @@ struct FscLanes
   GPtrArray *dirty;   /* lanes to flush */
   GQueue quick;       /* jobs to be tried by a quick check */
   GQueue refused;     /* jobs that no lane takes */
-  GHashTable *strays; /* ids of openers with whose end watches are left that nobody knows */
+  GHashTable *strays; /* id of an opener with whose end watches are left that nobody knows -> its
+                         credential */
   GHashTable *stuck;  /* id of a killed opener -> its lane's key, copied */
   GQueue releases;    /* release.c's */
   GSource *timer;
@@ -108,7 +109,7 @@ void fsc_lanes_mark_dirty (FscLanes *lanes, FscLane *lane);
 void fsc_lanes_arm (FscLanes *lanes, gint64 due);
 
 /* An opener has failed, and may have left watches that nobody knows. */
-void fsc_lanes_take_strays (FscLanes *lanes, guint32 id);
+void fsc_lanes_take_strays (FscLanes *lanes, guint32 id, guint32 credential);
 
 /* An opener of this lane has answered. */
 void fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome *outcome);

@@ -228,12 +228,14 @@ fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome 
 
 /* As long as it runs it may add more. */
 void
-fsc_lanes_take_strays (FscLanes *lanes, guint32 id)
+fsc_lanes_take_strays (FscLanes *lanes, guint32 id, guint32 credential)
 {
+  FscChanges *changes = fsc_credentials_get (lanes->credentials, credential)->changes;
+
   if (fsc_spawner_is_running (lanes->spawner, id))
-    g_hash_table_add (lanes->strays, GUINT_TO_POINTER (id));
-  else if (lanes->watches != NULL)
-    fsc_watches_end_strays (lanes->watches);
+    g_hash_table_insert (lanes->strays, GUINT_TO_POINTER (id), GUINT_TO_POINTER (credential));
+  else if (changes != NULL)
+    fsc_watches_end_strays (fsc_changes_get_watches (changes));
 }
 
 void
@@ -241,10 +243,11 @@ fsc_lanes_opener_exited (guint32 id, int status, gpointer data)
 {
   FscLanes *lanes = data;
   const FscLaneKey *key = g_hash_table_lookup (lanes->stuck, GUINT_TO_POINTER (id));
+  gpointer credential;
   FscLane *lane;
 
-  if (g_hash_table_remove (lanes->strays, GUINT_TO_POINTER (id)))
-    fsc_lanes_take_strays (lanes, id);
+  if (g_hash_table_steal_extended (lanes->strays, GUINT_TO_POINTER (id), NULL, &credential))
+    fsc_lanes_take_strays (lanes, id, GPOINTER_TO_UINT (credential));
   if (WIFSIGNALED (status) && WTERMSIG (status) != SIGKILL)
     g_warning ("Opener %u was ended by signal %d (%s)", id, WTERMSIG (status),
                g_strsignal (WTERMSIG (status)));

@@ -11,8 +11,8 @@
 /* Whether this process may become any other user. */
 bool fsc_privileges_can_become_others (void);
 
-/* Gives up that executing a program could ever bring capabilities: as far as this process may, which
- * is root. What it has it keeps. */
+/* Gives up that executing a program could ever bring capabilities: as far as this process may,
+ * which is root. What it has it keeps. */
 void fsc_privileges_bound (void);
 
 /* Gives up all capabilities, for good: they do not come back by executing a program. Returns false
