@@ -466,18 +466,37 @@ is_below_directory (const FscWatchNode *node, const Directory *directory)
   return FALSE;
 }
 
+/* `watch` does not watch any more; `other`, which is nobody's, does in its place. */
+static void
+stand_in (FscWatch *other, FscWatch *watch)
+{
+  *other = *watch;
+  if (other->next != NULL)
+    other->next->previous = other;
+  if (other->previous != NULL)
+    other->previous->next = other;
+  else
+    other->node->watches = other;
+  *watch = (FscWatch){ 0 };
+}
+
+/* Who borrows is not to wait until the watches have been ended, each of which is a system call. */
 static void
 tell (FscWatches *watches, const Concerned *concerned, FscChange change)
 {
+  g_autofree FscWatch *others = g_new0 (FscWatch, concerned->watches->len);
+
   watches->counters.told += concerned->watches->len;
   if (change != FSC_CHANGE_ATTRIBUTES)
     for (guint i = 0; i < concerned->watches->len; i++)
-      fsc_watches_remove (watches, concerned->watches->pdata[i]);
+      stand_in (&others[i], concerned->watches->pdata[i]);
   for (guint i = 0; i < concerned->watches->len; i++)
     watches->func (concerned->watches->pdata[i],
                    change == FSC_CHANGE_NAME && i < concerned->n_last ? FSC_CHANGE_LAST_NAME
                                                                       : change,
                    watches->data);
+  for (guint i = 0; i < concerned->watches->len; i++)
+    fsc_watches_remove (watches, &others[i]);
   g_ptr_array_unref (concerned->watches);
 }
 

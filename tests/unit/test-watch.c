@@ -24,6 +24,7 @@ typedef struct
   FscWatch watch; /* first */
   int fd;
   guint n[FSC_CHANGE_LOST + 1];
+  guint n_watches; /* the kernel's, when it was told */
 } Entry;
 
 typedef struct
@@ -52,23 +53,6 @@ inotify_add_watch (int fd, const char *path, uint32_t mask)
   return (int) syscall (SYS_inotify_add_watch, fd, path, mask);
 }
 
-static void
-changed (FscWatch *watch, FscChange change, gpointer data)
-{
-  ((Entry *) watch)->n[change]++;
-}
-
-static void
-set_up (Fixture *fixture, gconstpointer data)
-{
-  g_autoptr (GError) error = NULL;
-
-  fixture->directory = fsc_test_directory_new (&fixture->lock);
-  g_assert_cmpint (chdir (fixture->directory), ==, 0);
-  fixture->watches = fsc_watches_new (changed, NULL, &error);
-  g_assert_no_error (error);
-}
-
 /* How many watches the kernel has. */
 static guint
 count_watches (Fixture *fixture)
@@ -82,6 +66,26 @@ count_watches (Fixture *fixture)
   for (const char *line = content; (line = strstr (line, "inotify wd:")) != NULL; line++)
     n++;
   return n;
+}
+
+static void
+changed (FscWatch *watch, FscChange change, gpointer data)
+{
+  Entry *entry = (Entry *) watch;
+
+  entry->n[change]++;
+  entry->n_watches = count_watches (data);
+}
+
+static void
+set_up (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+
+  fixture->directory = fsc_test_directory_new (&fixture->lock);
+  g_assert_cmpint (chdir (fixture->directory), ==, 0);
+  fixture->watches = fsc_watches_new (changed, fixture, &error);
+  g_assert_no_error (error);
 }
 
 static void
@@ -154,6 +158,25 @@ end (Fixture *fixture, Entry *entry)
   if (entry->fd > 0)
     close (entry->fd);
   entry->fd = 0;
+}
+
+/* What is known to have changed is not to wait until the kernel's watches are ended. */
+static void
+test_told_first (Fixture *fixture, gconstpointer data)
+{
+  Entry entry = { 0 };
+  guint n;
+
+  write_file ("a");
+  write_file ("b");
+  watch (fixture, &entry, "a");
+  n = count_watches (fixture);
+  g_assert_cmpuint (n, >=, 2);
+  g_assert_cmpint (rename ("b", "a"), ==, 0);
+  expect (fixture, &entry, 0, 1, 0);
+  g_assert_cmpuint (entry.n_watches, ==, n);
+  g_assert_cmpuint (count_watches (fixture), ==, 0);
+  end (fixture, &entry);
 }
 
 static void
@@ -535,11 +558,17 @@ main (int argc, char *argv[])
     const char *name;
     void (*func) (Fixture *fixture, gconstpointer data);
   } tests[] = {
-    { "/watch/names", test_names },           { "/watch/attributes", test_attributes },
-    { "/watch/symlinks", test_symlinks },     { "/watch/round-about", test_round_about },
-    { "/watch/journal", test_journal },       { "/watch/meanwhile", test_meanwhile },
-    { "/watch/overflow", test_overflow },     { "/watch/many", test_many },
-    { "/watch/in-vain", test_in_vain },       { "/watch/owner-of-link", test_owner_of_link },
+    { "/watch/told-first", test_told_first },
+    { "/watch/names", test_names },
+    { "/watch/attributes", test_attributes },
+    { "/watch/symlinks", test_symlinks },
+    { "/watch/round-about", test_round_about },
+    { "/watch/journal", test_journal },
+    { "/watch/meanwhile", test_meanwhile },
+    { "/watch/overflow", test_overflow },
+    { "/watch/many", test_many },
+    { "/watch/in-vain", test_in_vain },
+    { "/watch/owner-of-link", test_owner_of_link },
     { "/watch/long-names", test_long_names },
   };
 
