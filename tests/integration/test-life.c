@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -626,6 +627,32 @@ test_max_handles (void)
   fsc_test_service_free (service);
 }
 
+/* What fscached has of Linux's struct sched_attr: how long it wants to run, in ns. */
+static guint64
+get_slice (pid_t pid)
+{
+  guint64 attributes[6] = { 0 };
+
+  g_assert_no_errno ((int) syscall (SYS_sched_getattr, pid, attributes, sizeof attributes, 0));
+  return attributes[3];
+}
+
+/* Who gets the CPU soon notices a change soon. What it starts is not in such a hurry. */
+static void
+test_slice (FscTestService *service)
+{
+  g_autoptr (GArray) spawners = fsc_test_list_children (service->pid);
+
+  if (get_slice (getpid ()) == 0)
+    {
+      g_test_skip ("this kernel has no slices of a process's own");
+      return;
+    }
+  g_assert_cmpuint (get_slice (service->pid), <, get_slice (getpid ()));
+  g_assert_cmpuint (spawners->len, ==, 1);
+  g_assert_cmpuint (get_slice (g_array_index (spawners, pid_t, 0)), ==, get_slice (getpid ()));
+}
+
 static void
 test_idle_time (void)
 {
@@ -794,6 +821,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/life/stopped", test_stopped);
   g_test_add_func ("/life/slow-is-not-silent", test_slow_is_not_silent);
   g_test_add_func ("/life/idle", test_idle);
+  FSC_TEST_ADD ("/life/slice", test_slice);
   FSC_TEST_ADD ("/life/spawner-killed", test_spawner_killed);
   FSC_TEST_ADD ("/life/opener-killed", test_opener_killed);
   FSC_TEST_ADD ("/life/holder-killed", test_holder_killed);
