@@ -10,11 +10,11 @@
 
 #include "fscache/failure.h"
 
-/* A directory in which much happens that concerns nobody is not looked into for each event between
- * requests: after so many in vain within BUSY_US, there is a pause. */
-#define VAIN_MAX 100
-#define BUSY_US 10000
-#define CALM_MS 1
+/* A directory in which much happens that concerns nobody is not looked into at each event: after so
+ * many in vain within a while it is once in a while, until they are fewer. Of hits in a storm that
+ * disturbs far less than one in 100; but what is borrowed then may have changed a while ago. */
+#define VAIN_MAX 40
+#define WHILE_MS 4
 
 struct FscChanges
 {
@@ -28,9 +28,9 @@ struct FscChanges
 
   /* For what happens while nobody asks. */
   FscPoll events, mounts;
-  guint calm; /* source id */
-  guint n_vain;
-  gint64 busy_since;
+  guint look;     /* source id, in a storm */
+  guint64 n_vain; /* events in this while */
+  gint64 since;
 };
 
 static int
@@ -45,13 +45,29 @@ mounts_ready (FscPoll *poll, guint32 events)
   fsc_watches_lose (((FscChanges *) poll->data)->watches);
 }
 
+static void
+read_events (FscChanges *changes)
+{
+  const FscWatchCounters *counters = fsc_watches_get_counters (changes->watches);
+  guint64 events = counters->events, told = counters->told;
+
+  fsc_watches_read (changes->watches);
+  if (counters->told == told)
+    changes->n_vain += counters->events - events;
+}
+
 static gboolean
-listen_again (gpointer data)
+look_again (gpointer data)
 {
   FscChanges *changes = data;
+  gboolean is_storm;
 
-  changes->calm = 0;
-  fsc_loop_modify (changes->loop, &changes->events, EPOLLIN);
+  read_events (changes);
+  is_storm = changes->n_vain >= VAIN_MAX;
+  changes->n_vain = 0;
+  if (is_storm || !fsc_loop_add (changes->loop, &changes->events, EPOLLIN))
+    return G_SOURCE_CONTINUE;
+  changes->look = 0;
   return G_SOURCE_REMOVE;
 }
 
@@ -59,19 +75,19 @@ static void
 events_ready (FscPoll *poll, guint32 events)
 {
   FscChanges *changes = poll->data;
-  const FscWatchCounters *counters = fsc_watches_get_counters (changes->watches);
-  guint64 before = counters->told;
+  gint64 time = fsc_loop_get_time (changes->loop);
 
-  fsc_watches_read (changes->watches);
-  if (fsc_loop_get_time (changes->loop) - changes->busy_since > BUSY_US)
+  if (time - changes->since > WHILE_MS * 1000)
     {
-      changes->busy_since = fsc_loop_get_time (changes->loop);
+      changes->since = time;
       changes->n_vain = 0;
     }
-  if (counters->told > before || ++changes->n_vain < VAIN_MAX)
+  read_events (changes);
+  if (changes->n_vain < VAIN_MAX)
     return;
-  fsc_loop_modify (changes->loop, poll, 0);
-  changes->calm = fsc_loop_add_timeout (changes->loop, CALM_MS, listen_again, changes);
+  changes->n_vain = 0;
+  changes->look = fsc_loop_add_timeout (changes->loop, WHILE_MS, look_again, changes);
+  fsc_loop_remove (changes->loop, poll); /* to wait for nothing would wake each time all the same */
 }
 
 void
@@ -84,7 +100,7 @@ fsc_changes_catch_up (FscChanges *changes)
     if (events[i].data.fd == changes->mounts_fd)
       fsc_watches_lose (changes->watches);
     else
-      fsc_watches_read (changes->watches);
+      read_events (changes);
 }
 
 FscWatches *
@@ -137,7 +153,7 @@ close_if_open (int fd)
 void
 fsc_changes_free (FscChanges *changes)
 {
-  g_clear_handle_id (&changes->calm, g_source_remove);
+  g_clear_handle_id (&changes->look, g_source_remove);
   if (changes->events.fd >= 0)
     fsc_loop_remove (changes->loop, &changes->events);
   if (changes->mounts.fd >= 0)

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -23,6 +24,10 @@
 
 /* The shortest that the scheduler gives. */
 #define SLICE_NS 100000
+
+/* No timer of the service has to be more exact than the scheduler's tick. One that may wait for it
+ * is not set in the hardware at each wait, and interrupts nobody. */
+#define TIMER_SLACK_NS 4000000
 
 #define SUMMARY                                                                                    \
   "Keeps handles to expensive-to-open resources open, and hands duplicates of them to other\n"     \
@@ -203,6 +208,7 @@ serve (const FscConfig *config, const Options *options, GError **error)
   if (spawner == NULL)
     return FALSE;
   ask_for_short_slices ();
+  prctl (PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
   listener = fsc_listener_new (path, options->replace, error);
   if (listener == NULL)
     return FALSE;

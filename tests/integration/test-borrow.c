@@ -99,6 +99,54 @@ borrow_until_not_kept (FscacheClient *client, const char *path)
 
 /* The bound */
 
+static pid_t
+begin_storm (const char *path)
+{
+  g_autofree char *from = g_strconcat (path, ".from", NULL);
+  g_autofree char *to = g_strconcat (path, ".to", NULL);
+  pid_t pid = fork ();
+
+  g_assert_cmpint (pid, >=, 0);
+  if (pid > 0)
+    return pid;
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+  close (open (from, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  for (;;)
+    {
+      rename (from, to);
+      rename (to, from);
+    }
+}
+
+/* However much else happens there, and once it is over: without anybody asking the service. */
+static void
+test_storm (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *path = g_build_filename (service->dir, "file", NULL);
+  pid_t pid;
+
+  replace (path, 0);
+  pid = begin_storm (path);
+  for (guint i = 0; i < 4; i++)
+    {
+      borrow_until_kept (client, path, i);
+      g_usleep (20 * 1000);
+      replace (path, i + 1);
+      borrow_until_not_kept (client, path);
+    }
+  g_assert_no_errno (kill (pid, SIGKILL));
+  g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
+  for (guint i = 4; i < 8; i++)
+    {
+      borrow_until_kept (client, path, i);
+      g_usleep (20 * 1000);
+      replace (path, i + 1);
+      borrow_until_not_kept (client, path);
+    }
+  fscache_disconnect (client);
+}
+
 static int
 compare_times (gconstpointer a, gconstpointer b)
 {
@@ -674,6 +722,7 @@ main (int argc, char **argv)
 {
   fsc_test_init (&argc, &argv);
   FSC_TEST_ADD ("/borrow/bound", test_bound);
+  FSC_TEST_ADD ("/borrow/storm", test_storm);
   FSC_TEST_ADD ("/borrow/ends", test_ends);
   g_test_add_func ("/borrow/evicted", test_evicted);
   FSC_TEST_ADD ("/borrow/not-kept", test_not_kept);

@@ -1097,6 +1097,35 @@ test_storm (FscTestService *service)
   stage_end (&stage);
 }
 
+/* In a storm the service sleeps on, until it looks by itself. */
+static void
+test_few_wakes (FscTestService *service)
+{
+  guint n = fsc_test_scale (25000);
+  Stage stage;
+  g_autofree char *path = NULL, *from = NULL, *to = NULL;
+  long wakes;
+
+  stage_begin (&stage, service);
+  path = get_path (&stage, "a/b/f");
+  from = get_path (&stage, "a/b/noise0");
+  to = get_path (&stage, "a/b/noise1");
+  g_assert_true (g_file_set_contents (from, "", 0, NULL));
+  learn (&stage, path);
+  wakes = fsc_process_get (service->pid, "voluntary_ctxt_switches:");
+  for (guint i = 0; i < n; i++)
+    {
+      g_assert_no_errno (rename (from, to));
+      g_assert_no_errno (rename (to, from));
+    }
+  wakes = fsc_process_get (service->pid, "voluntary_ctxt_switches:") - wakes;
+  g_test_message ("%u events woke the service %ld times", 4 * n, wakes);
+  g_assert_cmpint (wakes, <, 4 * n / 10);
+  make_change (&stage, rename_over);
+  fsc_test_assert_same (stage.client, path, O_RDONLY);
+  stage_end (&stage);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -1124,5 +1153,6 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/watched/busy-directory", test_busy_directory);
   FSC_TEST_ADD ("/watched/end", test_end);
   FSC_TEST_ADD ("/watched/storm", test_storm);
+  FSC_TEST_ADD ("/watched/few-wakes", test_few_wakes);
   return g_test_run ();
 }
