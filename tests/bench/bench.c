@@ -322,6 +322,7 @@ run_part (int argc, char **argv)
     { "idle", bench_part_idle },
     { "load", bench_part_load },
     { "borrow-count", bench_part_borrow_count },
+    { "bound-floor", bench_part_bound_floor },
     { "janitor", bench_part_janitor },
   };
 

@@ -157,5 +157,6 @@ int bench_part_gdbus_server (int argc, char **argv);
 int bench_part_gdbus_client (int argc, char **argv);
 int bench_part_load (int argc, char **argv);
 int bench_part_borrow_count (int argc, char **argv);
+int bench_part_bound_floor (int argc, char **argv);
 int bench_part_idle (int argc, char **argv);
 int bench_part_janitor (int argc, char **argv);

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -248,17 +249,21 @@ enum
 {
   BUSY = 1 << 0,  /* all CPUs are */
   ALONE = 1 << 1, /* the new file is made where nobody watches; else beside the old one */
+  FLOOR = 1 << 2, /* nothing is borrowed: see bound-floor.c */
 };
 
 /* The bound. This thread replaces the file, and borrows as fast as it can until the old handle is
  * not borrowed any more; the sample is when that was for the last time. The service may run on any
- * CPU. */
+ * CPU. Most of it, and all of its tail, is how long the kernel takes to let the service run: what
+ * that is on this machine now, the floor shows. */
 
 typedef struct
 {
-  Borrower *borrower;
-  char *next;       /* what will replace the file */
-  GPtrArray *loads; /* BenchLoad: one for each CPU, or none */
+  Borrower *borrower; /* NULL: the floor */
+  char *path, *next;  /* the file, and what will replace it */
+  GPtrArray *loads;   /* BenchLoad: one for each CPU, or none */
+  BenchProcess floor;
+  uint32_t *replaced, before; /* how often it was, as the floor says */
 } Bound;
 
 static void
@@ -266,39 +271,81 @@ free_bound (void *data)
 {
   Bound *bound = data;
 
+  bench_process_stop (&bound->floor);
+  if (bound->replaced != NULL)
+    munmap (bound->replaced, sizeof *bound->replaced);
+  g_free (bound->path);
   g_free (bound->next);
   g_ptr_array_unref (bound->loads);
   g_free (bound);
 }
 
 static bool
+start_floor (Bound *bound, Bench *bench, const char *set, GError **error)
+{
+  g_autofree char *word = g_strdup_printf ("%s/%s-word", bench->directory, set);
+  const char *arguments[] = { bound->path, word, NULL };
+  int fd = open (word, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  void *map = MAP_FAILED;
+
+  if (fd >= 0 && ftruncate (fd, sizeof *bound->replaced) == 0)
+    map = mmap (NULL, sizeof *bound->replaced, PROT_READ, MAP_SHARED, fd, 0);
+  if (fd >= 0)
+    close (fd);
+  if (map == MAP_FAILED)
+    return fail (error, g_strerror (errno));
+
+  bound->replaced = map;
+  return bench_process_start_part (&bound->floor, "bound-floor", arguments, error);
+}
+
+static bool
+start_loads (Bound *bound, Bench *bench, unsigned n, GError **error)
+{
+  for (unsigned i = 0; i < n; i++)
+    {
+      BenchLoad *load = bench_load_new (bench, NULL, -1, error);
+
+      if (load == NULL)
+        return false;
+      g_ptr_array_add (bound->loads, load);
+    }
+  return true;
+}
+
+static bool
 set_up_bound (BenchRow *row, GError **error)
 {
-  if (!set_up_borrower (row, BENCH_SERVICE_ANY_CPU, row->spec->name, error))
+  const char *set = row->spec->name;
+  Bench *bench = row->bench;
+  bool is_floor = row->spec->parameter & FLOOR;
+
+  if (!is_floor && !set_up_borrower (row, BENCH_SERVICE_ANY_CPU, set, error))
     return false;
 
   Bound *bound = g_new0 (Bound, 1);
 
-  bound->borrower = row->state;
-  bound->next = row->spec->parameter & ALONE ? bench_get_file (row->bench, "borrow-bound-next", 0)
-                                             : bench_get_file (row->bench, row->spec->name, 1);
+  bound->borrower = is_floor ? NULL : row->state;
+  bound->path = bench_get_file (bench, set, 0);
+  bound->next = row->spec->parameter & ALONE ? bench_get_file (bench, "borrow-bound-next", 0)
+                                             : bench_get_file (bench, set, 1);
   bound->loads = g_ptr_array_new ();
+  bound->floor = BENCH_PROCESS_NONE;
   row->state = bound;
-  bench_defer (row->bench, free_bound, bound);
-  if (!bench_make_files (row->bench, "borrow-bound-next", 1, error))
+  bench_defer (bench, free_bound, bound);
+  if (!bench_make_files (bench, "borrow-bound-next", 1, error)
+      || !bench_make_files (bench, set, 1, error))
     return false;
 
   bench_machine_unpin ();
-  for (unsigned i = 0; i < (row->spec->parameter & BUSY) * bench_machine_count_cpus (); i++)
-    {
-      BenchLoad *load = bench_load_new (row->bench, NULL, -1, error);
 
-      if (load == NULL)
-        break;
-      g_ptr_array_add (bound->loads, load);
-    }
+  bool is_ready
+      = (!is_floor || start_floor (bound, bench, set, error))
+        && start_loads (bound, bench, (row->spec->parameter & BUSY) * bench_machine_count_cpus (),
+                        error);
+
   bench_machine_pin_again ();
-  return *error == NULL;
+  return is_ready;
 }
 
 static bool
@@ -306,7 +353,7 @@ replace (const Bound *bound, int64_t *when)
 {
   int fd = open (bound->next, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
-  if (fd < 0 || close (fd) < 0 || rename (bound->next, bound->borrower->path) < 0)
+  if (fd < 0 || close (fd) < 0 || rename (bound->next, bound->path) < 0)
     return false;
 
   *when = bench_now ();
@@ -314,24 +361,43 @@ replace (const Bound *bound, int64_t *when)
 }
 
 static bool
-measure_bound (const Bound *bound, double *sample, GError **error)
+begin_bound (Bound *bound, GError **error)
 {
-  const Borrower *borrower = bound->borrower;
+  if (bound->borrower != NULL)
+    return borrow_until_kept (bound->borrower->client, bound->path, error);
+
+  bound->before = __atomic_load_n (bound->replaced, __ATOMIC_ACQUIRE);
+  return true;
+}
+
+static bool
+look (const Bound *bound, bool *is_old, GError **error)
+{
+  if (bound->borrower != NULL)
+    return borrow (bound->borrower->client, bound->path, is_old, error);
+
+  *is_old = __atomic_load_n (bound->replaced, __ATOMIC_ACQUIRE) == bound->before;
+  return true;
+}
+
+static bool
+measure_bound (Bound *bound, double *sample, GError **error)
+{
   int64_t start, last = 0;
 
-  if (!borrow_until_kept (borrower->client, borrower->path, error))
+  if (!begin_bound (bound, error))
     return false;
   g_usleep (PAUSE_US);
   if (!replace (bound, &start))
     return fail (error, g_strerror (errno));
 
-  for (bool is_kept = true; !bench_is_interrupted ();)
+  for (bool is_old = true; !bench_is_interrupted ();)
     {
       int64_t now = bench_now ();
 
-      if (!borrow (borrower->client, borrower->path, &is_kept, error))
+      if (!look (bound, &is_old, error))
         return false;
-      if (!is_kept)
+      if (!is_old)
         break;
       last = now - start;
       if (last > KEEP_SECONDS * INT64_C (1000000000))
@@ -413,6 +479,12 @@ const BenchRowSpec bench_rows_borrow[] = {
     .set_up = set_up_bound,
     .run_slice = run_bound_slice,
     .finish = finish_bound },
+  { .name = "borrow-bound-floor",
+    .title = "how long a bare program takes to learn of rename() and to say so",
+    .handles = 1,
+    .parameter = FLOOR,
+    .set_up = set_up_bound,
+    .run_slice = run_bound_slice },
   { .name = "borrow-bound-busy",
     .title = "the same, while all CPUs are busy",
     .handles = 1,
@@ -420,5 +492,11 @@ const BenchRowSpec bench_rows_borrow[] = {
     .set_up = set_up_bound,
     .run_slice = run_bound_slice,
     .finish = finish_bound },
+  { .name = "borrow-bound-floor-busy",
+    .title = "the bare program, while all CPUs are busy",
+    .handles = 1,
+    .parameter = BUSY | FLOOR,
+    .set_up = set_up_bound,
+    .run_slice = run_bound_slice },
   { 0 },
 };
