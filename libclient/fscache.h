@@ -252,12 +252,13 @@ extern "C"
    * BOUNDED-STALE. This is the one call that is not exact. All others answer as open() would at
    * that moment; this one may give the handle of what was there before, for as long as the service
    * needs to learn of the change and to say so: usually some tens of microseconds after rename()
-   * (or whatever it was) has returned, longer if the service is busy or gets no CPU. If it has
-   * died, or its connection is lost, handles that were kept are given for at most 100 ms more, and
-   * then nothing is borrowed until there is a connection again. There is no bound while the service
-   * is stopped (SIGSTOP) or its machine is too busy to run it. On file systems that change behind
-   * the kernel's back (FSCACHE_COHERENCE_TTL) the bound is the time-to-live. Who renames a file,
-   * and then must see the new one, uses fscache_open_with().
+   * (or whatever it was) has returned; up to 8 ms while more than 10,000 things a second happen in
+   * the directories that it watches; longer if it is busy or gets no CPU. If it has died, or its
+   * connection is lost, handles that were kept are given for at most 100 ms more, and then nothing
+   * is borrowed until there is a connection again. There is no bound while the service is stopped
+   * (SIGSTOP) or its machine is too busy to run it. On file systems that change behind the kernel's
+   * back (FSCACHE_COHERENCE_TTL) the bound is the time-to-live. Who renames a file, and then must
+   * see the new one, uses fscache_open_with().
    *
    * WHOSE IT IS. The descriptor stays the library's: never close it, never let dup2() replace it,
    * and use it only until fscache_return(). It is shared (FSCACHE_SHARED) by all that borrow it,
@@ -384,7 +385,7 @@ extern "C"
     FSCACHE_EVENT_CREATED = 2,        /* there was nothing, and is now */
     FSCACHE_EVENT_DELETED = 3,        /* there is nothing any more */
     FSCACHE_EVENT_PERMISSION = 4,     /* this user may not open it any more, or may again */
-    FSCACHE_EVENT_UNMOUNTED = 5,      /* something was mounted or unmounted on the way to it */
+    FSCACHE_EVENT_UNMOUNTED = 5,      /* mounts have changed where it lies, or did */
     FSCACHE_EVENT_DROPPED = 6,        /* fscache_drop(), or fscachectl drop: the handle is new; or,
                                          if it was the mount, there is none for some seconds */
     FSCACHE_EVENT_EVICTED = 7,        /* the service has lost its handle: this one is new */
