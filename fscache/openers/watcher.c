@@ -160,9 +160,15 @@ watch_directory (int inotify, const FscWalk *walk, LocalMount *mount, FscWay *wa
   length = strcspn (name, "/");
   if (!is_local (walk->directory, mount) || (length > 0 && hides_names (walk->directory)))
     return false;
-  return length == 0
-         || (has_room (way, length)
-             && watch_step (inotify, walk->directory, DIRECTORY_EVENTS, name, length, way));
+  if (length == 0 && way->n > 0)
+    return true;
+  if (length == 0) /* on the way to "/" nothing else is looked up */
+    {
+      name = ".";
+      length = 1;
+    }
+  return has_room (way, length)
+         && watch_step (inotify, walk->directory, DIRECTORY_EVENTS, name, length, way);
 }
 
 static bool

@@ -585,6 +585,24 @@ test_space (FscTestService *service)
 
 /* What cannot be watched */
 
+/* On the way to "/" no name is looked up. */
+static void
+test_root (FscTestService *service)
+{
+  Stage stage;
+
+  stage_begin (&stage, service);
+  for (guint i = 0; i < 20; i++)
+    {
+      ask (&stage, "/");
+      g_usleep (2000);
+    }
+  g_assert_cmpuint (get_counter (&stage, "openers_failed"), ==, 0);
+  if (ask (&stage, "/") != FSCACHE_COHERENCE_UNCACHED)
+    learn (&stage, "/");
+  stage_end (&stage);
+}
+
 static void
 test_unreadable (FscTestService *service)
 {
@@ -1134,6 +1152,7 @@ main (int argc, char **argv)
   is_root = geteuid () == 0;
   has_namespace = fsc_test_enter_namespaces ();
   FSC_TEST_ADD ("/watched/soon", test_soon);
+  FSC_TEST_ADD ("/watched/root", test_root);
   FSC_TEST_ADD ("/watched/calls", test_calls);
   for (guint i = 0; i < G_N_ELEMENTS (changes); i++)
     {
