@@ -663,6 +663,16 @@ finish_watch (FscCache *cache, FscJob *job, const FscOutcome *outcome)
   job_free (job);
 }
 
+/* The check under way has found what there was. That clears all doubts that it knew of. */
+static void
+entry_confirm (FscCache *cache, FscEntry *entry)
+{
+  entry->checked_at = entry->flight->begun;
+  if (entry->flight->doubts == entry->doubts)
+    entry->cleared = entry->doubts;
+  maybe_watch (cache, entry);
+}
+
 /* Who follows what this user may not open any more is told by the watch, which was added while the
  * user might, when that ends; another one could not be added. */
 static gboolean
@@ -688,7 +698,7 @@ keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
     return;
   if (was_nothing && outcome->error != EACCES)
     {
-      maybe_watch (cache, entry);
+      entry_confirm (cache, entry);
       return;
     }
   entry_set_handle (cache, entry, NULL);
@@ -697,7 +707,8 @@ keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
       || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE || !make_room (cache, 1, 0))
     return;
   entry->coherence = FSC_COHERENCE_CHECKED;
-  entry->opened_at = entry->used_at = entry->checked_at = now (cache);
+  entry->opened_at = entry->used_at = now (cache);
+  entry->checked_at = entry->flight->begun;
   entry->cost_us = 0;
   entry->hits = 0;
   entry->is_visited = FALSE;
@@ -752,10 +763,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
     finish_opened (cache, job, outcome);
   else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
     {
-      entry->checked_at = job->begun;
-      if (job->doubts == entry->doubts)
-        entry->cleared = entry->doubts;
-      maybe_watch (cache, entry);
+      entry_confirm (cache, entry);
       answer_waiters (cache, job, entry, FSC_SOURCE_CACHE);
     }
   else if (outcome->code != FSC_CODE_UNCHANGED)

@@ -146,6 +146,25 @@ test_dangling_link (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* What changes nothing but attributes on the way is looked into once. */
+static void
+test_attributes (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *directory = build (service, "d");
+  g_autofree char *path = build (service, "d/missing");
+
+  g_assert_no_errno (g_mkdir (directory, 0755));
+  learn (service, client, path, ENOENT);
+  g_assert_no_errno (utimensat (AT_FDCWD, directory, NULL, 0));
+  learn (service, client, path, ENOENT);
+  g_assert_no_errno (g_chmod (directory, 0700));
+  learn (service, client, path, ENOENT);
+  fsc_test_write (path, "made");
+  g_assert_cmpint (fsc_test_assert_same (client, path, O_RDONLY), ==, 0);
+  fscache_disconnect (client);
+}
+
 /* A directory that may be searched but not read cannot be watched; and what is forbidden is asked
  * each time. */
 static void
@@ -195,6 +214,7 @@ main (int argc, char *argv[])
   FSC_TEST_ADD ("/negative/directory", test_directory);
   FSC_TEST_ADD ("/negative/no-directory", test_no_directory);
   FSC_TEST_ADD ("/negative/dangling-link", test_dangling_link);
+  FSC_TEST_ADD ("/negative/attributes", test_attributes);
   FSC_TEST_ADD ("/negative/unwatchable", test_unwatchable);
   FSC_TEST_ADD ("/negative/share", test_share);
   return g_test_run ();
