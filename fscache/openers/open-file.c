@@ -323,7 +323,7 @@ open_bound (const Lookup *lookup, int flags, mode_t mode)
 static int
 open_path (const Lookup *lookup, int flags, mode_t mode, FscFound *found)
 {
-  int fd;
+  int fd, error;
 
   if (lookup->item->mount_length == 0 && lookup->item->resume.length == 0)
     {
@@ -340,10 +340,12 @@ open_path (const Lookup *lookup, int flags, mode_t mode, FscFound *found)
   fd = open_bound (lookup, flags, mode);
   if (fd >= 0)
     return fd;
-  if (errno == EXDEV || errno == ELOOP)
+  error = errno;
+  if (error == EXDEV || error == ELOOP)
     return walk_to (lookup, flags, mode, found);
   if (is_on_procfs (lookup))
     return fail_in_procfs (lookup, found);
+  errno = error;
   return -1;
 }
 

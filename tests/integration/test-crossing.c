@@ -676,6 +676,38 @@ test_changes (void)
   stage_clear (&stage);
 }
 
+/* Renaming a directory moves the mounts below it, and the kernel tells nobody: the service takes
+ * the name for that of a mount, and what is there now leads to nothing. */
+static void
+test_moved (void)
+{
+  Stage stage;
+  g_autofree char *old = NULL, *new = NULL, *mount_point = NULL, *link = NULL;
+
+  stage_init (&stage, FALSE);
+  old = get_path (&stage, "old");
+  new = get_path (&stage, "new");
+  mount_point = get_path (&stage, "old/x");
+  link = get_path (&stage, "new/x");
+  g_assert_no_errno (g_mkdir (old, 0755));
+  g_assert_no_errno (g_mkdir (new, 0755));
+  g_assert_no_errno (g_mkdir (mount_point, 0755));
+  g_assert_no_errno (symlink ("nowhere", link));
+  g_assert_no_errno (mount ("none", mount_point, "tmpfs", 0, "mode=0755"));
+  fsc_test_assert_same (stage.client, mount_point, O_PATH);
+
+  g_assert_no_errno (renameat2 (AT_FDCWD, old, AT_FDCWD, new, RENAME_EXCHANGE));
+  g_assert_cmpint (
+      fsc_test_assert_same (stage.client, mount_point, O_PATH | O_DIRECTORY | O_NOFOLLOW), ==,
+      ENOTDIR);
+  g_assert_cmpint (fsc_test_assert_same (stage.client, mount_point, O_DIRECTORY | O_NOFOLLOW), ==,
+                   ENOTDIR);
+  fsc_test_assert_same (stage.client, mount_point, O_RDONLY);
+  fsc_test_assert_same (stage.client, link, O_PATH);
+  g_assert_no_errno (umount2 (link, MNT_DETACH));
+  stage_clear (&stage);
+}
+
 static void
 run (gconstpointer func)
 {
@@ -700,5 +732,6 @@ main (int argc, char **argv)
   ADD ("make", test_make);
   ADD ("text", test_text);
   ADD ("changes", test_changes);
+  ADD ("moved", test_moved);
   return g_test_run ();
 }
