@@ -669,6 +669,8 @@ test_changes (void)
       g_assert_no_errno (mount ("none", over, "tmpfs", 0, "mode=0755"));
       fsc_test_assert_same (stage.client, link, O_RDONLY);
       fsc_test_assert_same (stage.client, up, O_RDONLY);
+      /* Those who make a way watched are on it a little longer than the answer takes. */
+      fsc_test_service_wait_for (stage.service, "watching", 0);
       g_assert_no_errno (umount (over)); /* no opener keeps it busy */
       fsc_test_assert_same (stage.client, link, O_RDONLY);
       fsc_test_assert_same (stage.client, up, O_RDONLY);
