@@ -63,13 +63,17 @@ fsc_connection_send_done (FscConnection *connection, guint32 serial, guint64 cou
 FscRequest *
 fsc_request_new (FscConnection *connection, guint32 serial, guint n_items)
 {
-  FscRequest *request = g_malloc0 (sizeof *request + n_items * sizeof request->waiters[0]);
+  /* Not g_malloc0(): glibc's calloc() does not look where free() has put the last one. */
+  FscRequest *request = g_malloc (sizeof *request + n_items * sizeof request->waiters[0]);
 
-  request->link.data = request;
-  request->connection = connection;
-  request->serial = serial;
-  request->n_items = n_items;
-  request->n_unanswered = n_items + 1; /* it must not go while items are begun */
+  *request = (FscRequest){
+    .link.data = request,
+    .connection = connection,
+    .serial = serial,
+    .n_items = n_items,
+    .n_unanswered = n_items + 1, /* it must not go while items are begun */
+  };
+  memset (request->waiters, 0, n_items * sizeof request->waiters[0]);
   connection->n_unanswered += n_items + 1;
   g_queue_push_tail_link (&connection->requests, &request->link);
   return request;
