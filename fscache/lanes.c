@@ -126,7 +126,7 @@ find_mount (FscLanes *lanes, FscBytes uri)
                                                       : NULL;
 }
 
-/* Also tells the opener where the mount is that it must not leave. */
+/* Also tells the opener where the mount is that it must not leave. NULL if nobody may open it. */
 static FscLane *
 get_lane (FscLanes *lanes, FscJob *job)
 {
@@ -137,6 +137,8 @@ get_lane (FscLanes *lanes, FscJob *job)
   if (key.program == NULL)
     return NULL;
   mount = find_mount (lanes, job->item.uri);
+  if (mount != NULL && mount->is_view)
+    return NULL;
   key.mount_id = mount != NULL ? mount->id : 0;
   job->item.mount_length = mount != NULL ? (unsigned) mount->length : 0;
   lane = g_hash_table_lookup (lanes->lanes, &key);
@@ -300,7 +302,11 @@ refuse_job (FscLanes *lanes, FscJob *job)
 {
   FscLane *lane = get_lane (lanes, job);
 
-  if (lane == NULL)
+  if (lane == NULL && find_program (job->item.uri) != NULL)
+    fsc_lanes_fail (lanes, job, FSC_CODE_SYSTEM, ELOOP,
+                    "it lies on a view of the cache (%s), which would ask for it again",
+                    find_mount (lanes, job->item.uri)->path);
+  else if (lane == NULL)
     fsc_lanes_fail (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT,
                     "no provider for the scheme \"%.*s\"",
                     (int) fsc_uri_get_scheme_length (job->item.uri), job->item.uri.data);

@@ -19,6 +19,9 @@
  * they are needed. */
 #define READ_AT_ONCE 256
 
+/* What fscache-view gives as its type. */
+#define VIEW_TYPE "fuse.fscache-view"
+
 struct FscMounts
 {
   FscLoop *loop;
@@ -46,7 +49,8 @@ parse_line (char *text, FscMount *mount)
                        .parent = line.parent,
                        .path = g_strcompress (line.path),
                        .source = g_str_hash (line.device) * 31 + g_str_hash (line.root),
-                       .is_local = fsc_identity_is_local (line.type) };
+                       .is_local = fsc_identity_is_local (line.type),
+                       .is_view = g_str_equal (line.type, VIEW_TYPE) };
   mount->length = strlen (mount->path);
   return TRUE;
 }

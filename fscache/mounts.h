@@ -19,7 +19,9 @@ typedef struct
   char *path;    /* where it is, as this process sees it */
   size_t length; /* of the path */
   gboolean
-      is_local;   /* its file system is one that this kernel sees whole, so that opens are quick */
+      is_local; /* its file system is one that this kernel sees whole, so that opens are quick */
+  gboolean
+      is_view; /* of a cache, perhaps this one's: what is opened there asks for it to be opened */
   guint32 source; /* a hash of what is mounted */
   gint64 since;   /* when it was seen first; 0: it was there from the beginning */
 } FscMount;

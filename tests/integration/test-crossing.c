@@ -202,7 +202,7 @@ bind (const Stage *stage, const char *from, const char *to)
 
 /* Returns FALSE if FUSE cannot be had here. */
 static gboolean
-mount_fuse (Stage *stage)
+mount_fuse (Stage *stage, const char *type)
 {
   g_autofree char *target = get_path (stage, "a/f");
   Server server = { .fd = open ("/dev/fuse", O_RDWR | O_CLOEXEC), .target = target };
@@ -211,7 +211,7 @@ mount_fuse (Stage *stage)
 
   if (server.fd < 0)
     return FALSE;
-  if (mount ("test", stage->dead, "fuse", 0, options) < 0)
+  if (mount ("test", stage->dead, type, 0, options) < 0)
     {
       close (server.fd);
       return FALSE;
@@ -225,7 +225,7 @@ mount_fuse (Stage *stage)
 }
 
 static void
-stage_init (Stage *stage, gboolean with_fuse)
+stage_init (Stage *stage, const char *fuse_type)
 {
   *stage = (Stage){ .service = fsc_test_service_prepare (config, NULL) };
   stage->dir = g_build_filename (stage->service->dir, "t", NULL);
@@ -248,7 +248,7 @@ stage_init (Stage *stage, gboolean with_fuse)
   make_file (stage, "m1/m3/x");
   bind (stage, "a/b", "m2");
   bind (stage, "a/f", "mf");
-  if (with_fuse && !mount_fuse (stage))
+  if (fuse_type != NULL && !mount_fuse (stage, fuse_type))
     g_clear_pointer (&stage->dead, g_free);
   fsc_test_service_start (stage->service);
   stage->client = fsc_test_service_connect (stage->service);
@@ -352,7 +352,7 @@ test_to_dead (void)
   int waiting[G_N_ELEMENTS (links)];
   Stage stage;
 
-  stage_init (&stage, TRUE);
+  stage_init (&stage, "fuse");
   if (!skip_without_fuse (&stage))
     {
       make_link (&stage, "abs", "@/dead/file");
@@ -400,6 +400,43 @@ test_to_dead (void)
   stage_clear (&stage);
 }
 
+/* What lies on a view of the cache is refused before anything touches it, whatever leads there. */
+static void
+test_view (void)
+{
+  static const char *const names[] = { "dead", "dead/file", "dead/", "dead/no/such", "dead/../dead",
+                                       "link", "m1/up",     "bound", "bound/file",   "todir/file" };
+  Stage stage;
+
+  stage_init (&stage, "fuse.fscache-view");
+  if (!skip_without_fuse (&stage))
+    {
+      make_dir (&stage, "bound");
+      bind (&stage, "dead", "bound");
+      make_link (&stage, "link", "@/dead/file");
+      make_link (&stage, "m1/up", "../m1/d/../../dead/file");
+      make_link (&stage, "todir", "dead");
+      g_assert_no_errno (kill (stage.server, SIGSTOP));
+      for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+        {
+          g_autofree char *path = get_path (&stage, names[i]);
+          FscacheRequest request = { .uri = path, .flags = i % 2 == 0 ? O_PATH : O_RDONLY };
+          FscacheReply answer;
+          gint64 since = g_get_monotonic_time ();
+          int fd = fscache_open_with (stage.client, &request, &answer);
+
+          g_test_message ("%s", answer.message);
+          fsc_test_assert_failed (&answer, fd, FSCACHE_ERROR_SYSTEM, ELOOP);
+          g_assert_nonnull (strstr (answer.message, "a view of the cache"));
+          g_assert_cmpint (g_get_monotonic_time () - since, <, G_USEC_PER_SEC / 2);
+        }
+      assert_others (&stage);
+      g_assert_cmpuint (fsc_test_service_counter (stage.service, "openers_stuck"), ==, 0);
+      g_assert_no_errno (kill (stage.server, SIGCONT));
+    }
+  stage_clear (&stage);
+}
+
 /* The reverse: the file is on a living mount, and what leads there on the dead one. The handle is
  * local, and in the cache. */
 static void
@@ -407,7 +444,7 @@ test_from_dead (void)
 {
   Stage stage;
 
-  stage_init (&stage, TRUE);
+  stage_init (&stage, "fuse");
   if (!skip_without_fuse (&stage))
     {
       g_autofree char *path = get_path (&stage, "dead/out");
@@ -519,7 +556,7 @@ test_same (void)
                                O_RDWR | O_TMPFILE };
   Stage stage;
 
-  stage_init (&stage, FALSE);
+  stage_init (&stage, NULL);
   make_links (&stage);
   for (guint i = 0; i < G_N_ELEMENTS (names); i++)
     for (guint j = 0; j < G_N_ELEMENTS (flags); j++)
@@ -610,7 +647,7 @@ test_make (void)
   Stage stage;
 
   umask (022);
-  stage_init (&stage, FALSE);
+  stage_init (&stage, NULL);
   make_links (&stage);
   make_link (&stage, "tolocked2", "m1/locked");
   make_link (&stage, "tonodir", "m1/nodir/x");
@@ -638,7 +675,7 @@ test_text (void)
   Stage stage;
   FscacheReply answer;
 
-  stage_init (&stage, FALSE);
+  stage_init (&stage, NULL);
   make_links (&stage);
   {
     g_autofree char *path = get_path (&stage, "dangling");
@@ -657,7 +694,7 @@ test_changes (void)
 {
   Stage stage;
 
-  stage_init (&stage, FALSE);
+  stage_init (&stage, NULL);
   make_links (&stage);
   for (guint i = 0; i < 10; i++)
     {
@@ -730,6 +767,7 @@ main (int argc, char **argv)
     g_setenv ("FSC_TEST_HAS_NAMESPACES", "1", TRUE);
   ADD ("to-dead", test_to_dead);
   ADD ("from-dead", test_from_dead);
+  ADD ("view", test_view);
   ADD ("same", test_same);
   ADD ("make", test_make);
   ADD ("text", test_text);
