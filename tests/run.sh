@@ -14,7 +14,8 @@ usage: tests/run.sh [OPTION...] [TEST...]
 
 Builds in build/ (or \$BUILD_DIR), and runs all tests, or those named.
 
-  --suite NAME           only the tests of this suite (may be repeated): unit, integration, fuzz
+  --suite NAME           only the tests of this suite (may be repeated): unit, integration,
+                         view, fuzz
   --sanitize LIST        with sanitizers: address,undefined or thread; builds in build-LIST-COMPILER
   --cc COMPILER          with this compiler: gcc, clang
   --build-dir DIR        builds in DIR
@@ -33,7 +34,8 @@ EOF
 # What Debian 12 calls what is needed. The last line is for tests, which say so when they skip.
 packages=(
   gcc libc6-dev dpkg-dev meson ninja-build pkg-config python3 libglib2.0-dev libjson-glib-dev
-  sshfs fuse3 openssh-sftp-server procps xfsprogs btrfs-progs
+  libfuse3-dev fuse3 attr git sqlite3
+  sshfs openssh-sftp-server procps xfsprogs btrfs-progs
 )
 
 suites=()

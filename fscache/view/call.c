@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * One request of the kernel's; see call.h.
+ */
+#include "fscache/view/call.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum
+{
+  NEW,         /* not interruptible yet, or not at all */
+  PENDING,     /* it may be interrupted */
+  ANSWERED,    /* or somebody is just doing that */
+  INTERRUPTED, /* before it was PENDING */
+};
+
+static FscCall *
+make_call (fuse_req_t request, fuse_ino_t number)
+{
+  FscView *view = fuse_req_userdata (request);
+  FscCall *call = g_new0 (FscCall, 1);
+
+  call->view = view;
+  call->request = request;
+  call->node = fsc_node_ref (view->nodes, fsc_view_get_node (view, number));
+  call->n_references = 1;
+  return call;
+}
+
+FscCall *
+fsc_call_new (fuse_req_t request, fuse_ino_t number, const char *name)
+{
+  FscCaller caller;
+  FscCall *call;
+  int error = fsc_caller_get (request, &caller);
+
+  if (error != 0)
+    {
+      fuse_reply_err (request, error);
+      return NULL;
+    }
+  call = make_call (request, number);
+  call->caller = caller;
+  call->name = g_strdup (name);
+  return call;
+}
+
+FscCall *
+fsc_call_new_for_file (fuse_req_t request, fuse_ino_t number, const struct fuse_file_info *info)
+{
+  FscCall *call = make_call (request, number);
+
+  call->info = *info;
+  call->file = fsc_file_ref ((FscFile *) (uintptr_t) info->fh);
+  return call;
+}
+
+static void
+unref (FscCall *call)
+{
+  if (!g_atomic_int_dec_and_test (&call->n_references))
+    return;
+  if (call->file != NULL)
+    fsc_file_unref (call->view, call->file);
+  fsc_node_unref (call->view->nodes, call->node, 1);
+  g_free (call->name);
+  g_free (call->data);
+  g_free (call);
+}
+
+static gboolean
+change_state (FscCall *call, int from, int to)
+{
+  return g_atomic_int_compare_and_exchange (&call->state, from, to);
+}
+
+/* Called by libfuse with a lock that only its own fuse_req_interrupt_func() takes: in that one
+ * nothing may be answered yet. */
+static void
+interrupt (fuse_req_t request, void *data)
+{
+  FscCall *call = data;
+
+  if (change_state (call, NEW, INTERRUPTED) || !change_state (call, PENDING, ANSWERED))
+    return;
+  fuse_reply_err (request, EINTR);
+  unref (call);
+}
+
+gboolean
+fsc_call_claim (FscCall *call)
+{
+  if (change_state (call, NEW, ANSWERED))
+    return TRUE;
+  if (!change_state (call, PENDING, ANSWERED))
+    return FALSE;
+  fuse_req_interrupt_func (call->request, NULL, NULL); /* after this nobody is in interrupt() */
+  unref (call);
+  return TRUE;
+}
+
+static void
+work (gpointer data)
+{
+  FscCall *call = data;
+
+  call->func (call);
+  unref (call);
+}
+
+void
+fsc_call_run (FscCall *call, guint64 source, FscCallFunc func)
+{
+  call->func = func;
+  fsc_gate_run (call->view->gate, source, work, call);
+}
+
+void
+fsc_call_run_interruptibly (FscCall *call, guint64 source, FscCallFunc func)
+{
+  g_atomic_int_inc (&call->n_references);
+  fuse_req_interrupt_func (call->request, interrupt, call);
+  if (change_state (call, NEW, PENDING))
+    {
+      fsc_call_run (call, source, func);
+      return;
+    }
+  fuse_req_interrupt_func (call->request, NULL, NULL);
+  fuse_reply_err (call->request, EINTR);
+  unref (call);
+  unref (call);
+}
+
+void
+fsc_call_finish (FscCall *call, int error)
+{
+  if (fsc_call_claim (call))
+    fuse_reply_err (call->request, abs (error));
+}
+
+void
+fsc_call_reply_data (FscCall *call, const void *data, gsize length)
+{
+  if (fsc_call_claim (call))
+    fuse_reply_buf (call->request, data, length);
+}

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Open files; see file.h.
+ */
+#include "fscache/view/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fscache/view/call.h"
+#include "fscache/view/folder.h"
+#include "fscache/view/look.h"
+#include "fscache/view/notify.h"
+#include "fscache/view/report.h"
+#include "fscache/view/source.h"
+#include "fscache/view/transport.h"
+
+/* What of the flags of an open the source needs to know. The kernel sees to the rest, and direct
+ * transfers would need buffers that are aligned. */
+#define SOURCE_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_DSYNC | O_SYNC)
+
+FscFile *
+fsc_file_new (FscView *view, FscNode *node)
+{
+  FscFile *file = g_new0 (FscFile, 1);
+
+  file->node = fsc_node_ref (view->nodes, node);
+  file->link.data = file;
+  file->n_references = 1;
+  g_mutex_lock (&view->lock);
+  g_queue_push_tail_link (&view->files, &file->link);
+  g_mutex_unlock (&view->lock);
+  return file;
+}
+
+FscFile *
+fsc_file_ref (FscFile *file)
+{
+  if (file != NULL)
+    g_atomic_int_inc (&file->n_references);
+  return file;
+}
+
+/* Those who read share one handle as long as there are any. Takes the handle. */
+static void
+share_handle (FscFile *file, FscHandle *handle)
+{
+  FscNode *node = file->node;
+
+  g_mutex_lock (&node->lock);
+  if (node->reading == NULL)
+    node->reading = fsc_handle_ref (handle);
+  node->n_reading++;
+  file->handle = fsc_handle_ref (node->reading);
+  g_mutex_unlock (&node->lock);
+  fsc_handle_unref (handle);
+}
+
+static void
+unshare_handle (FscFile *file)
+{
+  FscNode *node = file->node;
+  FscHandle *handle = NULL;
+
+  g_mutex_lock (&node->lock);
+  if (--node->n_reading == 0)
+    handle = g_steal_pointer (&node->reading);
+  g_mutex_unlock (&node->lock);
+  if (handle != NULL)
+    fsc_handle_unref (handle);
+}
+
+void
+fsc_file_unref (FscView *view, FscFile *file)
+{
+  if (!g_atomic_int_dec_and_test (&file->n_references))
+    return;
+  if (file->handle != NULL)
+    {
+      fsc_transport_close (view, file);
+      if (!file->has_own_handle)
+        unshare_handle (file);
+      fsc_handle_unref (file->handle);
+    }
+  if (file->text != NULL)
+    g_string_free (file->text, TRUE);
+  if (file->folder != NULL)
+    fsc_folder_free (file->folder);
+  g_mutex_lock (&view->lock);
+  g_queue_unlink (&view->files, &file->link);
+  g_mutex_unlock (&view->lock);
+  fsc_node_unref (view->nodes, file->node, 1);
+  g_free (file);
+}
+
+/* Opening */
+
+void
+fsc_file_reply (FscCall *call, FscFile *file)
+{
+  call->info.fh = (uintptr_t) file;
+  if (!fsc_call_claim (call) || fuse_reply_open (call->request, &call->info) != 0)
+    fsc_file_unref (call->view, file);
+}
+
+static void
+open_text (FscCall *call)
+{
+  FscFile *file = fsc_file_new (call->view, call->node);
+
+  file->text = call->node->place == FSC_PLACE_STATUS ? fsc_report_status (call->view)
+                                                     : fsc_report_metrics (call->view);
+  call->info.direct_io = 1; /* its length is not known before */
+  fsc_file_reply (call, file);
+}
+
+static gboolean
+is_of_node (const FscNode *node, int fd, struct statx *st)
+{
+  return statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, FSC_LOOK_MASK, st) == 0
+         && fsc_node_is (node, st);
+}
+
+/* A handle for reading what the node stands for; a negative errno, which is ESTALE if its name
+ * leads elsewhere now. */
+static int
+open_reading (FscCall *call, FscSource *source, struct statx *st)
+{
+  FscNode *node = call->node;
+  gboolean is_doubtful = FALSE;
+
+  for (;;)
+    {
+      int fd = fsc_source_open_shared (call->view, &call->caller, node->target, 0,
+                                       !call->view->is_exact, is_doubtful, source);
+
+      if (fd < 0 || is_of_node (node, fd, st))
+        return fd;
+      close (fd);
+      if (is_doubtful)
+        break;
+      is_doubtful = TRUE; /* the handle may be older than the node, too */
+    }
+  fsc_nodes_doubt (call->view->nodes, node->path);
+  return -ESTALE;
+}
+
+static FscHandle *
+take_fresh (FscNode *node)
+{
+  FscHandle *handle;
+  gboolean is_fresh;
+
+  g_mutex_lock (&node->lock);
+  handle = g_steal_pointer (&node->fresh);
+  is_fresh = g_get_monotonic_time () < node->fresh_until;
+  g_mutex_unlock (&node->lock);
+  if (handle != NULL && !is_fresh)
+    g_clear_pointer (&handle, fsc_handle_unref);
+  return handle;
+}
+
+/* Whether the kernel knows the content as it is. */
+static gboolean
+is_known (FscNode *node, const struct statx *st)
+{
+  FscNodeContent content = fsc_node_get_content (st);
+  gboolean is_same;
+
+  g_mutex_lock (&node->lock);
+  is_same = memcmp (&content, &node->content, sizeof content) == 0;
+  g_mutex_unlock (&node->lock);
+  return is_same;
+}
+
+static void
+open_for_reading (FscCall *call)
+{
+  FscHandle *handle = take_fresh (call->node);
+  FscSource source = { 0 };
+  FscFile *file;
+  struct statx st;
+
+  if (handle == NULL || !is_of_node (call->node, handle->fd, &st))
+    {
+      int fd = open_reading (call, &source, &st);
+
+      if (handle != NULL)
+        fsc_handle_unref (handle);
+      if (fd < 0)
+        {
+          fsc_call_finish (call, fd);
+          return;
+        }
+      handle = fsc_handle_new (fd, source.is_local);
+    }
+  file = fsc_file_new (call->view, call->node);
+  share_handle (file, handle);
+
+  /* The pages that the kernel has stay as long as they are those of the file. */
+  call->info.keep_cache = is_known (call->node, &st);
+  if (!call->info.keep_cache)
+    fsc_notifier_forget_attributes (call->view->notifier, call->node);
+  call->info.noflush = 1;
+  fsc_transport_open (call->view, file, &call->info);
+  fsc_file_reply (call, file);
+}
+
+static FscFile *
+make_writable (FscCall *call, FscNode *node, int fd, gboolean is_local)
+{
+  FscFile *file = fsc_file_new (call->view, node);
+
+  file->has_own_handle = TRUE;
+  file->handle = fsc_handle_new (fd, is_local);
+  /* What is appended is not known to lie where the kernel believes. */
+  call->info.direct_io = (call->info.flags & O_APPEND) != 0;
+  fsc_transport_open (call->view, file, &call->info);
+  return file;
+}
+
+static void
+open_for_writing (FscCall *call)
+{
+  FscSource source;
+  struct statx st;
+  int fd = fsc_source_open (call->view, &call->caller, call->node->target,
+                            call->info.flags & SOURCE_FLAGS, 0, &source);
+
+  if (fd < 0)
+    fsc_call_finish (call, fd);
+  else if (!is_of_node (call->node, fd, &st))
+    {
+      close (fd);
+      fsc_call_finish (call, ESTALE);
+    }
+  else
+    fsc_file_reply (call, make_writable (call, call->node, fd, source.is_local));
+}
+
+static void
+open_entry (FscCall *call)
+{
+  FscSource source;
+  FscFile *file;
+  int fd = fsc_source_open_shared (call->view, &call->caller, call->node->target, 0,
+                                   !call->view->is_exact, FALSE, &source);
+
+  if (fd < 0)
+    {
+      fsc_call_finish (call, fd);
+      return;
+    }
+  file = fsc_file_new (call->view, call->node);
+  file->has_own_handle = TRUE;
+  file->handle = fsc_handle_new (fd, source.is_local);
+  call->info.direct_io = 1;
+  fsc_file_reply (call, file);
+}
+
+void
+fsc_file_open (FscCall *call)
+{
+  FscPlace place = call->node->place;
+  gboolean writes = (call->info.flags & O_ACCMODE) != O_RDONLY || (call->info.flags & O_TRUNC) != 0;
+
+  g_atomic_pointer_add (&call->view->n_opens, 1);
+  if (writes && place != FSC_PLACE_SOURCE)
+    fsc_call_finish (call, EACCES);
+  else if (place == FSC_PLACE_STATUS || place == FSC_PLACE_METRICS)
+    open_text (call);
+  else if (place == FSC_PLACE_ENTRY)
+    open_entry (call);
+  else if (writes)
+    open_for_writing (call);
+  else
+    open_for_reading (call);
+}
+
+void
+fsc_file_create (FscCall *call)
+{
+  g_autofree char *path = fsc_tree_join (call->node->path, call->name);
+  g_autofree char *target = fsc_tree_get_target (path);
+  struct fuse_entry_param entry = { 0 };
+  FscNodeIdentity identity;
+  FscSource source;
+  FscNode *node;
+  FscFile *file;
+  struct statx st;
+  int fd;
+
+  if (target == NULL || call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0)
+    {
+      fsc_call_finish (call, EACCES);
+      return;
+    }
+  if (strlen (target) >= PATH_MAX)
+    {
+      fsc_call_finish (call, ENAMETOOLONG);
+      return;
+    }
+  fd = fsc_source_open (call->view, &call->caller, target,
+                        (call->info.flags & (SOURCE_FLAGS | O_EXCL)) | O_CREAT, call->mode,
+                        &source);
+  if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, FSC_LOOK_MASK, &st) < 0)
+    {
+      fsc_call_finish (call, fd < 0 ? fd : errno);
+      if (fd >= 0)
+        close (fd);
+      return;
+    }
+
+  identity = fsc_node_get_identity (&st);
+  node = fsc_nodes_get (call->view->nodes, path, &identity, st.stx_mode, source.is_local);
+  file = make_writable (call, node, fd, source.is_local);
+  fsc_look_fill (call->view, node, &st, &entry.attr);
+  entry.ino = fsc_view_get_number (call->view, node);
+  entry.attr_timeout = entry.entry_timeout = call->view->timeout;
+  call->info.fh = (uintptr_t) file;
+  if (!fsc_call_claim (call) || fuse_reply_create (call->request, &entry, &call->info) != 0)
+    {
+      fsc_file_unref (call->view, file);
+      fsc_node_unref (call->view->nodes, node, 1);
+    }
+}
+
+/* Reading and writing */
+
+static void
+read_text (fuse_req_t request, const GString *text, size_t size, off_t offset)
+{
+  if (offset < 0 || (gsize) offset >= text->len)
+    fuse_reply_buf (request, NULL, 0);
+  else
+    fuse_reply_buf (request, text->str + offset, MIN (size, text->len - (gsize) offset));
+}
+
+gboolean
+fsc_file_read_quickly (fuse_req_t request, FscFile *file, size_t size, off_t offset)
+{
+  struct fuse_bufvec content = FUSE_BUFVEC_INIT (size);
+
+  if (file->text != NULL)
+    {
+      read_text (request, file->text, size, offset);
+      return TRUE;
+    }
+  if (!file->handle->is_local)
+    return FALSE;
+  content.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+  content.buf[0].fd = file->handle->fd;
+  content.buf[0].pos = offset;
+  fuse_reply_data (request, &content, 0);
+  return TRUE;
+}
+
+/* Into memory first: while it hangs, nobody has claimed the call. */
+void
+fsc_file_read (FscCall *call)
+{
+  g_autofree char *buffer = g_malloc (call->size);
+  ssize_t length = pread (call->file->handle->fd, buffer, call->size, call->offset);
+
+  if (length < 0)
+    fsc_call_finish (call, errno);
+  else
+    fsc_call_reply_data (call, buffer, (gsize) length);
+}
+
+void
+fsc_file_write (FscCall *call)
+{
+  ssize_t length = pwrite (call->file->handle->fd, call->data, call->size, call->offset);
+
+  if (length < 0)
+    fsc_call_finish (call, errno);
+  else if (fsc_call_claim (call))
+    fuse_reply_write (call->request, (size_t) length);
+}
+
+/* close() tells of failures, as do NFS and others. */
+void
+fsc_file_flush (FscCall *call)
+{
+  int fd;
+
+  if (!call->file->has_own_handle || call->file->handle == NULL)
+    {
+      fsc_call_finish (call, 0);
+      return;
+    }
+  fd = fcntl (call->file->handle->fd, F_DUPFD_CLOEXEC, 0);
+  fsc_call_finish (call, fd < 0 || close (fd) < 0 ? errno : 0);
+}
+
+void
+fsc_file_sync (FscCall *call)
+{
+  int fd = call->file->handle != NULL ? call->file->handle->fd : -1;
+
+  fsc_call_finish (call, fd >= 0 && (call->flag ? fdatasync (fd) : fsync (fd)) < 0 ? errno : 0);
+}
+
+void
+fsc_file_release (FscCall *call)
+{
+  FscFile *file = call->file;
+
+  fsc_call_finish (call, 0);
+  fsc_file_unref (call->view, file); /* the kernel's */
+}
+
+static int
+truncate_file (FscCall *call)
+{
+  FscSource source;
+  struct statx st;
+  int fd, error = 0;
+
+  if (call->file != NULL && call->file->has_own_handle)
+    return ftruncate (call->file->handle->fd, call->offset) < 0 ? -errno : 0;
+  fd = fsc_source_open (call->view, &call->caller, call->node->target, O_WRONLY, 0, &source);
+  if (fd < 0)
+    return fd;
+  if (!is_of_node (call->node, fd, &st))
+    error = -ESTALE;
+  else if (ftruncate (fd, call->offset) < 0)
+    error = -errno;
+  close (fd);
+  return error;
+}
+
+void
+fsc_file_set_attributes (FscCall *call)
+{
+  static const int with_size
+      = FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
+  int error;
+
+  if (call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0
+      || (call->mask & FUSE_SET_ATTR_SIZE) == 0 || (call->mask & ~with_size) != 0)
+    {
+      fsc_call_finish (call, EOPNOTSUPP);
+      return;
+    }
+  error = truncate_file (call);
+  if (error < 0)
+    fsc_call_finish (call, error);
+  else
+    fsc_look_get_attributes (call);
+}

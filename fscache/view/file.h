@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What is open: a file of a source; one of the view's own (status.json, metrics), which is a text
+ * that is made when it is opened; or a folder.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "fscache/view/handle.h"
+#include "fscache/view/view.h"
+
+typedef struct FscCall FscCall;
+typedef struct FscFolder FscFolder;
+
+typedef struct
+{
+  FscNode *node;                 /* referenced */
+  FscHandle *handle;             /* or NULL */
+  GString *text;                 /* or NULL */
+  FscFolder *folder;             /* or NULL */
+  GList link;                    /* in the list of all that are open */
+  gboolean has_own_handle;       /* for writing, or in cached/; else that of all who read */
+  gboolean is_passed, is_cached; /* see transport.h */
+  int n_references;              /* atomic */
+} FscFile;
+
+FscFile *fsc_file_new (FscView *view, FscNode *node);
+FscFile *fsc_file_ref (FscFile *file);
+void fsc_file_unref (FscView *view, FscFile *file);
+
+/* Tells the kernel of it, whose it is then. Takes it. */
+void fsc_file_reply (FscCall *call, FscFile *file);
+
+void fsc_file_open (FscCall *call);
+void fsc_file_create (FscCall *call);
+
+/* Reads into the kernel's hands at once, without a call, if the file cannot hang. */
+gboolean fsc_file_read_quickly (fuse_req_t request, FscFile *file, size_t size, off_t offset);
+void fsc_file_read (FscCall *call);
+void fsc_file_write (FscCall *call);
+void fsc_file_flush (FscCall *call);
+void fsc_file_sync (FscCall *call);
+void fsc_file_release (FscCall *call);
+
+/* Of setattr(): sizes alone can be changed. */
+void fsc_file_set_attributes (FscCall *call);

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Listings; see folder.h.
+ */
+#include "fscache/view/folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fscache/view/entry.h"
+#include "fscache/view/look.h"
+#include "fscache/view/source.h"
+
+/* For names of the view's own, which are made when they are looked up; 0 would be none. */
+#define UNKNOWN_INODE 0xffffffff
+
+typedef struct
+{
+  char *name;
+  mode_t mode;
+} Item;
+
+struct FscFolder
+{
+  GMutex lock;
+  DIR *directory; /* or NULL */
+  GArray *items;  /* of Item, or NULL */
+  /* What did not fit into the last answer. */
+  const struct dirent *left;
+  off_t offset;
+};
+
+static void
+clear_item (gpointer data)
+{
+  g_free (((Item *) data)->name);
+}
+
+static FscFolder *
+make_folder (DIR *directory)
+{
+  FscFolder *folder = g_new0 (FscFolder, 1);
+
+  g_mutex_init (&folder->lock);
+  folder->directory = directory;
+  if (directory == NULL)
+    {
+      folder->items = g_array_new (FALSE, FALSE, sizeof (Item));
+      g_array_set_clear_func (folder->items, clear_item);
+    }
+  return folder;
+}
+
+void
+fsc_folder_free (FscFolder *folder)
+{
+  if (folder->directory != NULL)
+    closedir (folder->directory);
+  if (folder->items != NULL)
+    g_array_unref (folder->items);
+  g_mutex_clear (&folder->lock);
+  g_free (folder);
+}
+
+void
+fsc_folder_add (FscFolder *folder, const char *name, mode_t mode)
+{
+  Item item = { .name = g_strdup (name), .mode = mode };
+
+  g_array_append_val (folder->items, item);
+}
+
+/* Opening */
+
+static int
+open_source (FscCall *call, FscFolder **folder)
+{
+  FscSource source;
+  struct statx st;
+  DIR *directory;
+  int fd, error;
+
+  if (call->node->barrier != 0)
+    return -call->node->barrier;
+  fd = fsc_source_open (call->view, &call->caller, call->node->target, O_RDONLY | O_DIRECTORY, 0,
+                        &source);
+  if (fd < 0)
+    return fd;
+  if (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, FSC_LOOK_MASK, &st) < 0)
+    error = -errno;
+  else if (!fsc_node_is (call->node, &st))
+    error = -ESTALE;
+  else
+    {
+      directory = fdopendir (fd);
+      error = directory == NULL ? -errno : 0;
+    }
+  if (error == 0)
+    *folder = make_folder (directory);
+  else
+    close (fd);
+  return error;
+}
+
+static int
+open_own (FscCall *call, FscFolder **folder)
+{
+  FscPlace place = call->node->place;
+  int error = 0;
+
+  *folder = make_folder (NULL);
+  fsc_folder_add (*folder, ".", S_IFDIR);
+  fsc_folder_add (*folder, "..", S_IFDIR);
+  if (place == FSC_PLACE_TOP)
+    {
+      fsc_folder_add (*folder, "open", S_IFDIR);
+      fsc_folder_add (*folder, "cached", S_IFDIR);
+      fsc_folder_add (*folder, "status.json", S_IFREG);
+      fsc_folder_add (*folder, "metrics", S_IFREG);
+    }
+  else if (place == FSC_PLACE_OPEN)
+    fsc_folder_add (*folder, "file", S_IFDIR);
+  else
+    error = fsc_entry_list (call->view, call->node->path, *folder);
+  if (error != 0)
+    fsc_folder_free (g_steal_pointer (folder));
+  return error;
+}
+
+void
+fsc_folder_open (FscCall *call)
+{
+  FscFolder *folder = NULL;
+  FscFile *file;
+  int error = call->node->place == FSC_PLACE_SOURCE ? open_source (call, &folder)
+                                                    : open_own (call, &folder);
+
+  if (error != 0)
+    {
+      fsc_call_finish (call, error);
+      return;
+    }
+  file = fsc_file_new (call->view, call->node);
+  file->folder = folder;
+  fsc_file_reply (call, file);
+}
+
+/* Reading */
+
+typedef struct
+{
+  FscCall *call;
+  char *buffer;
+  size_t length;
+} Answer;
+
+/* Returns FALSE if it does not fit. */
+static gboolean
+add (Answer *answer, const char *name, ino_t inode, mode_t mode, off_t next)
+{
+  struct stat st = { .st_ino = inode, .st_mode = mode };
+  size_t room = answer->call->size - answer->length;
+  size_t size = fuse_add_direntry (answer->call->request, answer->buffer + answer->length, room,
+                                   name, &st, next);
+
+  if (size > room)
+    return FALSE;
+  answer->length += size;
+  return TRUE;
+}
+
+static int
+read_directory (FscFolder *folder, Answer *answer)
+{
+  if (answer->call->offset != folder->offset)
+    {
+      seekdir (folder->directory, answer->call->offset);
+      folder->left = NULL;
+      folder->offset = answer->call->offset;
+    }
+  for (;;)
+    {
+      const struct dirent *entry = folder->left;
+      guint64 inode;
+
+      errno = 0;
+      if (entry == NULL)
+        entry = readdir (folder->directory);
+      folder->left = entry;
+      if (entry == NULL)
+        return errno;
+      inode = fsc_look_get_inode (answer->call->view, answer->call->node, entry->d_ino);
+      if (!add (answer, entry->d_name, inode, DTTOIF (entry->d_type), entry->d_off))
+        return 0;
+      folder->left = NULL;
+      folder->offset = entry->d_off;
+    }
+}
+
+static void
+read_items (const FscFolder *folder, Answer *answer)
+{
+  for (guint i = (guint) answer->call->offset; i < folder->items->len; i++)
+    {
+      const Item *item = &g_array_index (folder->items, Item, i);
+
+      if (!add (answer, item->name, UNKNOWN_INODE, item->mode, i + 1))
+        return;
+    }
+}
+
+void
+fsc_folder_read (FscCall *call)
+{
+  FscFolder *folder = call->file->folder;
+  g_autofree char *buffer = g_malloc (call->size);
+  Answer answer = { .call = call, .buffer = buffer };
+  int error = 0;
+
+  g_mutex_lock (&folder->lock);
+  if (folder->directory != NULL)
+    error = read_directory (folder, &answer);
+  else
+    read_items (folder, &answer);
+  g_mutex_unlock (&folder->lock);
+  if (error != 0 && answer.length == 0)
+    fsc_call_finish (call, error);
+  else
+    fsc_call_reply_data (call, buffer, answer.length);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A descriptor with a number of users. The last one closes it.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "libclient/fscache.h"
+
+typedef struct FscHandle
+{
+  int fd;
+  gboolean is_local; /* on a file system that does not hang */
+  int n_references;  /* atomic */
+} FscHandle;
+
+/* Takes the descriptor. */
+FscHandle *fsc_handle_new (int fd, gboolean is_local);
+
+FscHandle *fsc_handle_ref (FscHandle *handle);
+
+/* Keeps errno. */
+void fsc_handle_unref (FscHandle *handle);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscHandle, fsc_handle_unref)

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What the kernel knows of the view; see node.h.
+ */
+#include "fscache/view/node.h"
+
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "fscache/view/handle.h"
+
+/* For so long a doubt holds. */
+#define DOUBT G_USEC_PER_SEC
+
+struct FscNodes
+{
+  GMutex lock;
+  GHashTable *nodes;
+  GHashTable *devices; /* numbers, less one */
+  GHashTable *doubts;  /* paths, and until when */
+};
+
+static guint
+node_hash (gconstpointer data)
+{
+  const FscNode *node = data;
+
+  return g_str_hash (node->path) ^ g_int64_hash (&node->identity.inode);
+}
+
+static gboolean
+node_equal (gconstpointer a, gconstpointer b)
+{
+  const FscNode *x = a, *y = b;
+
+  return memcmp (&x->identity, &y->identity, sizeof x->identity) == 0
+         && strcmp (x->path, y->path) == 0;
+}
+
+FscNodes *
+fsc_nodes_new (void)
+{
+  FscNodes *nodes = g_new0 (FscNodes, 1);
+
+  nodes->nodes = g_hash_table_new (node_hash, node_equal);
+  nodes->devices = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
+  nodes->doubts = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  return nodes;
+}
+
+guint
+fsc_nodes_count (FscNodes *nodes)
+{
+  guint n;
+
+  g_mutex_lock (&nodes->lock);
+  n = g_hash_table_size (nodes->nodes);
+  g_mutex_unlock (&nodes->lock);
+  return n;
+}
+
+static FscNode *
+make_node (const FscNode *key, mode_t type, gboolean is_local)
+{
+  FscNode *node = g_new0 (FscNode, 1);
+
+  node->path = g_strdup (key->path);
+  node->identity = key->identity;
+  node->place = fsc_tree_get_place (key->path);
+  node->target = fsc_tree_get_target (key->path);
+  node->type = type & S_IFMT;
+  node->is_local = is_local;
+  g_mutex_init (&node->lock);
+  return node;
+}
+
+static void
+free_node (FscNode *node)
+{
+  if (node->fresh != NULL)
+    fsc_handle_unref (node->fresh);
+  g_mutex_clear (&node->lock);
+  g_free (node->path);
+  g_free (node->target);
+  g_free (node);
+}
+
+void
+fsc_nodes_free (FscNodes *nodes)
+{
+  GHashTableIter iter;
+  gpointer node;
+
+  g_hash_table_iter_init (&iter, nodes->nodes);
+  while (g_hash_table_iter_next (&iter, &node, NULL))
+    free_node (node);
+  g_hash_table_unref (nodes->nodes);
+  g_hash_table_unref (nodes->devices);
+  g_hash_table_unref (nodes->doubts);
+  g_free (nodes);
+}
+
+FscNode *
+fsc_nodes_get (FscNodes *nodes, const char *path, const FscNodeIdentity *identity, mode_t type,
+               gboolean is_local)
+{
+  FscNode key = { .path = (char *) path, .identity = *identity };
+  FscNode *node;
+
+  g_mutex_lock (&nodes->lock);
+  node = g_hash_table_lookup (nodes->nodes, &key);
+  if (node == NULL)
+    {
+      node = make_node (&key, type, is_local);
+      g_hash_table_add (nodes->nodes, node);
+    }
+  node->n_references++;
+  g_mutex_unlock (&nodes->lock);
+  return node;
+}
+
+FscNode *
+fsc_node_ref (FscNodes *nodes, FscNode *node)
+{
+  g_mutex_lock (&nodes->lock);
+  node->n_references++;
+  g_mutex_unlock (&nodes->lock);
+  return node;
+}
+
+void
+fsc_node_unref (FscNodes *nodes, FscNode *node, guint64 n)
+{
+  gboolean is_last;
+
+  g_mutex_lock (&nodes->lock);
+  node->n_references -= (int) n;
+  is_last = node->n_references == 0;
+  if (is_last)
+    g_hash_table_remove (nodes->nodes, node);
+  g_mutex_unlock (&nodes->lock);
+  if (is_last)
+    free_node (node);
+}
+
+guint
+fsc_nodes_get_device (FscNodes *nodes, guint64 dev)
+{
+  guint number;
+
+  g_mutex_lock (&nodes->lock);
+  number = GPOINTER_TO_UINT (g_hash_table_lookup (nodes->devices, &dev));
+  if (number == 0)
+    {
+      number = g_hash_table_size (nodes->devices) + 1;
+      g_hash_table_insert (nodes->devices, g_memdup2 (&dev, sizeof dev), GUINT_TO_POINTER (number));
+    }
+  g_mutex_unlock (&nodes->lock);
+  return number - 1;
+}
+
+static gboolean
+is_over (gpointer path, gpointer until, gpointer now)
+{
+  return *(gint64 *) until < *(gint64 *) now;
+}
+
+void
+fsc_nodes_doubt (FscNodes *nodes, const char *path)
+{
+  gint64 now = g_get_monotonic_time ();
+  gint64 until = now + DOUBT;
+
+  g_mutex_lock (&nodes->lock);
+  g_hash_table_foreach_remove (nodes->doubts, is_over, &now);
+  g_hash_table_replace (nodes->doubts, g_strdup (path), g_memdup2 (&until, sizeof until));
+  g_mutex_unlock (&nodes->lock);
+}
+
+gboolean
+fsc_nodes_is_doubtful (FscNodes *nodes, const char *path)
+{
+  const gint64 *until;
+  gboolean is_doubtful;
+
+  g_mutex_lock (&nodes->lock);
+  until = g_hash_table_lookup (nodes->doubts, path);
+  is_doubtful = until != NULL && *until >= g_get_monotonic_time ();
+  g_mutex_unlock (&nodes->lock);
+  return is_doubtful;
+}
+
+FscNodeIdentity
+fsc_node_get_identity (const struct statx *st)
+{
+  return (FscNodeIdentity){
+    .dev = makedev (st->stx_dev_major, st->stx_dev_minor),
+    .inode = st->stx_ino,
+    .born = (st->stx_mask & STATX_BTIME) != 0 ? st->stx_btime.tv_sec : 0,
+    .born_nsec = (st->stx_mask & STATX_BTIME) != 0 ? st->stx_btime.tv_nsec : 0,
+  };
+}
+
+FscNodeContent
+fsc_node_get_content (const struct statx *st)
+{
+  return (FscNodeContent){
+    .size = (gint64) st->stx_size,
+    .mtime = st->stx_mtime.tv_sec,
+    .mtime_nsec = st->stx_mtime.tv_nsec,
+    .ctime = st->stx_ctime.tv_sec,
+    .ctime_nsec = st->stx_ctime.tv_nsec,
+  };
+}
+
+gboolean
+fsc_node_is (const FscNode *node, const struct statx *st)
+{
+  FscNodeIdentity identity = fsc_node_get_identity (st);
+
+  return memcmp (&identity, &node->identity, sizeof identity) == 0
+         && (st->stx_mode & S_IFMT) == node->type;
+}
+
+void
+fsc_node_tell (FscNode *node, const struct statx *st)
+{
+  g_mutex_lock (&node->lock);
+  node->content = fsc_node_get_content (st);
+  node->told = g_get_monotonic_time ();
+  g_mutex_unlock (&node->lock);
+}
+
+guint64
+fsc_node_get_source_below (const FscNode *node, const char *path)
+{
+  return node->is_local ? g_str_hash (path) : node->identity.dev | (guint64) 1 << 63;
+}
+
+guint64
+fsc_node_get_source (const FscNode *node)
+{
+  return fsc_node_get_source_below (node, node->path);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What the kernel knows of the view: inodes.
+ *
+ * A NODE IS A NAME AND A FILE. A name of which the source is replaced leads to another node, with
+ * another inode, other pages in the kernel's cache, and another backing file. So a node never
+ * changes what it is, what is open stays what it was, and whoever comes to a node with the wrong
+ * file in his hands (look.c, file.c) answers ESTALE: the kernel then asks for all names on the way
+ * again, and comes to the right one.
+ *
+ * LIFETIME. The kernel holds a reference for each time that it was told of a node, and gives them
+ * back with FORGET; a call and an open file hold one each, because the kernel may forget what a
+ * call that was interrupted still works with. The number that the kernel has for a node is its
+ * address.
+ */
+#pragma once
+
+#include <glib.h>
+#include <sys/stat.h>
+
+#include "fscache/view/tree.h"
+
+typedef struct FscNodes FscNodes;
+typedef struct FscHandle FscHandle;
+
+/* All zero for what is of the view's own. */
+typedef struct
+{
+  guint64 dev, inode;
+  gint64 born, born_nsec; /* numbers of inodes are used again */
+} FscNodeIdentity;
+
+/* What changes when a file is written to. */
+typedef struct
+{
+  gint64 size, mtime, mtime_nsec, ctime, ctime_nsec;
+} FscNodeContent;
+
+typedef struct
+{
+  char *path;
+  FscNodeIdentity identity;
+  FscPlace place;
+  char *target;      /* what libfscache is asked for; NULL for what is of the view's own */
+  mode_t type;       /* S_IFMT of the mode */
+  gboolean is_local; /* on a file system that does not hang */
+  int barrier;       /* an errno: it may be seen, but not entered */
+  int n_references;  /* with the lock of the table */
+
+  /* With the node's own lock. */
+  GMutex lock;
+  FscHandle *reading; /* which all that read share; NULL if there are none */
+  guint n_reading;    /* that do */
+  FscHandle *fresh;   /* for the next one who reads, or NULL; see fsc_nodes_doubt() */
+  gint64 fresh_until;
+  guint n_passed;         /* open files that the kernel reads by itself */
+  guint n_cached;         /* and those that it reads through the cache of this node */
+  int backing;            /* the number of the backing file while n_passed > 0 */
+  FscNodeContent content; /* what the kernel was told last */
+  gint64 told;            /* when, on the monotonic clock; 0: never */
+} FscNode;
+
+FscNodes *fsc_nodes_new (void);
+
+/* With all nodes, whoever holds references to them. */
+void fsc_nodes_free (FscNodes *nodes);
+guint fsc_nodes_count (FscNodes *nodes);
+
+/* With one reference more, which the caller owns. Other arguments than `path` and `identity` matter
+ * only if it is not there yet. */
+FscNode *fsc_nodes_get (FscNodes *nodes, const char *path, const FscNodeIdentity *identity,
+                        mode_t type, gboolean is_local);
+
+FscNode *fsc_node_ref (FscNodes *nodes, FscNode *node);
+void fsc_node_unref (FscNodes *nodes, FscNode *node, guint64 n);
+
+/* A small number for a device: 0 for the first that is asked for. */
+guint fsc_nodes_get_device (FscNodes *nodes, guint64 dev);
+
+/* An open has come to a node that its name does not lead to any more: for a while, who looks that
+ * up must not take anybody's word for it, and keeps the handle (`fresh`) for the open that follows.
+ * Otherwise a file that is replaced all the time could never be opened. */
+void fsc_nodes_doubt (FscNodes *nodes, const char *path);
+gboolean fsc_nodes_is_doubtful (FscNodes *nodes, const char *path);
+
+FscNodeIdentity fsc_node_get_identity (const struct statx *st);
+FscNodeContent fsc_node_get_content (const struct statx *st);
+gboolean fsc_node_is (const FscNode *node, const struct statx *st);
+
+/* The kernel is about to be told this. */
+void fsc_node_tell (FscNode *node, const struct statx *st);
+
+/* For fsc_gate_run(): what may hang together with this node, and with looking up this path in it.
+ * Where nothing else can hang, a mount point may: then it is the name that counts. */
+guint64 fsc_node_get_source (const FscNode *node);
+guint64 fsc_node_get_source_below (const FscNode *node, const char *path);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Asking the service for what is at the source. This process itself walks no path of anyone's, and
+ * opens none. All here waits for the service.
+ *
+ * Each returns a descriptor that the caller owns, or a negative errno as a file system would give
+ * it: that there is no service is EIO, not the ENOENT of its socket.
+ */
+#pragma once
+
+#include "fscache/view/caller.h"
+#include "fscache/view/view.h"
+
+typedef struct
+{
+  gboolean is_local; /* on a file system that does not hang */
+  gboolean is_shut;  /* it failed with what is there but cannot be entered: see fsc_source_look() */
+} FscSource;
+
+/* Path-only, and a symlink itself: for names and attributes. It fails with `is_shut` for what the
+ * service does not touch: the view itself, procfs. */
+int fsc_source_look (FscView *view, const FscCaller *caller, const char *target,
+                     gboolean is_doubtful, FscSource *source);
+
+/* For pread(), as a duplicate that others share. With `is_bounded` the answer is that of
+ * fscache_borrow(), which may be a moment old; with `is_doubtful` nobody's word is taken. `flags`
+ * may have O_NOFOLLOW. */
+int fsc_source_open_shared (FscView *view, const FscCaller *caller, const char *target, int flags,
+                            gboolean is_bounded, gboolean is_doubtful, FscSource *source);
+
+/* With an offset of its own: for writing, and for directories. */
+int fsc_source_open (FscView *view, const FscCaller *caller, const char *target, int flags,
+                     mode_t mode, FscSource *source);
+
+/* What to answer for a failure; negative. */
+int fsc_source_get_error (const FscacheReply *reply);

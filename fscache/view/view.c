@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * fscache-view; see view.h.
+ */
+#include "fscache/view/view.h"
+
+#include <sys/resource.h>
+
+#include "fscache/view/entry.h"
+#include "fscache/view/file.h"
+#include "fscache/view/notify.h"
+
+/* Of what may wait for one source. */
+#define GATE_LIMIT 32
+
+/* As many handles are kept for borrowing as descriptors allow, up to this. */
+#define BORROW_MAX 4096
+
+FscNode *
+fsc_view_get_node (const FscView *view, fuse_ino_t number)
+{
+  return number == FUSE_ROOT_ID ? view->root : (FscNode *) (uintptr_t) number;
+}
+
+fuse_ino_t
+fsc_view_get_number (const FscView *view, const FscNode *node)
+{
+  return node == view->root ? FUSE_ROOT_ID : (uintptr_t) node;
+}
+
+static gsize
+get_borrow_limit (void)
+{
+  struct rlimit limit = { .rlim_cur = 1024 };
+
+  getrlimit (RLIMIT_NOFILE, &limit);
+  return MIN (limit.rlim_cur / 4, BORROW_MAX);
+}
+
+void
+fsc_view_start (FscView *view, FscacheClient *client, struct fuse_session *session)
+{
+  static const FscNodeIdentity none;
+
+  view->client = client;
+  view->session = session;
+  view->nodes = fsc_nodes_new ();
+  view->root = fsc_nodes_get (view->nodes, "", &none, S_IFDIR, TRUE);
+  view->gate = fsc_gate_new (GATE_LIMIT);
+  view->snapshots = fsc_entry_snapshots_new ();
+  view->notifier = fsc_notifier_new (view);
+  g_mutex_init (&view->lock);
+  g_queue_init (&view->files);
+  view->timeout = view->is_exact ? 0 : FSC_VIEW_TIMEOUT;
+  fscache_set_borrow_limit (client, get_borrow_limit ());
+}
+
+void
+fsc_view_end (FscView *view)
+{
+  fsc_notifier_free (view->notifier);
+  while (view->files.head != NULL)
+    fsc_file_unref (view, view->files.head->data);
+  fsc_entry_snapshots_free (view->snapshots);
+  fsc_gate_free (view->gate);
+  fsc_nodes_free (view->nodes);
+  g_mutex_clear (&view->lock);
+}
+
+void
+fsc_view_let_go (FscView *view)
+{
+  fscache_set_borrow_limit (view->client, 0);
+  fscache_set_borrow_limit (view->client, get_borrow_limit ());
+}

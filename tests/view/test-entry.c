@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The cache itself in the view: what is in it, and what can be done to it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "tests/harness/answer.h"
+#include "tests/view/stage.h"
+
+static char *
+get_attribute (const char *path, const char *name)
+{
+  char value[4096];
+  ssize_t length = getxattr (path, name, value, sizeof value);
+
+  if (length < 0)
+    return g_strdup_printf ("(%s)", g_strerror (errno));
+  return g_strndup (value, (gsize) length);
+}
+
+static void
+assert_attribute (const char *path, const char *name, const char *value)
+{
+  g_autofree char *found = get_attribute (path, name);
+
+  g_assert_cmpstr (found, ==, value);
+}
+
+/* Opens files of DIR/src as any client does. */
+static void
+open_some (FscTestStage *stage)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  static const char *const names[] = { "a", "a", "dir/b", "dir/c", "a-b", "dir-x" };
+
+  fsc_test_stage_run (stage,
+                      "cd $S; mkdir dir; for n in a a-b dir-x dir/b dir/c; do echo $n >$n; done");
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autofree char *path = fsc_test_stage_source (stage, names[i]);
+
+      fsc_test_assert_opens (client, path);
+    }
+  fscache_disconnect (client);
+}
+
+static void
+test_cached (FscTestStage *stage)
+{
+  g_autofree char *a = g_build_filename (stage->cached, "a", NULL);
+  g_autofree char *b = g_build_filename (stage->cached, "dir/b", NULL);
+  g_autofree char *none = g_build_filename (stage->cached, "none", NULL);
+  struct stat st;
+
+  fsc_test_stage_run (stage, "test -z \"$(ls $M/cached)\"; test ! -e $C/a");
+  open_some (stage);
+  g_usleep (200000);
+  fsc_test_stage_run (stage, "test \"$(ls $M/cached)\" = file");
+  fsc_test_stage_run (stage, "test \"$(ls -F $C | tr '\\n' ' ')\" = 'a a-b dir/ dir-x '");
+  fsc_test_stage_run (stage, "test \"$(cd $C; find . -type f | sort | tr '\\n' ' ')\""
+                             " = './a ./a-b ./dir-x ./dir/b ./dir/c '");
+  g_assert_no_errno (stat (a, &st));
+  g_assert_cmpint (st.st_mode, ==, S_IFREG | 0444);
+  g_assert_cmpint (ABS (st.st_mtim.tv_sec - g_get_real_time () / G_USEC_PER_SEC), <, 5);
+  fsc_test_stage_assert_content (b, "dir/b\n");
+  fsc_test_stage_assert_open (none, O_RDONLY, ENOENT);
+  fsc_test_stage_assert_open (a, O_WRONLY, EACCES);
+}
+
+/* Looking at what is cached is no use of it. */
+static void
+test_untouched (FscTestStage *stage)
+{
+  guint64 hits, misses;
+
+  open_some (stage);
+  hits = fsc_test_service_counter (stage->service, "hits");
+  misses = fsc_test_service_counter (stage->service, "misses");
+  fsc_test_stage_run (stage, "find $M/cached -ls >$M/../said; getfattr -Rd $C >$M/../said");
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "hits"), ==, hits);
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "misses"), ==, misses);
+}
+
+static void
+test_attributes (FscTestStage *stage)
+{
+  g_autofree char *cached = g_build_filename (stage->cached, "a", NULL);
+  g_autofree char *through = fsc_test_stage_through (stage, "a");
+  g_autofree char *uri = g_strdup_printf ("file://%s/a", stage->source);
+  char list[4096], tiny[2];
+
+  open_some (stage);
+  g_usleep (200000);
+  assert_attribute (cached, "user.fscache.uri", uri);
+  assert_attribute (cached, "user.fscache.hits", "1");
+  assert_attribute (cached, "user.fscache.kind", "regular");
+  assert_attribute (cached, "user.fscache.sharing", "shared");
+  assert_attribute (cached, "user.fscache.pinned", "0");
+  assert_attribute (through, "user.fscache.uri", uri);
+  assert_attribute (through, "user.fscache.hits", "1");
+  assert_attribute (through, "user.fscache.none", "(No data available)");
+  g_assert_cmpint (listxattr (through, list, sizeof list), >, 100);
+  g_assert_nonnull (memmem (list, sizeof list, "user.fscache.cost", 17));
+  g_assert_cmpint (getxattr (through, "user.fscache.uri", tiny, sizeof tiny), ==, -1);
+  g_assert_cmpint (errno, ==, ERANGE);
+}
+
+/* Of what is not cached, that; and the source's own, to be read. */
+static void
+test_source_attributes (FscTestStage *stage)
+{
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+
+  fsc_test_stage_replace (stage, "file", "text");
+  assert_attribute (through, "user.fscache.hits", "(No data available)");
+  if (setxattr (source, "user.colour", "red", 3, 0) < 0)
+    {
+      g_test_skip ("the file system has no attributes");
+      return;
+    }
+  assert_attribute (through, "user.colour", "red");
+  fsc_test_stage_run (stage, "getfattr -d $V/file 2>&1 | grep -qx 'user.colour=\"red\"'");
+  fsc_test_stage_run (stage, "! setfattr -n user.colour -v blue $V/file 2>/dev/null");
+  assert_attribute (source, "user.colour", "red");
+}
+
+static void
+test_pin (FscTestStage *stage)
+{
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+  g_autofree char *cached = g_build_filename (stage->cached, "file", NULL);
+
+  fsc_test_stage_replace (stage, "file", "text");
+  fsc_test_stage_run (stage, "setfattr -n user.fscache.pinned -v 1 $V/file");
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "pinned"), >=, 1);
+  assert_attribute (through, "user.fscache.pinned", "1");
+  g_usleep (200000);
+  assert_attribute (cached, "user.fscache.pinned", "1");
+  fsc_test_stage_run (stage, "setfattr -n user.fscache.pinned -v 0 $C/file");
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "pinned"), ==, 0);
+  fsc_test_stage_run (stage, "setfattr -n user.fscache.pinned -v 1 $C/file; setfattr -x"
+                             " user.fscache.pinned $V/file");
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "pinned"), ==, 0);
+  fsc_test_stage_run (stage, "! setfattr -n user.fscache.pinned -v yes $V/file 2>/dev/null;"
+                             " ! setfattr -n user.fscache.hits -v 7 $V/file 2>/dev/null");
+}
+
+static void
+ignore (const FscacheEntry *entry, void *data)
+{
+}
+
+static guint
+count_cached (FscTestStage *stage)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  g_autofree char *pattern = g_strdup_printf ("file://%s/*", stage->source);
+  ssize_t n;
+
+  n = fscache_list (client, pattern, ignore, NULL, NULL);
+  fscache_disconnect (client);
+  return (guint) n;
+}
+
+static void
+test_drop (FscTestStage *stage)
+{
+  open_some (stage);
+  g_assert_cmpuint (count_cached (stage), ==, 5);
+  g_usleep (200000);
+  fsc_test_stage_run (stage, "rm $C/a");
+  g_assert_cmpuint (count_cached (stage), ==, 4);
+  fsc_test_stage_run (stage, "test ! -e $C/a; test -e $S/a; ! rm $C/a 2>/dev/null;"
+                             " ! rmdir $C/dir 2>/dev/null");
+  g_assert_cmpuint (count_cached (stage), ==, 4);
+  fsc_test_stage_run (stage, "rm -r $C/dir");
+  g_assert_cmpuint (count_cached (stage), ==, 2);
+  fsc_test_stage_run (stage, "rm -r $M/cached/file/*; test -z \"$(ls $C 2>/dev/null)\"");
+  g_assert_cmpuint (count_cached (stage), ==, 0);
+  fsc_test_stage_run (stage, "test -e $S/dir/b; test -e $S/a-b; ! rm $M/status.json 2>/dev/null");
+}
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_stage_init (&argc, &argv);
+  FSC_STAGE_ADD ("/view-entry/cached", test_cached);
+  FSC_STAGE_ADD ("/view-entry/untouched", test_untouched);
+  FSC_STAGE_ADD ("/view-entry/attributes", test_attributes);
+  FSC_STAGE_ADD ("/view-entry/source-attributes", test_source_attributes);
+  FSC_STAGE_ADD ("/view-entry/pin", test_pin);
+  FSC_STAGE_ADD ("/view-entry/drop", test_drop);
+  return g_test_run ();
+}

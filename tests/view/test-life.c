@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The view from its start to its end, and what becomes of it when the service, a source or it
+ * itself does not live as it should.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/harness/program.h"
+#include "tests/integration/process.h"
+#include "tests/view/stage.h"
+
+/* Long enough that nothing that waits for it passes for an answer. */
+static const char config[] = "[lanes]\nopeners=2\ndeadline=8\n[file]\nttl=60\n";
+
+/* Starting and ending */
+
+/* Runs the view as a shell would, and returns what it exits with. */
+static int
+run_view (const FscTestStage *stage, const char *options, char **said)
+{
+  g_autofree char *path = fsc_test_build_path ("fscache/view/fscache-view");
+  const char *arguments[] = { path, "-o", options, stage->mount, NULL };
+  g_auto (FscTestProgram) program = { 0 };
+
+  fsc_test_program_run (&program, NULL, arguments);
+  g_test_message ("%s", program.error);
+  if (said != NULL)
+    *said = g_strdup (program.error);
+  g_assert_true (WIFEXITED (program.status));
+  return WEXITSTATUS (program.status);
+}
+
+static gboolean
+wait_until_mounted (const FscTestStage *stage, gboolean is_mounted)
+{
+  for (int i = 0; i < 500; i++)
+    {
+      if (fsc_test_stage_is_mounted (stage) == is_mounted)
+        return TRUE;
+      g_usleep (10000);
+    }
+  return FALSE;
+}
+
+static void
+test_background (FscTestStage *stage)
+{
+  g_autofree char *options = g_strdup_printf ("socket=%s", stage->service->socket);
+  g_autofree char *said = NULL;
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+
+  g_assert_cmpint (run_view (stage, options, &said), ==, 0);
+  g_assert_nonnull (strstr (said, "files are read"));
+  g_assert_true (fsc_test_stage_is_mounted (stage));
+  fsc_test_stage_replace (stage, "file", "text");
+  fsc_test_stage_assert_content (path, "text");
+  fsc_test_stage_run (stage, "umount $M 2>/dev/null || fusermount3 -u $M");
+  g_assert_true (wait_until_mounted (stage, FALSE));
+  fsc_test_service_wait_for (stage->service, "clients", 1); /* which asks: the process is gone */
+}
+
+/* As fstab(5) and mount(8) start it. */
+static void
+test_mount (FscTestStage *stage)
+{
+  g_autofree char *program = fsc_test_build_path ("fscache/view/fscache-view");
+  g_autofree char *command = g_strdup_printf (
+      "command -v mount.fuse3 >/dev/null || exit 0; mount -t fuse -o"
+      " socket=%s,nofail,_netdev,x-systemd.automount,exact,noatime '%s#fscache' $M;"
+      " grep -q '\"exact\" : true' $M/status.json;"
+      " grep -q \" $M rw,.*noatime.* - fuse.fscache-view fscache \" /proc/self/mountinfo",
+      stage->service->socket, program);
+
+  fsc_test_stage_run (stage, command);
+  fsc_test_stage_run (stage, "command -v mount.fuse3 >/dev/null || exit 0; umount $M");
+  g_assert_true (wait_until_mounted (stage, FALSE));
+}
+
+/* An ordinary user (nobody: fusermount3 wants one with a name), with a service of his own. */
+static void
+test_user (FscTestStage *stage)
+{
+  g_autofree char *view = fsc_test_build_path ("fscache/view/fscache-view");
+  g_autofree char *service = fsc_test_build_path ("fscache/fscached");
+  g_autofree char *openers = fsc_test_build_path ("fscache/openers");
+  g_autofree char *device = fsc_test_stage_source (stage, "fuse");
+  g_autofree char *command = NULL;
+
+  if (geteuid () != 0 || mknod (device, S_IFCHR, makedev (10, 229)) < 0)
+    {
+      g_test_skip ("only root can be somebody else");
+      return;
+    }
+  g_assert_no_errno (chmod (device, 0666));
+  if (mount (device, "/dev/fuse", NULL, MS_BIND, NULL) < 0)
+    g_test_skip ("no /dev/fuse for others");
+  else
+    {
+      command = g_strdup_printf (
+          "chmod 711 $M/..; chown 65534:65534 $M $S; echo text >$S/file; chmod 644 $S/file;"
+          " setpriv --reuid 65534 --regid 65534 --clear-groups env FSCACHE_OPENER_DIR=%s"
+          " FSCACHE_SOCKET=$S/socket sh -euc '"
+          "%s & P=$!; sleep 0.5; %s $1; test \"$(cat $2/file)\" = text; kill $P; wait $P || true;"
+          " if cat $2/file 2>/dev/null; then exit 1; fi; fusermount3 -u $1' - $M $V",
+          openers, service, view);
+      fsc_test_stage_run (stage, command);
+      g_assert_true (wait_until_mounted (stage, FALSE));
+      g_assert_no_errno (umount2 ("/dev/fuse", MNT_DETACH)); /* the view may still be going */
+    }
+  g_assert_no_errno (g_unlink (device));
+}
+
+static void
+test_usage (FscTestStage *stage)
+{
+  g_autofree char *file = fsc_test_stage_source (stage, "file");
+  g_autofree char *no_such = fsc_test_stage_source (stage, "no-such");
+  g_autofree char *mount = g_steal_pointer (&stage->mount);
+
+  g_assert_cmpint (run_view (stage, "no_such_option", NULL), ==, 2); /* and no mount point */
+  fsc_test_write (file, "");
+  stage->mount = file;
+  g_assert_cmpint (run_view (stage, "exact", NULL), ==, 1);
+  stage->mount = no_such;
+  g_assert_cmpint (run_view (stage, "exact", NULL), ==, 1);
+  stage->mount = g_steal_pointer (&mount);
+  g_assert_cmpint (run_view (stage, "no_such_option", NULL), ==, 2);
+  g_assert_false (fsc_test_stage_is_mounted (stage));
+}
+
+static void
+test_twice (FscTestStage *stage)
+{
+  g_autofree char *said = NULL;
+
+  g_assert_cmpint (run_view (stage, "exact", &said), ==, 1);
+  g_assert_nonnull (strstr (said, "is a view already"));
+  g_assert_true (fsc_test_stage_is_mounted (stage));
+}
+
+/* It does not wait for who has something open. */
+static void
+test_busy (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  int fd;
+
+  fsc_test_stage_replace (stage, "file", "text");
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  g_assert_no_errno (fd);
+  g_assert_no_errno (chdir (stage->through));
+  fsc_test_stage_stop (stage);
+  g_assert_cmpint (open ("file", O_RDONLY), ==, -1);
+  g_assert_no_errno (chdir ("/"));
+  close (fd);
+  fsc_test_stage_start (stage, NULL);
+  fsc_test_stage_assert_content (path, "text");
+}
+
+/* When it crashes, it is unmounted; and where it is not, the next one cleans up. */
+static void
+test_killed (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  struct stat st;
+
+  fsc_test_stage_replace (stage, "file", "text");
+  if (system ("command -v fusermount3 >/dev/null") == 0)
+    {
+      fsc_test_stage_kill (stage);
+      for (int i = 0; i < 2000 && stat (stage->mount, &st) < 0; i++)
+        g_usleep (10000);
+      g_assert_no_errno (stat (stage->mount, &st));
+      g_assert_false (fsc_test_stage_is_mounted (stage));
+      fsc_test_stage_start (stage, "no_auto_unmount");
+    }
+  else
+    {
+      fsc_test_stage_stop (stage);
+      fsc_test_stage_start (stage, NULL);
+    }
+  fsc_test_stage_assert_content (path, "text");
+  fsc_test_stage_kill (stage);
+  g_assert_cmpint (stat (stage->mount, &st), ==, -1);
+  g_assert_cmpint (errno, ==, ENOTCONN);
+  fsc_test_stage_start (stage, NULL);
+  fsc_test_stage_assert_content (path, "text");
+}
+
+/* At random, again and again: nothing stays. */
+static void
+test_random (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+
+  fsc_test_stage_replace (stage, "file", "text");
+  for (guint i = 0; i < fsc_test_scale (8); i++)
+    {
+      pid_t reader = fork ();
+
+      if (reader == 0)
+        for (;;)
+          {
+            char buffer[8];
+            int fd = open (path, O_RDONLY | O_CLOEXEC);
+
+            if (fd >= 0 && read (fd, buffer, sizeof buffer) > 0 && memcmp (buffer, "text", 4) != 0)
+              _exit (1);
+            if (fd >= 0)
+              close (fd);
+          }
+      g_usleep ((gulong) g_test_rand_int_range (0, 100000));
+      if (g_test_rand_bit ())
+        {
+          fsc_test_stage_kill (stage);
+          fsc_test_stage_start (stage, i % 2 == 0 ? "no_auto_unmount" : NULL);
+        }
+      else
+        {
+          fsc_test_service_kill (stage->service);
+          fsc_test_service_start (stage->service);
+        }
+      g_assert_no_errno (kill (reader, SIGKILL));
+      waitpid (reader, NULL, 0);
+      fsc_test_stage_assert_content (path, "text");
+    }
+}
+
+/* The service */
+
+/* Starts it; libfscache looks for one that was not there every 100 ms. */
+static void
+start_service (FscTestStage *stage, const char *path)
+{
+  fsc_test_service_start (stage->service);
+  for (int i = 0; i < 100 && g_access (path, R_OK) < 0; i++)
+    g_usleep (10000);
+}
+
+static void
+test_service_killed (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  char buffer[16] = "";
+  int fd;
+
+  fsc_test_stage_replace (stage, "file", "before");
+  for (int i = 0; i < 5; i++)
+    fsc_test_stage_assert_content (path, "before");
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  fsc_test_service_kill (stage->service);
+
+  /* What is open stays; what was kept is given for 100 ms more at most, and then nothing. */
+  fsc_test_stage_replace (stage, "file", "after");
+  g_usleep (110000);
+  fsc_test_stage_assert_open (path, O_RDONLY, EIO);
+  g_assert_cmpint (g_access (path, F_OK), ==, -1);
+  g_assert_cmpint (errno, ==, EIO);
+  g_assert_cmpint (pread (fd, buffer, sizeof buffer, 0), ==, 6);
+  g_assert_cmpstr (buffer, ==, "before");
+  fsc_test_stage_run (stage, "grep -q '\"service\" : null' $M/status.json;"
+                             " grep -qx 'fscache_up 0' $M/metrics");
+
+  start_service (stage, path);
+  fsc_test_stage_assert_content (path, "after");
+  memset (buffer, 0, sizeof buffer);
+  g_assert_cmpint (pread (fd, buffer, sizeof buffer, 0), ==, 6);
+  g_assert_cmpstr (buffer, ==, "before");
+  close (fd);
+}
+
+/* The view may be there before the service. */
+static void
+test_before_service (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+
+  fsc_test_service_stop (stage->service);
+  fsc_test_stage_start (stage, NULL);
+  fsc_test_stage_replace (stage, "file", "text");
+  fsc_test_stage_assert_open (path, O_RDONLY, EIO);
+  start_service (stage, path);
+  fsc_test_stage_assert_content (path, "text");
+}
+
+/* What it keeps to be fast it lets go of when nobody uses it. */
+static void
+test_descriptors (FscTestStage *stage)
+{
+  int now;
+
+  fsc_test_stage_run (stage, "cd $S; for i in $(seq 100); do echo $i >$i; done");
+  fsc_test_stage_run (stage, "cd $V; for i in 1 2 3 4; do cat * >$M/../said; done;"
+                             " ls -l >$M/../said; for i in $(seq 100); do echo >$i; done;"
+                             " ! cat no-such 2>/dev/null; getfattr -d 1 >$M/../said;"
+                             " for i in $(seq 100); do cat $i >/dev/null; done");
+  now = fsc_process_count_descriptors (stage->pid, stage->source);
+  g_test_message ("%d", now);
+  g_assert_cmpint (now, >, 0);
+  for (int i = 0; now != 0 && i < 1500; i++)
+    {
+      g_usleep (10000);
+      now = fsc_process_count_descriptors (stage->pid, stage->source);
+    }
+  g_assert_cmpint (now, ==, 0);
+}
+
+/* Sources that hang */
+
+typedef struct
+{
+  pid_t server;
+  char *target;
+} Hanging;
+
+static void
+mount_hanging (FscTestStage *stage, Hanging *hanging)
+{
+  g_autofree char *program = fsc_test_build_path ("tests/view/hanging");
+  g_autofree char *file = NULL;
+
+  hanging->target = fsc_test_stage_source (stage, "hanging");
+  g_assert_no_errno (g_mkdir (hanging->target, 0755));
+  hanging->server = fork ();
+  if (hanging->server == 0)
+    {
+      execl (program, program, hanging->target, NULL);
+      _exit (127);
+    }
+  file = g_build_filename (hanging->target, "f", NULL);
+  for (int i = 0; i < 500 && g_access (file, F_OK) < 0; i++)
+    g_usleep (10000);
+  g_assert_no_errno (g_access (file, F_OK));
+}
+
+static void
+unmount_hanging (Hanging *hanging)
+{
+  kill (hanging->server, SIGCONT);
+  umount2 (hanging->target, MNT_DETACH);
+  kill (hanging->server, SIGKILL);
+  waitpid (hanging->server, NULL, 0);
+  g_free (hanging->target);
+}
+
+/* A process that reads 4 KiB from a place where that hangs. */
+static pid_t
+start_reader (const FscTestStage *stage, int number, int fd)
+{
+  pid_t pid = fork ();
+
+  if (pid == 0)
+    {
+      g_autofree char *name = g_strdup_printf ("hanging/f%d", number);
+      g_autofree char *path = fsc_test_stage_through (stage, name);
+      char buffer[4096];
+
+      prctl (PR_SET_PDEATHSIG, SIGKILL);
+      if (fd < 0)
+        fd = open (path, O_RDONLY | O_CLOEXEC);
+      _exit (fd < 0 || pread (fd, buffer, sizeof buffer, number * 4096) < 0);
+    }
+  return pid;
+}
+
+static void
+assert_others (const FscTestStage *stage)
+{
+  gint64 since = g_get_monotonic_time ();
+
+  for (int i = 0; i < 20; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("other%d", i);
+      g_autofree char *content = g_strdup_printf ("%" G_GINT64_FORMAT, since);
+      g_autofree char *path = fsc_test_stage_through (stage, name);
+
+      fsc_test_stage_replace (stage, name, content);
+      fsc_test_stage_assert_content (path, content);
+    }
+  g_assert_cmpint (g_get_monotonic_time () - since, <, 4 * G_USEC_PER_SEC);
+}
+
+/* It blocks those who read from it, however many they are, and nobody else. */
+static void
+hang (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "hanging/f0");
+  Hanging hanging;
+  pid_t readers[300];
+  int fd;
+
+  mount_hanging (stage, &hanging);
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  g_assert_no_errno (fd);
+  g_assert_no_errno (kill (hanging.server, SIGSTOP));
+  for (guint i = 0; i < G_N_ELEMENTS (readers); i++)
+    readers[i] = start_reader (stage, (int) i, i % 2 == 0 ? fd : -1);
+  g_usleep (500000);
+  assert_others (stage);
+
+  g_assert_no_errno (kill (hanging.server, SIGCONT));
+  for (guint i = 0; i < G_N_ELEMENTS (readers); i++)
+    {
+      int status;
+
+      g_assert_cmpint (waitpid (readers[i], &status, 0), ==, readers[i]);
+      if (i % 2 == 0) /* to open one may have been too much for the service in this time */
+        g_assert_cmpint (status, ==, 0);
+    }
+  close (fd);
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
+static void
+on_alarm (int number)
+{
+}
+
+/* Who waits is interrupted by a signal, and can be killed. */
+static void
+interrupt (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "hanging/f1");
+  struct sigaction action = { .sa_handler = on_alarm };
+  Hanging hanging;
+  pid_t reader;
+  int status;
+
+  mount_hanging (stage, &hanging);
+  g_assert_no_errno (kill (hanging.server, SIGSTOP));
+  sigaction (SIGALRM, &action, NULL);
+  alarm (1);
+  fsc_test_stage_assert_open (path, O_RDONLY, EINTR);
+  reader = start_reader (stage, 2, -1);
+  g_usleep (300000);
+  g_assert_no_errno (kill (reader, SIGKILL));
+  for (int i = 0; waitpid (reader, &status, WNOHANG) == 0; i++)
+    {
+      g_assert_cmpint (i, <, 300);
+      g_usleep (10000);
+    }
+  assert_others (stage);
+
+  /* It ends although a thread of its own hangs. */
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
+/* Whether a process has exited, or would have if the kernel did not wait in it. */
+static gboolean
+has_exited (pid_t pid)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/status", pid);
+  g_autofree char *content = NULL;
+  const char *pending;
+
+  if (!g_file_get_contents (path, &content, NULL, NULL))
+    return TRUE;
+  pending = strstr (content, "SigPnd:");
+  return strstr (content, "State:\tZ") != NULL
+         || (pending != NULL
+             && (strtoull (pending + strlen ("SigPnd:"), NULL, 16) & 1u << (SIGKILL - 1)) != 0);
+}
+
+/* Nor does a file that cannot be closed keep it, whoever unmounts it. */
+static void
+close_hanging (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "hanging/f1");
+  Hanging hanging;
+  int status, fd;
+
+  mount_hanging (stage, &hanging);
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  g_assert_no_errno (fd);
+  g_assert_no_errno (kill (hanging.server, SIGSTOP));
+  g_assert_no_errno (umount2 (stage->mount, MNT_DETACH));
+  close (fd);
+  for (int i = 0; !has_exited (stage->pid); i++)
+    {
+      g_assert_cmpint (i, <, 2000);
+      g_usleep (10000);
+    }
+  unmount_hanging (&hanging);
+  g_assert_cmpint (waitpid (stage->pid, &status, 0), ==, stage->pid);
+  g_assert_cmpint (status, ==, 0);
+  stage->pid = 0;
+}
+
+static void
+run_hanging (FscTestStage *stage, FscTestStageFunc func)
+{
+  fsc_test_service_stop (stage->service);
+  g_assert_true (g_file_set_contents (stage->service->config, config, -1, NULL));
+  fsc_test_service_start (stage->service);
+  fsc_test_stage_start (stage, NULL);
+  func (stage);
+}
+
+static void
+test_hang (FscTestStage *stage)
+{
+  run_hanging (stage, hang);
+}
+
+static void
+test_interrupt (FscTestStage *stage)
+{
+  run_hanging (stage, interrupt);
+}
+
+static void
+test_close_hanging (FscTestStage *stage)
+{
+  run_hanging (stage, close_hanging);
+}
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_stage_init (&argc, &argv);
+  FSC_STAGE_ADD_CLOSED ("/view-life/background", test_background);
+  FSC_STAGE_ADD_CLOSED ("/view-life/mount", test_mount);
+  FSC_STAGE_ADD_CLOSED ("/view-life/user", test_user);
+  FSC_STAGE_ADD_CLOSED ("/view-life/usage", test_usage);
+  FSC_STAGE_ADD ("/view-life/twice", test_twice);
+  FSC_STAGE_ADD ("/view-life/busy", test_busy);
+  FSC_STAGE_ADD ("/view-life/killed", test_killed);
+  FSC_STAGE_ADD ("/view-life/random", test_random);
+  FSC_STAGE_ADD ("/view-life/service-killed", test_service_killed);
+  FSC_STAGE_ADD_CLOSED ("/view-life/before-service", test_before_service);
+  FSC_STAGE_ADD ("/view-life/descriptors", test_descriptors);
+  FSC_STAGE_ADD_CLOSED ("/view-life/hang", test_hang);
+  FSC_STAGE_ADD_CLOSED ("/view-life/interrupt", test_interrupt);
+  FSC_STAGE_ADD_CLOSED ("/view-life/close-hanging", test_close_hanging);
+  return g_test_run ();
+}

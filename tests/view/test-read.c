@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Reading through the view: the content of the source, and after a change the new one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/view/stage.h"
+
+#define BOUND_MS                                                                                   \
+  1000 /* of what takes some microseconds when the machine has nothing else to do                  \
+        */
+
+static void
+test_programs (FscTestStage *stage)
+{
+  fsc_test_stage_run (stage,
+                      "cd $S; mkdir -p d/e; head -c 3000000 /dev/urandom >d/big;"
+                      " head -c 4097 /dev/urandom >d/e/odd; : >empty; echo needle >d/e/text");
+  fsc_test_stage_run (stage,
+                      "cmp $S/d/big $V/d/big; cmp $V/d/e/odd $S/d/e/odd; cmp $V/empty $S/empty");
+  fsc_test_stage_run (stage, "cd $S; find . -type f | sort | xargs sha256sum >$M/../sums;"
+                             " cd $V; sha256sum --quiet -c $M/../sums; diff -r $S $V");
+  fsc_test_stage_run (stage, "cp -r $V $M/../copy; diff -r $S $M/../copy");
+  fsc_test_stage_run (stage, "tar -C $V -cf - . | tar -C $S -df -");
+  fsc_test_stage_run (stage, "test \"$(grep -rl needle $V)\" = $V/d/e/text");
+  fsc_test_stage_run (stage, "dd if=$V/d/big bs=64k iflag=direct status=none | cmp - $S/d/big");
+}
+
+static void
+test_mmap (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  char *map;
+  int fd;
+
+  fsc_test_stage_replace (stage, "file", "mapped");
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  map = mmap (NULL, 6, PROT_READ, MAP_SHARED, fd, 0);
+  close (fd);
+  g_assert_true (map != MAP_FAILED);
+  fsc_test_stage_replace (stage, "file", "other!");
+  g_assert_cmpmem (map, 6, "mapped", 6);
+  munmap (map, 6);
+}
+
+/* A loop of new opens until one gives what is expected; how long that took, in ms. */
+static gint64
+wait_for_content (const char *path, const char *content)
+{
+  gint64 since = g_get_monotonic_time ();
+
+  for (;;)
+    {
+      g_autofree char *found = NULL;
+      gint64 took = (g_get_monotonic_time () - since) / 1000;
+
+      if ((g_file_get_contents (path, &found, NULL, NULL) && g_str_equal (found, content))
+          || took > BOUND_MS)
+        return took;
+    }
+}
+
+/* Who has it open has the old one; who opens it then, the new one. */
+static void
+test_replaced (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+  char buffer[16] = "";
+  struct stat st;
+  int fd;
+
+  fsc_test_stage_replace (stage, "file", "content 0");
+  for (int i = 0; i < 5; i++) /* until it is watched, and borrowed */
+    fsc_test_stage_assert_content (path, "content 0");
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  for (int i = 1; i < 200; i++)
+    {
+      g_autofree char *content = g_strdup_printf ("content %d", i);
+
+      fsc_test_stage_replace (stage, "file", content);
+      g_assert_cmpint (wait_for_content (path, content), <, BOUND_MS);
+    }
+  g_assert_cmpint (pread (fd, buffer, sizeof buffer, 0), ==, 9);
+  g_assert_cmpstr (buffer, ==, "content 0");
+  g_assert_no_errno (fstat (fd, &st));
+  g_assert_cmpint (st.st_size, ==, 9);
+  close (fd);
+
+  g_assert_no_errno (g_unlink (source));
+  for (int i = 0; i < BOUND_MS && g_access (path, R_OK) == 0; i++)
+    g_usleep (1000);
+  fsc_test_stage_assert_open (path, O_RDONLY, ENOENT);
+}
+
+static void
+test_exact (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+
+  fsc_test_stage_stop (stage);
+  fsc_test_stage_start (stage, "exact");
+  for (int i = 0; i < 500; i++)
+    {
+      g_autofree char *content = g_strdup_printf ("%0*d", 1 + i % 7, i);
+      struct stat st;
+
+      fsc_test_stage_replace (stage, "file", content);
+      if (i % 2 == 0)
+        {
+          g_assert_no_errno (stat (path, &st));
+          g_assert_cmpint (st.st_size, ==, strlen (content));
+        }
+      fsc_test_stage_assert_content (path, content);
+    }
+}
+
+/* What is written to the source directly is seen by the next open, its size too. */
+static void
+test_in_place (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+  g_autoptr (GString) expected = g_string_new ("begin");
+
+  fsc_test_write (source, "begin");
+  for (int i = 0; i < 300; i++)
+    {
+      int fd = open (source, O_WRONLY | O_CLOEXEC);
+      struct stat st;
+      int through;
+
+      if (i % 50 == 49)
+        g_string_truncate (expected, 3);
+      g_string_append_printf (expected, " %d", i);
+      g_assert_no_errno (ftruncate (fd, 0));
+      g_assert_cmpint (pwrite (fd, expected->str, expected->len, 0), ==, expected->len);
+      close (fd);
+
+      through = open (path, O_RDONLY | O_CLOEXEC);
+      g_assert_no_errno (fstat (through, &st));
+      g_assert_cmpint (st.st_size, ==, expected->len);
+      close (through);
+      fsc_test_stage_assert_content (path, expected->str);
+    }
+}
+
+/* Replaces it all the time, by contents of which each is one digit again and again. */
+static void
+churn (const FscTestStage *stage)
+{
+  for (unsigned i = 0;; i++)
+    {
+      g_autofree char *content = g_strnfill (1000 + i % 5000, (char) ('0' + i % 10));
+
+      fsc_test_stage_replace (stage, "file", content);
+    }
+}
+
+static void
+check_churn (const FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  gint64 until = g_get_monotonic_time () + G_USEC_PER_SEC;
+  guint n = 0;
+
+  for (; g_get_monotonic_time () < until; n++)
+    {
+      char buffer[8192];
+      int fd = open (path, O_RDONLY | O_CLOEXEC);
+      ssize_t length;
+      struct stat st;
+
+      g_assert_no_errno (fd);
+      length = read (fd, buffer, sizeof buffer);
+      g_assert_cmpint (length, >=, 1000);
+      g_assert_no_errno (fstat (fd, &st));
+      g_assert_cmpint (st.st_size, ==, length);
+      for (ssize_t i = 1; i < length; i++)
+        if (buffer[i] != buffer[0])
+          g_assert_cmpint (buffer[i], ==, buffer[0]);
+      close (fd);
+    }
+  g_test_message ("%u opens", n);
+}
+
+/* Each open gives one file and no mixture, and none fails, however often it is replaced. */
+static void
+test_churn (FscTestStage *stage)
+{
+  pid_t pid;
+
+  fsc_test_stage_replace (stage, "file", "000");
+  pid = fork ();
+  g_assert_cmpint (pid, >=, 0);
+  if (pid == 0)
+    churn (stage);
+  g_usleep (100000);
+  check_churn (stage);
+  fsc_test_stage_stop (stage);
+  fsc_test_stage_start (stage, "exact");
+  check_churn (stage);
+  g_assert_no_errno (kill (pid, SIGKILL));
+  waitpid (pid, NULL, 0);
+}
+
+/* 200 processes, one open. */
+static void
+test_crowd (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  guint64 before;
+  int ends[2];
+  char byte;
+
+  fsc_test_stage_replace (stage, "file", "crowd");
+  g_access (path, F_OK); /* names are known */
+  before = fsc_test_service_counter (stage->service, "opens");
+  g_assert_no_errno (pipe (ends));
+  for (int i = 0; i < 200; i++)
+    if (fork () == 0)
+      {
+        char buffer[8];
+        int fd;
+
+        close (ends[1]);
+        if (read (ends[0], &byte, 1) != 0) /* all at once */
+          _exit (1);
+        fd = open (path, O_RDONLY);
+        _exit (fd < 0 || read (fd, buffer, sizeof buffer) != 5);
+      }
+  close (ends[0]);
+  g_usleep (200000);
+  close (ends[1]);
+  for (int i = 0; i < 200; i++)
+    {
+      int status;
+
+      g_assert_cmpint (wait (&status), >, 0);
+      g_assert_cmpint (status, ==, 0);
+    }
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "opens") - before, ==, 1);
+}
+
+/* By passthrough the kernel asks for nothing; and when nobody has the file open any more, and it is
+ * dropped, nothing keeps its mount busy. */
+static void
+test_transport (FscTestStage *stage)
+{
+  g_autofree char *dir = fsc_test_stage_source (stage, "mounted");
+  g_autofree char *path = fsc_test_stage_through (stage, "mounted/file");
+  FscacheClient *client;
+  int fd;
+
+  g_assert_no_errno (g_mkdir (dir, 0755));
+  g_assert_no_errno (mount ("none", dir, "tmpfs", 0, ""));
+  fsc_test_stage_replace (stage, "mounted/file", "text");
+  fsc_test_stage_run (stage, "grep '\"passthrough\"' $M/status.json >$M/../before");
+  for (int i = 0; i < 5; i++)
+    fsc_test_stage_assert_content (path, "text");
+  fsc_test_stage_run (stage, "grep '\"passthrough\"' $M/status.json | cmp - $M/../before");
+  fsc_test_stage_run (stage,
+                      "python3 -c 'import json,sys; v = json.load (open (sys.argv[1]))[\"view\"];"
+                      " print (v); assert (v[\"reads\"] == 0) == v[\"passthrough\"]'"
+                      " $M/status.json");
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  close (fd);
+  client = fsc_test_service_connect (stage->service);
+  g_assert_cmpint (fscache_drop_mount (client, dir, FALSE, NULL, NULL), ==, 0);
+  fscache_disconnect (client);
+  for (int i = 0; umount (dir) < 0; i++)
+    {
+      g_assert_cmpint (errno, ==, EBUSY);
+      g_assert_cmpint (i, <, 1500);
+      g_usleep (10000);
+    }
+}
+
+static void
+test_databases (FscTestStage *stage)
+{
+  if (system ("command -v sqlite3 git >/dev/null") != 0)
+    {
+      g_test_skip ("there is no sqlite3 or no git");
+      return;
+    }
+  fsc_test_stage_run (stage,
+                      "sqlite3 $S/db 'create table t (n); insert into t select value from"
+                      " generate_series (1, 1000);' 2>/dev/null || sqlite3 $S/db 'create table"
+                      " if not exists t (n); with recursive c (x) as (select 1 union all"
+                      " select x + 1 from c where x < 1000) insert into t select x from c;'");
+  fsc_test_stage_run (stage, "test \"$(sqlite3 $V/db 'select sum (n) from t')\" = 500500");
+  fsc_test_stage_run (stage,
+                      "cd $S; git init -q .; git config user.name a; git config user.email a@b;"
+                      " echo one >one; ln -s one link; mkdir d; echo two >d/two;"
+                      " git add one link d; git commit -qm one");
+  fsc_test_stage_run (stage, "git config --global --add safe.directory '*' || true; cd $V;"
+                             " GIT_OPTIONAL_LOCKS=0 git status --porcelain >$M/../said;"
+                             " printf '?? db\\n' | cmp - $M/../said");
+}
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_stage_init (&argc, &argv);
+  FSC_STAGE_ADD ("/view-read/programs", test_programs);
+  FSC_STAGE_ADD ("/view-read/mmap", test_mmap);
+  FSC_STAGE_ADD ("/view-read/replaced", test_replaced);
+  FSC_STAGE_ADD ("/view-read/exact", test_exact);
+  FSC_STAGE_ADD ("/view-read/in-place", test_in_place);
+  FSC_STAGE_ADD ("/view-read/churn", test_churn);
+  FSC_STAGE_ADD ("/view-read/crowd", test_crowd);
+  FSC_STAGE_ADD ("/view-read/transport", test_transport);
+  FSC_STAGE_ADD ("/view-read/databases", test_databases);
+  return g_test_run ();
+}
