@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "fscache/store.h"
+#include "fscache/entry.h"
 #include "protocol/uri.h"
 
 /* The flags that make a handle another one. All others belong to the reopen. */
@@ -55,182 +55,20 @@ struct FscWaiter
 #define RELIEF_MOST 65536
 #define RELIEF_AGAIN (10 * G_USEC_PER_SEC)
 
-struct FscCache
-{
-  FscProvider provider;
-  gpointer provider_data;
-  FscLimits limits;
-  FscCounters counters;
-  FscStore store;
-  GHashTable *leases; /* lease -> FscEntry */
-  gint64 relieved_at; /* when memory was short the last time */
-  FscTurnFunc turn_func;
-  gpointer turn_data;
-  guint n_watch_jobs;
-  guint n_nothing; /* entries that stand for what is not there */
-  guint64 last_lease;
-};
-
-static gint64
-now (FscCache *cache)
-{
-  return cache->provider.now (cache->provider_data);
-}
-
-/* Watches */
-
-static FscWatches *
-get_watches (FscCache *cache, const FscEntry *entry)
-{
-  return cache->provider.get_watches != NULL
-             ? cache->provider.get_watches (entry->key.credential, cache->provider_data)
-             : NULL;
-}
-
-static gboolean
-is_watched (const FscEntry *entry)
-{
-  return entry->watch.node != NULL && entry->doubts == entry->cleared;
-}
-
-/* Generations */
-
-static FscGenerations *
-get_generations (FscCache *cache, const FscEntry *entry)
-{
-  return cache->provider.get_generations != NULL
-             ? cache->provider.get_generations (entry->key.credential, cache->provider_data)
-             : NULL;
-}
-
-/* Whoever keeps what was given from this entry is to keep it no longer. */
-static void
-entry_end_generation (FscCache *cache, const FscEntry *entry)
-{
-  FscGenerations *generations = get_generations (cache, entry);
-
-  if (generations != NULL)
-    fsc_generations_end (generations, entry->slot);
-}
-
 /* Whoever is given the handle may keep it for as long as it is known here what happens to it, or as
  * it would be given without a check. What has to be checked cannot be kept. */
 static void
 entry_name_generation (FscCache *cache, const FscEntry *entry, gint64 time, FscAnswer *answer)
 {
-  FscGenerations *generations = get_generations (cache, entry);
+  FscGenerations *generations = fsc_entry_get_generations (cache, entry);
   gint64 left_ms = entry->ttl_ms - (time - entry->checked_at) / 1000;
 
   if (generations == NULL
-      || (!is_watched (entry) && (entry->coherence != FSC_COHERENCE_TTL || left_ms <= 0)))
+      || (!fsc_entry_is_watched (entry) && (entry->coherence != FSC_COHERENCE_TTL || left_ms <= 0)))
     return;
   answer->name = fsc_generations_name (generations, entry->slot);
-  if (answer->name != 0 && !is_watched (entry))
+  if (answer->name != 0 && !fsc_entry_is_watched (entry))
     answer->lifetime_ms = (guint32) left_ms;
-}
-
-/* Those who follow. */
-static void
-entry_tell (FscCache *cache, FscEntry *entry, FscTurn turn)
-{
-  for (FscInterest *interest = entry->interests; interest != NULL; interest = interest->next)
-    cache->turn_func (interest, turn, cache->turn_data);
-}
-
-static void
-entry_unwatch (FscCache *cache, FscEntry *entry)
-{
-  if (entry->watch.node != NULL)
-    fsc_watches_remove (get_watches (cache, entry), &entry->watch);
-  if (entry->watch_job != NULL)
-    {
-      entry->watch_job->entry = NULL;
-      entry_tell (cache, entry, FSC_TURN_SETTLED);
-    }
-  entry->watch_job = NULL;
-}
-
-static gboolean
-is_nothing (const FscHandle *handle)
-{
-  return handle != NULL && handle->error != 0;
-}
-
-/* Gives an entry another handle, which is taken, or none, for what is watched already. */
-static void
-entry_exchange_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
-{
-  entry_end_generation (cache, entry);
-  cache->n_nothing -= is_nothing (entry->handle);
-  cache->n_nothing += is_nothing (handle);
-  fsc_store_set_handle (&cache->store, entry, handle);
-}
-
-/* The same for what is to be watched anew. */
-static void
-entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
-{
-  entry_unwatch (cache, entry);
-  entry_exchange_handle (cache, entry, handle);
-}
-
-/* Leases, pins, and going */
-
-static void
-entry_end_lease (FscCache *cache, FscEntry *entry)
-{
-  if (entry->lease != 0)
-    g_hash_table_remove (cache->leases, &entry->lease);
-  entry->lease = 0;
-  entry->lessee = NULL;
-  fsc_store_settle (&cache->store, entry);
-}
-
-gboolean
-fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned)
-{
-  pinned = pinned != FALSE;
-  if (entry->is_pinned == pinned)
-    return TRUE;
-  if (pinned && cache->counters.pinned + 1 >= cache->limits.max_handles)
-    return FALSE;
-  entry->is_pinned = pinned;
-  if (pinned)
-    cache->counters.pinned++;
-  else
-    cache->counters.pinned--;
-  fsc_store_settle (&cache->store, entry);
-  return TRUE;
-}
-
-/* A slot that has no generation left is not used again. */
-static void
-entry_remove (FscCache *cache, FscEntry *entry)
-{
-  FscGenerations *generations = get_generations (cache, entry);
-  guint32 slot = entry->slot;
-
-  fsc_store_remove (&cache->store, entry);
-  if (generations != NULL && fsc_generations_is_retired (generations, slot))
-    fsc_store_retire (&cache->store, slot);
-}
-
-static void
-entry_drop (FscCache *cache, FscEntry *entry, FscTurn turn)
-{
-  fsc_cache_set_pinned (cache, entry, FALSE);
-  entry_end_lease (cache, entry);
-  if (entry->handle != NULL)
-    entry_tell (cache, entry, fsc_handle_is_alive (entry->handle) ? turn : FSC_TURN_EVICTED);
-  entry_set_handle (cache, entry, NULL);
-  if (entry->flight == NULL && entry->interests == NULL)
-    entry_remove (cache, entry);
-}
-
-void
-fsc_cache_drop (FscCache *cache, FscEntry *entry)
-{
-  entry_drop (cache, entry, FSC_TURN_DROPPED);
 }
 
 /* Lets entries go until there is room for so many more handles and bytes. Returns FALSE if nothing
@@ -253,7 +91,7 @@ make_room (FscCache *cache, guint64 handles, guint64 bytes)
       if (entry == NULL)
         return FALSE;
       cache->counters.evictions++;
-      entry_drop (cache, entry, FSC_TURN_EVICTED);
+      fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
     }
 }
 
@@ -329,7 +167,7 @@ entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
   job->begun = 0;
   g_free ((char *) job->item.validator.data);
   job->item.validator = (FscBytes){ 0 };
-  if (entry->handle != NULL && !is_nothing (entry->handle))
+  if (entry->handle != NULL && !fsc_handle_is_nothing (entry->handle))
     {
       const FscHandle *handle = entry->handle;
 
@@ -354,23 +192,11 @@ is_fresh (const FscEntry *entry, const FscWaiter *waiter, gint64 time)
 
   if (entry->handle == NULL || waiter->revalidate)
     return FALSE;
-  if (is_watched (entry))
+  if (fsc_entry_is_watched (entry))
     return TRUE;
   if (entry->coherence == FSC_COHERENCE_TTL)
     allowed = MAX (allowed, entry->ttl_ms);
   return allowed > 0 && time - entry->checked_at <= allowed * 1000;
-}
-
-static FscCoherence
-get_coherence (const FscEntry *entry)
-{
-  return is_watched (entry) ? FSC_COHERENCE_WATCHED : entry->coherence;
-}
-
-static guint32
-age_in_ms (gint64 at, gint64 time)
-{
-  return (guint32) CLAMP ((time - at) / 1000, 0, G_MAXUINT32);
 }
 
 /* Answers one request with what open() said when it was last tried. */
@@ -388,7 +214,7 @@ deliver_nothing (FscCache *cache, FscEntry *entry, const FscWaiter *waiter)
     uri = (FscBytes){ path, (size_t) length };
   answer.text = text
       = g_strdup_printf ("cannot open %s: %s", fsc_uri_abbreviate (uri, name), g_strerror (error));
-  entry->used_at = now (cache);
+  entry->used_at = fsc_cache_now (cache);
   entry->is_visited = TRUE;
   entry->hits++;
   cache->counters.hits++;
@@ -402,18 +228,18 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
          const FscWaiter *waiter)
 {
   FscBytes name = fsc_label_get_uri (entry->label);
-  gint64 time = now (cache);
+  gint64 time = fsc_cache_now (cache);
   FscAnswer answer = {
     .handle = handle,
     .label = entry->label,
     .sharing = waiter->sharing,
     .asked = waiter->sharing,
     .source = source,
-    .coherence = get_coherence (entry),
-    .age_ms = is_watched (entry) ? 0 : age_in_ms (entry->checked_at, time),
+    .coherence = fsc_entry_get_coherence (entry),
+    .age_ms = fsc_entry_is_watched (entry) ? 0 : fsc_age_in_ms (entry->checked_at, time),
   };
 
-  if (is_nothing (handle))
+  if (fsc_handle_is_nothing (handle))
     {
       deliver_nothing (cache, entry, waiter);
       return;
@@ -440,12 +266,7 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
   if (waiter->sharing != FSC_SHARING_EXCLUSIVE && source != FSC_SOURCE_PASSED)
     entry_name_generation (cache, entry, time, &answer);
   else if (source != FSC_SOURCE_PASSED)
-    {
-      entry->lease = ++cache->last_lease;
-      entry->lessee = waiter->lessee;
-      g_hash_table_add (cache->leases, &entry->lease);
-      answer.lease = entry->lease;
-    }
+    answer.lease = fsc_entry_lend (cache, entry, waiter->lessee);
   entry->used_at = time;
   if (source == FSC_SOURCE_CACHE)
     {
@@ -484,7 +305,7 @@ answer_late (FscCache *cache, FscJob *job, FscEntry *entry)
     {
       FscWaiter *waiter = link->data;
 
-      if (is_fresh (entry, waiter, now (cache)))
+      if (is_fresh (entry, waiter, fsc_cache_now (cache)))
         {
           deliver (cache, entry, entry->handle, FSC_SOURCE_CACHE, waiter);
           g_free (waiter);
@@ -566,9 +387,9 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
 
   if (entry->handle != NULL)
     {
-      cache->counters.invalidations
-          += !is_nothing (entry->handle) && !fsc_handle_is_same (entry->handle, outcome->handle);
-      entry_set_handle (cache, entry, NULL);
+      cache->counters.invalidations += !fsc_handle_is_nothing (entry->handle)
+                                       && !fsc_handle_is_same (entry->handle, outcome->handle);
+      fsc_entry_set_handle (cache, entry, NULL);
     }
   if (keep && !make_room (cache, 1, outcome->handle->bytes))
     keep = FALSE;
@@ -576,25 +397,25 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
 
   entry->coherence = outcome->coherence;
   entry->ttl_ms = outcome->ttl_ms;
-  entry->opened_at = entry->used_at = now (cache);
+  entry->opened_at = entry->used_at = fsc_cache_now (cache);
   entry->checked_at = job->begun;
   entry->cost_us = (guint32) CLAMP (entry->opened_at - job->begun, 0, G_MAXUINT32);
   entry->hits = 0;
   entry->is_visited = FALSE;
-  entry_set_handle (cache, entry, g_steal_pointer (&outcome->handle));
+  fsc_entry_set_handle (cache, entry, g_steal_pointer (&outcome->handle));
   entry->watch_after = 0; /* what could not be watched was something else */
   if (keep && entry->interests != NULL)
     maybe_watch (cache, entry);
   answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
   if (!keep)
-    entry_set_handle (cache, entry, NULL);
+    fsc_entry_set_handle (cache, entry, NULL);
 }
 
 /* An entry that is asked for again is worth a watch: from then on it is not checked any more. */
 static void
 maybe_watch (FscCache *cache, FscEntry *entry)
 {
-  FscWatches *watches = get_watches (cache, entry);
+  FscWatches *watches = fsc_entry_get_watches (cache, entry);
   FscHandle *handle = entry->handle;
   FscItem item = { .flags = entry->key.flags, .options = FSC_OPTION_WATCH };
   FscJob *job;
@@ -602,11 +423,12 @@ maybe_watch (FscCache *cache, FscEntry *entry)
   if (watches == NULL || entry->coherence != FSC_COHERENCE_CHECKED || entry->key.is_exclusive
       || entry->watch.node != NULL || entry->watch_job != NULL
       || (handle->kind != FSC_KIND_REGULAR && handle->kind != FSC_KIND_DIRECTORY
-          && !is_nothing (handle))
+          && !fsc_handle_is_nothing (handle))
       || (cache->n_watch_jobs >= WATCH_JOBS_MAX && entry->interests == NULL)
-      || now (cache) < entry->watch_after)
+      || fsc_cache_now (cache) < entry->watch_after)
     return;
-  job = job_new (&item, fsc_label_get_uri (entry->label), entry->key.credential, now (cache));
+  job = job_new (&item, fsc_label_get_uri (entry->label), entry->key.credential,
+                 fsc_cache_now (cache));
   job->item.validator.data = g_memdup2 (handle->validator, handle->validator_length);
   job->item.validator.length = handle->validator_length;
   job->entry = entry;
@@ -621,7 +443,7 @@ static gboolean
 is_confirmed (const FscEntry *entry, const FscOutcome *outcome)
 {
   return outcome->n_steps > 0
-         && (is_nothing (entry->handle)
+         && (fsc_handle_is_nothing (entry->handle)
                  ? outcome->code == FSC_CODE_SYSTEM && outcome->error == entry->handle->error
                  : outcome->code == FSC_CODE_UNCHANGED);
 }
@@ -632,7 +454,7 @@ get_watch_after (FscCache *cache, const FscEntry *entry, const FscOutcome *outco
 {
   gboolean is_soon = entry->interests != NULL && (outcome->n_steps > 0 || !is_verdict (outcome));
 
-  return is_soon ? 0 : now (cache) + WATCH_PAUSE;
+  return is_soon ? 0 : fsc_cache_now (cache) + WATCH_PAUSE;
 }
 
 /* It was looked at after the last watch had been added: from then on, any doubt is an event. */
@@ -656,8 +478,9 @@ finish_watch (FscCache *cache, FscJob *job, const FscOutcome *outcome)
       entry->cleared = entry->doubts;
       if (!is_good)
         entry->watch_after = get_watch_after (cache, entry, outcome);
-      entry_tell (cache, entry, FSC_TURN_SETTLED);
-      if (is_nothing (entry->handle) && entry->watch.node == NULL && fsc_entry_is_evictable (entry))
+      fsc_entry_tell (cache, entry, FSC_TURN_SETTLED);
+      if (fsc_handle_is_nothing (entry->handle) && entry->watch.node == NULL
+          && fsc_entry_is_evictable (entry))
         fsc_cache_drop (cache, entry);
     }
   job_free (job);
@@ -681,7 +504,7 @@ keep_denial (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
   if (outcome->code != FSC_CODE_SYSTEM || outcome->error != EACCES || entry->interests == NULL
       || entry->is_pinned || entry->watch.node == NULL || entry->flight->doubts != entry->doubts)
     return FALSE;
-  entry_exchange_handle (cache, entry, fsc_handle_new_nothing (EACCES));
+  fsc_entry_exchange_handle (cache, entry, fsc_handle_new_nothing (EACCES));
   entry->cleared = entry->doubts;
   return TRUE;
 }
@@ -691,9 +514,10 @@ keep_denial (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
 static void
 keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
 {
-  gboolean was_nothing = is_nothing (entry->handle) && entry->handle->error == outcome->error;
+  gboolean was_nothing
+      = fsc_handle_is_nothing (entry->handle) && entry->handle->error == outcome->error;
 
-  cache->counters.invalidations += entry->handle != NULL && !is_nothing (entry->handle);
+  cache->counters.invalidations += entry->handle != NULL && !fsc_handle_is_nothing (entry->handle);
   if (keep_denial (cache, entry, outcome))
     return;
   if (was_nothing && outcome->error != EACCES)
@@ -701,18 +525,18 @@ keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
       entry_confirm (cache, entry);
       return;
     }
-  entry_set_handle (cache, entry, NULL);
+  fsc_entry_set_handle (cache, entry, NULL);
   if (outcome->code != FSC_CODE_SYSTEM || (outcome->error != ENOENT && outcome->error != ENOTDIR)
-      || get_watches (cache, entry) == NULL || entry->key.is_exclusive || entry->is_pinned
+      || fsc_entry_get_watches (cache, entry) == NULL || entry->key.is_exclusive || entry->is_pinned
       || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE || !make_room (cache, 1, 0))
     return;
   entry->coherence = FSC_COHERENCE_CHECKED;
-  entry->opened_at = entry->used_at = now (cache);
+  entry->opened_at = entry->used_at = fsc_cache_now (cache);
   entry->checked_at = entry->flight->begun;
   entry->cost_us = 0;
   entry->hits = 0;
   entry->is_visited = FALSE;
-  entry_set_handle (cache, entry, fsc_handle_new_nothing (outcome->error));
+  fsc_entry_set_handle (cache, entry, fsc_handle_new_nothing (outcome->error));
   if (entry->interests != NULL)
     {
       entry->watch_after = 0;
@@ -726,11 +550,11 @@ fsc_cache_changed (FscWatch *watch, FscChange change, gpointer data)
   FscEntry *entry = (FscEntry *) ((char *) watch - offsetof (FscEntry, watch));
   FscCache *cache = data;
 
-  entry_end_generation (cache, entry);
-  entry_tell (cache, entry,
-              change == FSC_CHANGE_ATTRIBUTES ? FSC_TURN_ATTRIBUTES
-              : change == FSC_CHANGE_LOST     ? FSC_TURN_LOST
-                                              : FSC_TURN_NAME);
+  fsc_entry_end_generation (cache, entry);
+  fsc_entry_tell (cache, entry,
+                  change == FSC_CHANGE_ATTRIBUTES ? FSC_TURN_ATTRIBUTES
+                  : change == FSC_CHANGE_LOST     ? FSC_TURN_LOST
+                                                  : FSC_TURN_NAME);
   if (change == FSC_CHANGE_ATTRIBUTES)
     entry->doubts++;
   else if (change == FSC_CHANGE_LAST_NAME && fsc_entry_is_evictable (entry))
@@ -747,7 +571,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   FscEntry *entry = job->entry;
 
   if (job->begun == 0)
-    job->begun = now (cache); /* who asks again from within an answer is late */
+    job->begun = fsc_cache_now (cache); /* who asks again from within an answer is late */
   if (job->is_watch)
     {
       finish_watch (cache, job, outcome);
@@ -850,7 +674,7 @@ open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *e
   FscJob *job;
 
   if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
-    entry_set_handle (cache, entry, NULL);
+    fsc_entry_set_handle (cache, entry, NULL);
 
   if (entry != NULL && is_fresh (entry, who, who->since))
     {
@@ -897,7 +721,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
     .func = func,
     .data = data,
     .lessee = lessee,
-    .since = now (cache),
+    .since = fsc_cache_now (cache),
     .max_age_ms = item->max_age_ms,
     .index = index,
     .sharing = (guint8) item->sharing,
@@ -997,7 +821,7 @@ fsc_cache_unfollow (FscCache *cache, FscInterest *interest)
   if (entry->interests != NULL || entry->flight != NULL)
     return;
   if (entry->handle == NULL)
-    entry_remove (cache, entry);
+    fsc_entry_remove (cache, entry);
   else
     fsc_store_settle (&cache->store, entry);
 }
@@ -1010,22 +834,7 @@ fsc_cache_get_standing (FscCache *cache, const FscInterest *interest, guint32 *t
   *ttl_ms = entry->handle != NULL && entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0;
   if (entry->watch_job != NULL)
     return FSC_STANDING_SETTLING;
-  return is_watched (entry) ? FSC_STANDING_WATCHED : FSC_STANDING_UNWATCHED;
-}
-
-void
-fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard)
-{
-  guint64 *found = g_hash_table_lookup (cache->leases, &lease);
-  FscEntry *entry
-      = found != NULL ? (FscEntry *) ((char *) found - offsetof (FscEntry, lease)) : NULL;
-
-  if (entry == NULL || entry->lessee != lessee)
-    return;
-  entry_end_lease (cache, entry);
-  entry->used_at = now (cache);
-  if (discard || !fsc_handle_reset (entry->handle))
-    fsc_cache_drop (cache, entry);
+  return fsc_entry_is_watched (entry) ? FSC_STANDING_WATCHED : FSC_STANDING_UNWATCHED;
 }
 
 /* All entries, and some of them */
@@ -1061,24 +870,24 @@ fsc_cache_list (FscCache *cache, guint32 credential, const FscTarget *target, gu
 void
 fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
 {
-  gint64 time = now (cache);
+  gint64 time = fsc_cache_now (cache);
 
   *info = (FscEntryInfo){
     .uri = fsc_label_get_uri (entry->label),
     .hits = entry->hits,
-    .age_ms = age_in_ms (entry->opened_at, time),
-    .idle_ms = age_in_ms (entry->used_at, time),
-    .checked_ms = is_watched (entry) ? 0 : age_in_ms (entry->checked_at, time),
+    .age_ms = fsc_age_in_ms (entry->opened_at, time),
+    .idle_ms = fsc_age_in_ms (entry->used_at, time),
+    .checked_ms = fsc_entry_is_watched (entry) ? 0 : fsc_age_in_ms (entry->checked_at, time),
     .ttl_ms = entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0,
     .cost_us = entry->cost_us,
     .flags = entry->key.flags,
     .state = (entry->is_pinned ? FSC_ENTRY_PINNED : 0)
              | (entry->handle->holder != NULL ? FSC_ENTRY_HELD : 0)
              | (entry->lease != 0 ? FSC_ENTRY_LENT : 0)
-             | (is_nothing (entry->handle) ? FSC_ENTRY_NEGATIVE : 0),
+             | (fsc_handle_is_nothing (entry->handle) ? FSC_ENTRY_NEGATIVE : 0),
     .mount_id = entry->handle->mount_id,
     .kind = entry->handle->kind,
-    .coherence = get_coherence (entry),
+    .coherence = fsc_entry_get_coherence (entry),
     .sharing = entry->key.is_exclusive ? FSC_SHARING_EXCLUSIVE : FSC_SHARING_SHARED,
   };
 }
@@ -1097,7 +906,7 @@ fsc_cache_drop_mount (FscCache *cache, guint32 mount_id, GPtrArray *holders)
       n++;
       if (entry->handle->holder != NULL)
         g_ptr_array_add (holders, entry->handle->holder);
-      entry_tell (cache, entry, FSC_TURN_RELEASED);
+      fsc_entry_tell (cache, entry, FSC_TURN_RELEASED);
       fsc_cache_drop (cache, entry);
     }
   return n;
@@ -1118,7 +927,7 @@ fsc_cache_drop_dead (FscCache *cache)
 void
 fsc_cache_sweep (FscCache *cache, guint n)
 {
-  gint64 time = now (cache);
+  gint64 time = fsc_cache_now (cache);
 
   if (cache->limits.idle_time == 0)
     return;
@@ -1129,7 +938,7 @@ fsc_cache_sweep (FscCache *cache, guint n)
       if (entry == NULL)
         return;
       if (fsc_entry_is_evictable (entry) && time - entry->used_at > cache->limits.idle_time)
-        entry_drop (cache, entry, FSC_TURN_EVICTED);
+        fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
     }
 }
 
@@ -1167,7 +976,7 @@ sort_by_use (const GPtrArray *entries)
 guint
 fsc_cache_relieve (FscCache *cache)
 {
-  gint64 time = now (cache);
+  gint64 time = fsc_cache_now (cache);
   gboolean is_again = cache->relieved_at != 0 && time - cache->relieved_at <= RELIEF_AGAIN;
   g_autoptr (GPtrArray) entries = fsc_store_get_evictable (&cache->store, !is_again, RELIEF_MOST);
   g_autoptr (GArray) uses = NULL;
@@ -1182,7 +991,7 @@ fsc_cache_relieve (FscCache *cache)
   uses = sort_by_use (entries);
   n = (entries->len + RELIEF_SHARE - 1) / RELIEF_SHARE;
   for (guint i = 0; i < n; i++)
-    entry_drop (cache, g_array_index (uses, Use, i).entry, FSC_TURN_EVICTED);
+    fsc_entry_drop (cache, g_array_index (uses, Use, i).entry, FSC_TURN_EVICTED);
   cache->counters.pressure_evictions += n;
   return n;
 }
@@ -1200,7 +1009,7 @@ fsc_cache_set_limits (FscCache *cache, const FscLimits *limits)
       if (entry == NULL)
         break;
       cache->counters.evictions++;
-      entry_drop (cache, entry, FSC_TURN_EVICTED);
+      fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
     }
   fsc_cache_sweep (cache, G_MAXUINT);
 }

@@ -63,6 +63,13 @@ FscHandle *fsc_handle_new_held (FscHolder *holder, guint64 id, FscBytes validato
 /* Stands for what is not there: the errno of open(). */
 FscHandle *fsc_handle_new_nothing (int error);
 
+/* Whether there is a handle, and it is one of these. */
+static inline gboolean
+fsc_handle_is_nothing (const FscHandle *handle)
+{
+  return handle != NULL && handle->error != 0;
+}
+
 FscHandle *fsc_handle_ref (FscHandle *handle);
 
 /* The last reference closes it: a local one here, or in the closer's thread if that may take long;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The entries of the cache: found by key, counted, listed by slot, and chosen to go by what opening
- * them again would cost. It knows nothing of requests. It is part of cache.c, and used by nobody
- * else.
+ * them again would cost. It knows nothing of requests. Part of the cache, and used by nobody else.
  */
 #pragma once
 

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What happens to one entry of the cache; see entry.h.
+ */
+#include "fscache/entry.h"
+
+void
+fsc_entry_end_generation (FscCache *cache, const FscEntry *entry)
+{
+  FscGenerations *generations = fsc_entry_get_generations (cache, entry);
+
+  if (generations != NULL)
+    fsc_generations_end (generations, entry->slot);
+}
+
+void
+fsc_entry_tell (FscCache *cache, FscEntry *entry, FscTurn turn)
+{
+  for (FscInterest *interest = entry->interests; interest != NULL; interest = interest->next)
+    cache->turn_func (interest, turn, cache->turn_data);
+}
+
+static void
+entry_unwatch (FscCache *cache, FscEntry *entry)
+{
+  if (entry->watch.node != NULL)
+    fsc_watches_remove (fsc_entry_get_watches (cache, entry), &entry->watch);
+  if (entry->watch_job != NULL)
+    {
+      entry->watch_job->entry = NULL;
+      fsc_entry_tell (cache, entry, FSC_TURN_SETTLED);
+    }
+  entry->watch_job = NULL;
+}
+
+void
+fsc_entry_exchange_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
+{
+  fsc_entry_end_generation (cache, entry);
+  cache->n_nothing -= fsc_handle_is_nothing (entry->handle);
+  cache->n_nothing += fsc_handle_is_nothing (handle);
+  fsc_store_set_handle (&cache->store, entry, handle);
+}
+
+void
+fsc_entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
+{
+  entry_unwatch (cache, entry);
+  fsc_entry_exchange_handle (cache, entry, handle);
+}
+
+guint64
+fsc_entry_lend (FscCache *cache, FscEntry *entry, gpointer lessee)
+{
+  entry->lease = ++cache->last_lease;
+  entry->lessee = lessee;
+  g_hash_table_add (cache->leases, &entry->lease);
+  return entry->lease;
+}
+
+static void
+entry_end_lease (FscCache *cache, FscEntry *entry)
+{
+  if (entry->lease != 0)
+    g_hash_table_remove (cache->leases, &entry->lease);
+  entry->lease = 0;
+  entry->lessee = NULL;
+  fsc_store_settle (&cache->store, entry);
+}
+
+void
+fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard)
+{
+  guint64 *found = g_hash_table_lookup (cache->leases, &lease);
+  FscEntry *entry
+      = found != NULL ? (FscEntry *) ((char *) found - offsetof (FscEntry, lease)) : NULL;
+
+  if (entry == NULL || entry->lessee != lessee)
+    return;
+  entry_end_lease (cache, entry);
+  entry->used_at = fsc_cache_now (cache);
+  if (discard || !fsc_handle_reset (entry->handle))
+    fsc_cache_drop (cache, entry);
+}
+
+gboolean
+fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned)
+{
+  pinned = pinned != FALSE;
+  if (entry->is_pinned == pinned)
+    return TRUE;
+  if (pinned && cache->counters.pinned + 1 >= cache->limits.max_handles)
+    return FALSE;
+  entry->is_pinned = pinned;
+  if (pinned)
+    cache->counters.pinned++;
+  else
+    cache->counters.pinned--;
+  fsc_store_settle (&cache->store, entry);
+  return TRUE;
+}
+
+/* A slot that has no generation left is not used again. */
+void
+fsc_entry_remove (FscCache *cache, FscEntry *entry)
+{
+  FscGenerations *generations = fsc_entry_get_generations (cache, entry);
+  guint32 slot = entry->slot;
+
+  fsc_store_remove (&cache->store, entry);
+  if (generations != NULL && fsc_generations_is_retired (generations, slot))
+    fsc_store_retire (&cache->store, slot);
+}
+
+void
+fsc_entry_drop (FscCache *cache, FscEntry *entry, FscTurn turn)
+{
+  fsc_cache_set_pinned (cache, entry, FALSE);
+  entry_end_lease (cache, entry);
+  if (entry->handle != NULL)
+    fsc_entry_tell (cache, entry, fsc_handle_is_alive (entry->handle) ? turn : FSC_TURN_EVICTED);
+  fsc_entry_set_handle (cache, entry, NULL);
+  if (entry->flight == NULL && entry->interests == NULL)
+    fsc_entry_remove (cache, entry);
+}
+
+void
+fsc_cache_drop (FscCache *cache, FscEntry *entry)
+{
+  fsc_entry_drop (cache, entry, FSC_TURN_DROPPED);
+}

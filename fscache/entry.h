@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The state of the cache, and what happens to one of its entries, whoever wants it: it gets another
+ * handle, is lent or pinned, and goes; those who follow it are told. Part of the cache, and used by
+ * nobody else; fsc_cache_give_back(), fsc_cache_set_pinned() and fsc_cache_drop() are in cache.h.
+ */
+#pragma once
+
+#include "fscache/store.h"
+
+struct FscCache
+{
+  FscProvider provider;
+  gpointer provider_data;
+  FscLimits limits;
+  FscCounters counters;
+  FscStore store;
+  GHashTable *leases; /* lease -> FscEntry */
+  gint64 relieved_at; /* when memory was short the last time */
+  FscTurnFunc turn_func;
+  gpointer turn_data;
+  guint n_watch_jobs;
+  guint n_nothing; /* entries that stand for what is not there */
+  guint64 last_lease;
+};
+
+static inline gint64
+fsc_cache_now (FscCache *cache)
+{
+  return cache->provider.now (cache->provider_data);
+}
+
+static inline FscWatches *
+fsc_entry_get_watches (FscCache *cache, const FscEntry *entry)
+{
+  return cache->provider.get_watches != NULL
+             ? cache->provider.get_watches (entry->key.credential, cache->provider_data)
+             : NULL;
+}
+
+static inline FscGenerations *
+fsc_entry_get_generations (FscCache *cache, const FscEntry *entry)
+{
+  return cache->provider.get_generations != NULL
+             ? cache->provider.get_generations (entry->key.credential, cache->provider_data)
+             : NULL;
+}
+
+static inline gboolean
+fsc_entry_is_watched (const FscEntry *entry)
+{
+  return entry->watch.node != NULL && entry->doubts == entry->cleared;
+}
+
+static inline FscCoherence
+fsc_entry_get_coherence (const FscEntry *entry)
+{
+  return fsc_entry_is_watched (entry) ? FSC_COHERENCE_WATCHED : entry->coherence;
+}
+
+static inline guint32
+fsc_age_in_ms (gint64 at, gint64 time)
+{
+  return (guint32) CLAMP ((time - at) / 1000, 0, G_MAXUINT32);
+}
+
+/* Whoever keeps what was given from this entry is to keep it no longer. */
+void fsc_entry_end_generation (FscCache *cache, const FscEntry *entry);
+
+/* Tells those who follow. */
+void fsc_entry_tell (FscCache *cache, FscEntry *entry, FscTurn turn);
+
+/* Gives an entry another handle, which is taken, or none. It is not watched any more. */
+void fsc_entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle);
+
+/* The same for what stays watched. */
+void fsc_entry_exchange_handle (FscCache *cache, FscEntry *entry, FscHandle *handle);
+
+/* Lends its handle. Returns the lease. */
+guint64 fsc_entry_lend (FscCache *cache, FscEntry *entry, gpointer lessee);
+
+/* Forgets the handle, and the entry if nobody waits for it or follows; who follows is told `turn`.
+ */
+void fsc_entry_drop (FscCache *cache, FscEntry *entry, FscTurn turn);
+
+/* Forgets an entry without a handle, that nobody waits for or follows. */
+void fsc_entry_remove (FscCache *cache, FscEntry *entry);
