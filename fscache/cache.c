@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "fscache/entry.h"
+#include "fscache/room.h"
 #include "protocol/uri.h"
 
 /* The flags that make a handle another one. All others belong to the reopen. */
@@ -48,13 +48,6 @@ struct FscWaiter
 /* What is not there may take this part of the places for handles. */
 #define NOTHING_SHARE 8
 
-/* When memory is short: such a part of those that may go goes at a time, of so many that are looked
- * at (the loop stands still meanwhile: some 20 ms); and if it is short again within this time, not
- * only of those that keep memory by themselves. */
-#define RELIEF_SHARE 8
-#define RELIEF_MOST 65536
-#define RELIEF_AGAIN (10 * G_USEC_PER_SEC)
-
 /* Whoever is given the handle may keep it for as long as it is known here what happens to it, or as
  * it would be given without a check. What has to be checked cannot be kept. */
 static void
@@ -69,30 +62,6 @@ entry_name_generation (FscCache *cache, const FscEntry *entry, gint64 time, FscA
   answer->name = fsc_generations_name (generations, entry->slot);
   if (answer->name != 0 && !fsc_entry_is_watched (entry))
     answer->lifetime_ms = (guint32) left_ms;
-}
-
-/* Lets entries go until there is room for so many more handles and bytes. Returns FALSE if nothing
- * can go. What is not asked for need not have room. */
-static gboolean
-make_room (FscCache *cache, guint64 handles, guint64 bytes)
-{
-  guint64 max_bytes = cache->limits.max_bytes > 0 ? cache->limits.max_bytes : G_MAXUINT64;
-
-  if (bytes > max_bytes)
-    return FALSE;
-  for (;;)
-    {
-      gboolean for_bytes = bytes > 0 && cache->store.n_bytes > max_bytes - bytes;
-      FscEntry *entry;
-
-      if (!for_bytes && cache->store.n_handles + handles <= cache->limits.max_handles)
-        return TRUE;
-      entry = fsc_store_pick (&cache->store, for_bytes);
-      if (entry == NULL)
-        return FALSE;
-      cache->counters.evictions++;
-      fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
-    }
 }
 
 /* Jobs and waiters */
@@ -391,7 +360,7 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
                                        && !fsc_handle_is_same (entry->handle, outcome->handle);
       fsc_entry_set_handle (cache, entry, NULL);
     }
-  if (keep && !make_room (cache, 1, outcome->handle->bytes))
+  if (keep && !fsc_cache_make_room (cache, 1, outcome->handle->bytes))
     keep = FALSE;
   cache->counters.opens += job->item.validator.length > 0; /* it was to be a check only */
 
@@ -528,7 +497,8 @@ keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
   fsc_entry_set_handle (cache, entry, NULL);
   if (outcome->code != FSC_CODE_SYSTEM || (outcome->error != ENOENT && outcome->error != ENOTDIR)
       || fsc_entry_get_watches (cache, entry) == NULL || entry->key.is_exclusive || entry->is_pinned
-      || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE || !make_room (cache, 1, 0))
+      || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE
+      || !fsc_cache_make_room (cache, 1, 0))
     return;
   entry->coherence = FSC_COHERENCE_CHECKED;
   entry->opened_at = entry->used_at = fsc_cache_now (cache);
@@ -922,96 +892,6 @@ fsc_cache_drop_dead (FscCache *cache)
       if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
         fsc_cache_drop (cache, entry);
     }
-}
-
-void
-fsc_cache_sweep (FscCache *cache, guint n)
-{
-  gint64 time = fsc_cache_now (cache);
-
-  if (cache->limits.idle_time == 0)
-    return;
-  for (n = (guint) MIN (n, cache->store.n_handles); n > 0; n--)
-    {
-      FscEntry *entry = fsc_store_sweep (&cache->store);
-
-      if (entry == NULL)
-        return;
-      if (fsc_entry_is_evictable (entry) && time - entry->used_at > cache->limits.idle_time)
-        fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
-    }
-}
-
-/* Beside each other: to sort the entries themselves takes three times as long. */
-typedef struct
-{
-  gint64 used_at;
-  FscEntry *entry;
-} Use;
-
-static int
-compare_use (gconstpointer a, gconstpointer b)
-{
-  gint64 x = ((const Use *) a)->used_at, y = ((const Use *) b)->used_at;
-
-  return (x > y) - (x < y);
-}
-
-static GArray *
-sort_by_use (const GPtrArray *entries)
-{
-  GArray *uses = g_array_sized_new (FALSE, FALSE, sizeof (Use), entries->len);
-
-  for (guint i = 0; i < entries->len; i++)
-    {
-      FscEntry *entry = entries->pdata[i];
-      Use use = { entry->used_at, entry };
-
-      g_array_append_val (uses, use);
-    }
-  g_array_sort (uses, compare_use);
-  return uses;
-}
-
-guint
-fsc_cache_relieve (FscCache *cache)
-{
-  gint64 time = fsc_cache_now (cache);
-  gboolean is_again = cache->relieved_at != 0 && time - cache->relieved_at <= RELIEF_AGAIN;
-  g_autoptr (GPtrArray) entries = fsc_store_get_evictable (&cache->store, !is_again, RELIEF_MOST);
-  g_autoptr (GArray) uses = NULL;
-  guint n;
-
-  if (entries->len == 0 && !is_again)
-    {
-      g_ptr_array_unref (entries);
-      entries = fsc_store_get_evictable (&cache->store, FALSE, RELIEF_MOST);
-    }
-  cache->relieved_at = time;
-  uses = sort_by_use (entries);
-  n = (entries->len + RELIEF_SHARE - 1) / RELIEF_SHARE;
-  for (guint i = 0; i < n; i++)
-    fsc_entry_drop (cache, g_array_index (uses, Use, i).entry, FSC_TURN_EVICTED);
-  cache->counters.pressure_evictions += n;
-  return n;
-}
-
-void
-fsc_cache_set_limits (FscCache *cache, const FscLimits *limits)
-{
-  cache->limits = *limits;
-  fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
-  make_room (cache, 0, 0);
-  while (limits->max_bytes > 0 && cache->store.n_bytes > limits->max_bytes)
-    {
-      FscEntry *entry = fsc_store_pick (&cache->store, TRUE);
-
-      if (entry == NULL)
-        break;
-      cache->counters.evictions++;
-      fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
-    }
-  fsc_cache_sweep (cache, G_MAXUINT);
 }
 
 /* Life */
