@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "fscache/answer.h"
 #include "fscache/room.h"
 #include "protocol/uri.h"
 
@@ -24,21 +25,6 @@
  */
 #define OWNER_FLAGS ((guint32) O_NOATIME)
 
-/* Who asks. One that has to wait is copied to the heap, and is in its job's queue. */
-struct FscWaiter
-{
-  GList link;
-  GQueue *queue;
-  FscAnswerFunc func;
-  gpointer data;
-  gpointer lessee;
-  gint64 since;
-  guint32 max_age_ms;
-  guint index;
-  guint8 sharing;
-  guint8 revalidate;
-};
-
 /* Who cannot be watched is tried again after this time: watches may have become free. */
 #define WATCH_PAUSE (30 * G_USEC_PER_SEC)
 
@@ -48,100 +34,19 @@ struct FscWaiter
 /* What is not there may take this part of the places for handles. */
 #define NOTHING_SHARE 8
 
-/* Whoever is given the handle may keep it for as long as it is known here what happens to it, or as
- * it would be given without a check. What has to be checked cannot be kept. */
-static void
-entry_name_generation (FscCache *cache, const FscEntry *entry, gint64 time, FscAnswer *answer)
-{
-  FscGenerations *generations = fsc_entry_get_generations (cache, entry);
-  gint64 left_ms = entry->ttl_ms - (time - entry->checked_at) / 1000;
-
-  if (generations == NULL
-      || (!fsc_entry_is_watched (entry) && (entry->coherence != FSC_COHERENCE_TTL || left_ms <= 0)))
-    return;
-  answer->name = fsc_generations_name (generations, entry->slot);
-  if (answer->name != 0 && !fsc_entry_is_watched (entry))
-    answer->lifetime_ms = (guint32) left_ms;
-}
-
-/* Jobs and waiters */
-
-static FscJob *
-job_new (const FscItem *item, FscBytes uri, guint32 credential, gint64 since)
-{
-  FscJob *job = g_new0 (FscJob, 1);
-
-  job->item = *item;
-  job->item.uri.data = g_memdup2 (uri.data, uri.length);
-  job->item.uri.length = uri.length;
-  job->item.validator = job->item.resume = (FscBytes){ 0 };
-  job->credential = credential;
-  job->since = since;
-  g_queue_init (&job->waiters);
-  g_queue_init (&job->late);
-  return job;
-}
-
-gboolean
-fsc_job_is_wanted (const FscJob *job)
-{
-  return job->entry != NULL || job->waiters.length > 0;
-}
-
-static void
-job_free (FscJob *job)
-{
-  g_assert (job->waiters.length == 0 && job->late.length == 0);
-  g_free ((char *) job->item.uri.data);
-  g_free ((char *) job->item.validator.data);
-  g_free (job);
-}
-
-static FscWaiter *
-waiter_new (GQueue *queue, const FscWaiter *who)
-{
-  FscWaiter *waiter = g_memdup2 (who, sizeof *who);
-
-  waiter->link.data = waiter;
-  waiter->queue = queue;
-  g_queue_push_tail_link (queue, &waiter->link);
-  return waiter;
-}
-
-void
-fsc_cache_cancel (FscCache *cache, FscWaiter *waiter)
-{
-  g_queue_unlink (waiter->queue, &waiter->link);
-  g_free (waiter);
-}
-
-/* Answers with a failure: "NAME PHRASE". */
-static void
-fail (const FscWaiter *waiter, FscCode code, int error, FscBytes name, const char *phrase)
-{
-  char shown[FSC_NAME_IN_TEXT_MAX];
-  g_autofree char *text = g_strconcat (fsc_uri_abbreviate (name, shown), " ", phrase, NULL);
-  FscAnswer answer = { .code = code, .error = error, .text = text };
-
-  waiter->func (&answer, waiter->data, waiter->index);
-}
-
 /* Starts a job for an entry that has none: a check if it has a handle, else an open. */
 static void
 entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
 {
+  gboolean is_check = entry->handle != NULL && !fsc_handle_is_nothing (entry->handle);
+
   entry->flight = job;
   job->entry = entry;
   job->doubts = entry->doubts;
   job->begun = 0;
-  g_free ((char *) job->item.validator.data);
-  job->item.validator = (FscBytes){ 0 };
-  if (entry->handle != NULL && !fsc_handle_is_nothing (entry->handle))
+  fsc_job_set_validator (job, is_check ? entry->handle : NULL);
+  if (is_check)
     {
-      const FscHandle *handle = entry->handle;
-
-      job->item.validator.data = g_memdup2 (handle->validator, handle->validator_length);
-      job->item.validator.length = handle->validator_length;
       if (entry->coherence == FSC_COHERENCE_TTL)
         job->item.options |= FSC_OPTION_REVALIDATE;
       cache->counters.checks++;
@@ -149,199 +54,6 @@ entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
   else
     cache->counters.opens++;
   cache->provider.start (job, cache->provider_data);
-}
-
-/* Deliveries */
-
-/* Whether the entry's handle will do without a check. */
-static gboolean
-is_fresh (const FscEntry *entry, const FscWaiter *waiter, gint64 time)
-{
-  gint64 allowed = waiter->max_age_ms;
-
-  if (entry->handle == NULL || waiter->revalidate)
-    return FALSE;
-  if (fsc_entry_is_watched (entry))
-    return TRUE;
-  if (entry->coherence == FSC_COHERENCE_TTL)
-    allowed = MAX (allowed, entry->ttl_ms);
-  return allowed > 0 && time - entry->checked_at <= allowed * 1000;
-}
-
-/* Answers one request with what open() said when it was last tried. */
-static void
-deliver_nothing (FscCache *cache, FscEntry *entry, const FscWaiter *waiter)
-{
-  int error = entry->handle->error;
-  char path[FSC_URI_MAX + 1], name[FSC_NAME_IN_TEXT_MAX];
-  FscBytes uri = fsc_label_get_uri (entry->label);
-  int length = fsc_uri_to_path (uri, path, sizeof path);
-  g_autofree char *text = NULL;
-  FscAnswer answer = { .code = FSC_CODE_SYSTEM, .error = error };
-
-  if (length > 0)
-    uri = (FscBytes){ path, (size_t) length };
-  answer.text = text
-      = g_strdup_printf ("cannot open %s: %s", fsc_uri_abbreviate (uri, name), g_strerror (error));
-  entry->used_at = fsc_cache_now (cache);
-  entry->is_visited = TRUE;
-  entry->hits++;
-  cache->counters.hits++;
-  waiter->func (&answer, waiter->data, waiter->index);
-}
-
-/* Answers one request with a handle of the entry's, if its sharing mode allows it. `source` says
- * how it was come by. The entry may be dropped from within. */
-static void
-deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
-         const FscWaiter *waiter)
-{
-  FscBytes name = fsc_label_get_uri (entry->label);
-  gint64 time = fsc_cache_now (cache);
-  FscAnswer answer = {
-    .handle = handle,
-    .label = entry->label,
-    .sharing = waiter->sharing,
-    .asked = waiter->sharing,
-    .source = source,
-    .coherence = fsc_entry_get_coherence (entry),
-    .age_ms = fsc_entry_is_watched (entry) ? 0 : fsc_age_in_ms (entry->checked_at, time),
-  };
-
-  if (fsc_handle_is_nothing (handle))
-    {
-      deliver_nothing (cache, entry, waiter);
-      return;
-    }
-  if (waiter->sharing < handle->most_sharing)
-    {
-      fail (waiter, FSC_CODE_NOT_REOPENABLE, EOPNOTSUPP, name,
-            handle->most_sharing == FSC_SHARING_EXCLUSIVE
-                ? "can only be lent: ask for it exclusive"
-                : "cannot be reopened: ask for it shared or exclusive");
-      return;
-    }
-  if (waiter->sharing == FSC_SHARING_SHARED && handle->kind == FSC_KIND_DIRECTORY
-      && (entry->key.flags & O_PATH) == 0)
-    {
-      fail (waiter, FSC_CODE_BAD_REQUEST, EISDIR, name,
-            "is a directory, which cannot be shared: readers would share its position");
-      return;
-    }
-
-  /* The client reopens what it is sent; until then it is a duplicate, and the answer says so. */
-  if (waiter->sharing == FSC_SHARING_INDEPENDENT)
-    answer.sharing = FSC_SHARING_SHARED;
-  if (waiter->sharing != FSC_SHARING_EXCLUSIVE && source != FSC_SOURCE_PASSED)
-    entry_name_generation (cache, entry, time, &answer);
-  else if (source != FSC_SOURCE_PASSED)
-    answer.lease = fsc_entry_lend (cache, entry, waiter->lessee);
-  entry->used_at = time;
-  if (source == FSC_SOURCE_CACHE)
-    {
-      entry->is_visited = TRUE;
-      entry->hits++;
-      cache->counters.hits++;
-    }
-  else
-    cache->counters.misses++;
-  cache->counters.passed += source == FSC_SOURCE_PASSED;
-  waiter->func (&answer, waiter->data, waiter->index);
-}
-
-static void
-answer_waiters (FscCache *cache, FscJob *job, FscEntry *entry, FscSource source)
-{
-  g_autoptr (FscHandle) handle = fsc_handle_ref (entry->handle);
-  GList *link;
-
-  while ((link = g_queue_pop_head_link (&job->waiters)) != NULL)
-    {
-      g_autofree FscWaiter *waiter = link->data;
-
-      deliver (cache, entry, handle, source, waiter);
-    }
-}
-
-/* Those who came after the job began are served by what it brought, if that is fresh enough for
- * them; else they wait for the next one. */
-static void
-answer_late (FscCache *cache, FscJob *job, FscEntry *entry)
-{
-  GList *link;
-
-  while ((link = g_queue_pop_head_link (&job->late)) != NULL)
-    {
-      FscWaiter *waiter = link->data;
-
-      if (is_fresh (entry, waiter, fsc_cache_now (cache)))
-        {
-          deliver (cache, entry, entry->handle, FSC_SOURCE_CACHE, waiter);
-          g_free (waiter);
-          continue;
-        }
-      if (waiter->revalidate)
-        job->item.options |= FSC_OPTION_REVALIDATE;
-      waiter->queue = &job->waiters;
-      g_queue_push_tail_link (&job->waiters, &waiter->link);
-    }
-}
-
-static void
-fail_waiters (GQueue *waiters, const FscOutcome *outcome)
-{
-  GList *link;
-
-  while ((link = g_queue_pop_head_link (waiters)) != NULL)
-    {
-      g_autofree FscWaiter *waiter = link->data;
-      FscAnswer answer = { .code = outcome->code, .error = outcome->error, .text = outcome->text };
-
-      waiter->func (&answer, waiter->data, waiter->index);
-    }
-}
-
-/* Passed: one request, no entry. */
-static void
-finish_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
-{
-  g_autoptr (FscHandle) handle = g_steal_pointer (&outcome->handle);
-  gboolean is_to_reopen = !outcome->is_final && (job->item.options & FSC_OPTION_REOPENS) != 0;
-  GList *link = g_queue_pop_head_link (&job->waiters);
-
-  cache->counters.open_errors
-      += outcome->code != FSC_CODE_OK && outcome->code != FSC_CODE_CANCELLED;
-  if (link != NULL)
-    {
-      g_autofree FscWaiter *waiter = link->data;
-      g_autoptr (FscLabel) label = handle != NULL ? fsc_label_new (job->item.uri) : NULL;
-      FscAnswer answer = {
-        .code = outcome->code,
-        .error = outcome->error,
-        .text = outcome->text,
-        .handle = handle,
-        .label = label,
-        .sharing = waiter->sharing == FSC_SHARING_EXCLUSIVE ? FSC_SHARING_EXCLUSIVE
-                   : is_to_reopen                           ? FSC_SHARING_SHARED
-                                                            : FSC_SHARING_INDEPENDENT,
-        .asked = waiter->sharing,
-        .source = handle != NULL ? FSC_SOURCE_PASSED : FSC_SOURCE_NONE,
-        .coherence = FSC_COHERENCE_UNCACHED,
-      };
-
-      cache->counters.misses += handle != NULL;
-      cache->counters.passed += handle != NULL;
-      waiter->func (&answer, waiter->data, waiter->index);
-    }
-  job_free (job);
-}
-
-/* Whether an outcome says something about the resource, not only about who should have looked. */
-static gboolean
-is_verdict (const FscOutcome *outcome)
-{
-  return outcome->code != FSC_CODE_TIMED_OUT && outcome->code != FSC_CODE_OPENER_FAILED
-         && outcome->code != FSC_CODE_LIMIT;
 }
 
 static void maybe_watch (FscCache *cache, FscEntry *entry);
@@ -375,7 +87,7 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   entry->watch_after = 0; /* what could not be watched was something else */
   if (keep && entry->interests != NULL)
     maybe_watch (cache, entry);
-  answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
+  fsc_answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
   if (!keep)
     fsc_entry_set_handle (cache, entry, NULL);
 }
@@ -396,10 +108,9 @@ maybe_watch (FscCache *cache, FscEntry *entry)
       || (cache->n_watch_jobs >= WATCH_JOBS_MAX && entry->interests == NULL)
       || fsc_cache_now (cache) < entry->watch_after)
     return;
-  job = job_new (&item, fsc_label_get_uri (entry->label), entry->key.credential,
-                 fsc_cache_now (cache));
-  job->item.validator.data = g_memdup2 (handle->validator, handle->validator_length);
-  job->item.validator.length = handle->validator_length;
+  job = fsc_job_new (&item, fsc_label_get_uri (entry->label), entry->key.credential,
+                     fsc_cache_now (cache));
+  fsc_job_set_validator (job, handle);
   job->entry = entry;
   job->is_watch = TRUE;
   job->sequence = fsc_watches_get_sequence (watches);
@@ -421,7 +132,8 @@ is_confirmed (const FscEntry *entry, const FscOutcome *outcome)
 static gint64
 get_watch_after (FscCache *cache, const FscEntry *entry, const FscOutcome *outcome)
 {
-  gboolean is_soon = entry->interests != NULL && (outcome->n_steps > 0 || !is_verdict (outcome));
+  gboolean is_soon
+      = entry->interests != NULL && (outcome->n_steps > 0 || !fsc_outcome_is_verdict (outcome));
 
   return is_soon ? 0 : fsc_cache_now (cache) + WATCH_PAUSE;
 }
@@ -452,7 +164,7 @@ finish_watch (FscCache *cache, FscJob *job, const FscOutcome *outcome)
           && fsc_entry_is_evictable (entry))
         fsc_cache_drop (cache, entry);
     }
-  job_free (job);
+  fsc_job_free (job);
 }
 
 /* The check under way has found what there was. That clears all doubts that it knew of. */
@@ -549,7 +261,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
     }
   if (entry == NULL)
     {
-      finish_passed (cache, job, outcome);
+      fsc_answer_passed (cache, job, outcome);
       return;
     }
 
@@ -558,20 +270,20 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
     {
       entry_confirm (cache, entry);
-      answer_waiters (cache, job, entry, FSC_SOURCE_CACHE);
+      fsc_answer_waiters (cache, job, entry, FSC_SOURCE_CACHE);
     }
   else if (outcome->code != FSC_CODE_UNCHANGED)
     {
       cache->counters.open_errors++;
-      if (is_verdict (outcome))
+      if (fsc_outcome_is_verdict (outcome))
         keep_failure (cache, entry, outcome);
-      fail_waiters (&job->waiters, outcome);
+      fsc_answer_failure (&job->waiters, outcome);
       if (outcome->code == FSC_CODE_CANCELLED) /* the mount is to be left alone */
-        fail_waiters (&job->late, outcome);
+        fsc_answer_failure (&job->late, outcome);
     }
   /* else it was dropped while it was checked: who still waits needs it opened. */
 
-  answer_late (cache, job, entry);
+  fsc_answer_late (cache, job, entry);
   if (job->waiters.length > 0)
     {
       job->since = ((FscWaiter *) job->waiters.head->data)->since;
@@ -580,7 +292,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
     }
 
   entry->flight = NULL;
-  job_free (job);
+  fsc_job_free (job);
   if (entry->handle == NULL)
     fsc_cache_drop (cache, entry);
   else
@@ -633,7 +345,7 @@ join (FscJob *job, const FscWaiter *who)
 
   if (is_due && who->revalidate)
     job->item.options |= FSC_OPTION_REVALIDATE;
-  return waiter_new (is_due ? &job->waiters : &job->late, who);
+  return fsc_waiter_new (is_due ? &job->waiters : &job->late, who);
 }
 
 static FscWaiter *
@@ -646,11 +358,8 @@ open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *e
   if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
     fsc_entry_set_handle (cache, entry, NULL);
 
-  if (entry != NULL && is_fresh (entry, who, who->since))
-    {
-      deliver (cache, entry, entry->handle, FSC_SOURCE_CACHE, who);
-      return NULL;
-    }
+  if (entry != NULL && fsc_answer_at_once (cache, entry, who, who->since))
+    return NULL;
 
   if (entry != NULL && entry->flight != NULL)
     {
@@ -660,10 +369,10 @@ open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *e
 
   if (entry == NULL)
     entry = fsc_store_add (&cache->store, key);
-  job = job_new (item, fsc_label_get_uri (entry->label), key->credential, who->since);
+  job = fsc_job_new (item, fsc_label_get_uri (entry->label), key->credential, who->since);
   job->item.flags &= VARIANT_FLAGS;
   job->item.options &= FSC_OPTION_REVALIDATE;
-  waiter = waiter_new (&job->waiters, who);
+  waiter = fsc_waiter_new (&job->waiters, who);
   entry_fly (cache, entry, job);
   return waiter;
 }
@@ -672,8 +381,8 @@ static FscWaiter *
 open_passed (FscCache *cache, guint32 credential, const FscItem *item, FscBytes uri,
              const FscWaiter *who)
 {
-  FscJob *job = job_new (item, uri, credential, who->since);
-  FscWaiter *waiter = waiter_new (&job->waiters, who);
+  FscJob *job = fsc_job_new (item, uri, credential, who->since);
+  FscWaiter *waiter = fsc_waiter_new (&job->waiters, who);
 
   cache->counters.opens++;
   cache->provider.start (job, cache->provider_data);
@@ -705,7 +414,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
 
   if (fault != NULL)
     {
-      fail (&who, FSC_CODE_BAD_REQUEST, EINVAL, uri, fault);
+      fsc_answer_fault (&who, FSC_CODE_BAD_REQUEST, EINVAL, uri, fault);
       return NULL;
     }
 
@@ -719,7 +428,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   length = fsc_uri_canonicalize (uri, canonical, sizeof canonical, &fault);
   if (length < 0)
     {
-      fail (&who, FSC_CODE_BAD_URI, -length, uri, fault);
+      fsc_answer_fault (&who, FSC_CODE_BAD_URI, -length, uri, fault);
       return NULL;
     }
   uri = (FscBytes){ canonical, (size_t) length };
