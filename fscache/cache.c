@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Who asks, who waits for what, and what is answered; see cache.h. The entries are kept in store.c.
+ * Who asks, and what job that takes; see cache.h. Its other parts, each of which knows those before
+ * it and none after: the entries are kept in store.c; entry.c is what happens to one of them, and
+ * contents.c to many; room.c lets them go for others; job.c is who waits for what, answer.c what is
+ * answered; coherence.c watches.
  */
 #include "fscache/cache.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "fscache/answer.h"
+#include "fscache/coherence.h"
 #include "fscache/room.h"
 #include "protocol/uri.h"
-
-/* The flags that make a handle another one. All others belong to the reopen. */
-#define VARIANT_FLAGS ((guint32) (O_PATH | O_DIRECTORY | O_NOFOLLOW))
 
 /* Flags that say nothing about a shared description opened for reading. */
 #define NEUTRAL_FLAGS ((guint32) (O_CLOEXEC | O_NOCTTY | O_LARGEFILE | O_NONBLOCK))
@@ -25,14 +25,7 @@
  */
 #define OWNER_FLAGS ((guint32) O_NOATIME)
 
-/* Who cannot be watched is tried again after this time: watches may have become free. */
-#define WATCH_PAUSE (30 * G_USEC_PER_SEC)
-
-/* Watching is for later: so many jobs of it at once leave the lanes to those who wait. */
-#define WATCH_JOBS_MAX 32
-
-/* What is not there may take this part of the places for handles. */
-#define NOTHING_SHARE 8
+/* Jobs */
 
 /* Starts a job for an entry that has none: a check if it has a handle, else an open. */
 static void
@@ -55,8 +48,6 @@ entry_fly (FscCache *cache, FscEntry *entry, FscJob *job)
     cache->counters.opens++;
   cache->provider.start (job, cache->provider_data);
 }
-
-static void maybe_watch (FscCache *cache, FscEntry *entry);
 
 /* Puts a new handle into the entry and gives it to who waits. An exclusive one can serve only one;
  * nobody else ever waits for its job. */
@@ -86,165 +77,10 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   fsc_entry_set_handle (cache, entry, g_steal_pointer (&outcome->handle));
   entry->watch_after = 0; /* what could not be watched was something else */
   if (keep && entry->interests != NULL)
-    maybe_watch (cache, entry);
+    fsc_coherence_watch (cache, entry);
   fsc_answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
   if (!keep)
     fsc_entry_set_handle (cache, entry, NULL);
-}
-
-/* An entry that is asked for again is worth a watch: from then on it is not checked any more. */
-static void
-maybe_watch (FscCache *cache, FscEntry *entry)
-{
-  FscWatches *watches = fsc_entry_get_watches (cache, entry);
-  FscHandle *handle = entry->handle;
-  FscItem item = { .flags = entry->key.flags, .options = FSC_OPTION_WATCH };
-  FscJob *job;
-
-  if (watches == NULL || entry->coherence != FSC_COHERENCE_CHECKED || entry->key.is_exclusive
-      || entry->watch.node != NULL || entry->watch_job != NULL
-      || (handle->kind != FSC_KIND_REGULAR && handle->kind != FSC_KIND_DIRECTORY
-          && !fsc_handle_is_nothing (handle))
-      || (cache->n_watch_jobs >= WATCH_JOBS_MAX && entry->interests == NULL)
-      || fsc_cache_now (cache) < entry->watch_after)
-    return;
-  job = fsc_job_new (&item, fsc_label_get_uri (entry->label), entry->key.credential,
-                     fsc_cache_now (cache));
-  fsc_job_set_validator (job, handle);
-  job->entry = entry;
-  job->is_watch = TRUE;
-  job->sequence = fsc_watches_get_sequence (watches);
-  entry->watch_job = job;
-  cache->n_watch_jobs++;
-  cache->provider.start (job, cache->provider_data);
-}
-
-static gboolean
-is_confirmed (const FscEntry *entry, const FscOutcome *outcome)
-{
-  return outcome->n_steps > 0
-         && (fsc_handle_is_nothing (entry->handle)
-                 ? outcome->code == FSC_CODE_SYSTEM && outcome->error == entry->handle->error
-                 : outcome->code == FSC_CODE_UNCHANGED);
-}
-
-/* Who follows asks again; if it has changed just now, it is to be watched as it is then. */
-static gint64
-get_watch_after (FscCache *cache, const FscEntry *entry, const FscOutcome *outcome)
-{
-  gboolean is_soon
-      = entry->interests != NULL && (outcome->n_steps > 0 || !fsc_outcome_is_verdict (outcome));
-
-  return is_soon ? 0 : fsc_cache_now (cache) + WATCH_PAUSE;
-}
-
-/* It was looked at after the last watch had been added: from then on, any doubt is an event. */
-static void
-finish_watch (FscCache *cache, FscJob *job, const FscOutcome *outcome)
-{
-  FscWatches *watches = cache->provider.get_watches (job->credential, cache->provider_data);
-  FscEntry *entry = job->entry;
-  gboolean is_good = entry != NULL && is_confirmed (entry, outcome);
-
-  cache->n_watch_jobs--;
-  if (outcome->handle != NULL)
-    fsc_handle_unref (outcome->handle);
-  if (is_good)
-    fsc_watches_add (watches, &entry->watch, outcome->steps, outcome->n_steps, job->sequence);
-  else
-    fsc_watches_forget (watches, outcome->steps, outcome->n_steps);
-  if (entry != NULL)
-    {
-      entry->watch_job = NULL;
-      entry->cleared = entry->doubts;
-      if (!is_good)
-        entry->watch_after = get_watch_after (cache, entry, outcome);
-      fsc_entry_tell (cache, entry, FSC_TURN_SETTLED);
-      if (fsc_handle_is_nothing (entry->handle) && entry->watch.node == NULL
-          && fsc_entry_is_evictable (entry))
-        fsc_cache_drop (cache, entry);
-    }
-  fsc_job_free (job);
-}
-
-/* The check under way has found what there was. That clears all doubts that it knew of. */
-static void
-entry_confirm (FscCache *cache, FscEntry *entry)
-{
-  entry->checked_at = entry->flight->begun;
-  if (entry->flight->doubts == entry->doubts)
-    entry->cleared = entry->doubts;
-  maybe_watch (cache, entry);
-}
-
-/* Who follows what this user may not open any more is told by the watch, which was added while the
- * user might, when that ends; another one could not be added. */
-static gboolean
-keep_denial (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
-{
-  if (outcome->code != FSC_CODE_SYSTEM || outcome->error != EACCES || entry->interests == NULL
-      || entry->is_pinned || entry->watch.node == NULL || entry->flight->doubts != entry->doubts)
-    return FALSE;
-  fsc_entry_exchange_handle (cache, entry, fsc_handle_new_nothing (EACCES));
-  entry->cleared = entry->doubts;
-  return TRUE;
-}
-
-/* That there is nothing is remembered, and watched when it is asked for again: what can make it
- * untrue is an event in the last directory that there is. Until then, each request tries. */
-static void
-keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *outcome)
-{
-  gboolean was_nothing
-      = fsc_handle_is_nothing (entry->handle) && entry->handle->error == outcome->error;
-
-  cache->counters.invalidations += entry->handle != NULL && !fsc_handle_is_nothing (entry->handle);
-  if (keep_denial (cache, entry, outcome))
-    return;
-  if (was_nothing && outcome->error != EACCES)
-    {
-      entry_confirm (cache, entry);
-      return;
-    }
-  fsc_entry_set_handle (cache, entry, NULL);
-  if (outcome->code != FSC_CODE_SYSTEM || (outcome->error != ENOENT && outcome->error != ENOTDIR)
-      || fsc_entry_get_watches (cache, entry) == NULL || entry->key.is_exclusive || entry->is_pinned
-      || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE
-      || !fsc_cache_make_room (cache, 1, 0))
-    return;
-  entry->coherence = FSC_COHERENCE_CHECKED;
-  entry->opened_at = entry->used_at = fsc_cache_now (cache);
-  entry->checked_at = entry->flight->begun;
-  entry->cost_us = 0;
-  entry->hits = 0;
-  entry->is_visited = FALSE;
-  fsc_entry_set_handle (cache, entry, fsc_handle_new_nothing (outcome->error));
-  if (entry->interests != NULL)
-    {
-      entry->watch_after = 0;
-      maybe_watch (cache, entry);
-    }
-}
-
-void
-fsc_cache_changed (FscWatch *watch, FscChange change, gpointer data)
-{
-  FscEntry *entry = (FscEntry *) ((char *) watch - offsetof (FscEntry, watch));
-  FscCache *cache = data;
-
-  fsc_entry_end_generation (cache, entry);
-  fsc_entry_tell (cache, entry,
-                  change == FSC_CHANGE_ATTRIBUTES ? FSC_TURN_ATTRIBUTES
-                  : change == FSC_CHANGE_LOST     ? FSC_TURN_LOST
-                                                  : FSC_TURN_NAME);
-  if (change == FSC_CHANGE_ATTRIBUTES)
-    entry->doubts++;
-  else if (change == FSC_CHANGE_LAST_NAME && fsc_entry_is_evictable (entry))
-    {
-      cache->counters.invalidations++;
-      fsc_cache_drop (cache, entry);
-    }
-  /* else the next request checks it. */
 }
 
 void
@@ -256,7 +92,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
     job->begun = fsc_cache_now (cache); /* who asks again from within an answer is late */
   if (job->is_watch)
     {
-      finish_watch (cache, job, outcome);
+      fsc_coherence_finish (cache, job, outcome);
       return;
     }
   if (entry == NULL)
@@ -269,14 +105,14 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
     finish_opened (cache, job, outcome);
   else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
     {
-      entry_confirm (cache, entry);
+      fsc_coherence_confirm (cache, entry);
       fsc_answer_waiters (cache, job, entry, FSC_SOURCE_CACHE);
     }
   else if (outcome->code != FSC_CODE_UNCHANGED)
     {
       cache->counters.open_errors++;
       if (fsc_outcome_is_verdict (outcome))
-        keep_failure (cache, entry, outcome);
+        fsc_coherence_keep_failure (cache, entry, outcome);
       fsc_answer_failure (&job->waiters, outcome);
       if (outcome->code == FSC_CODE_CANCELLED) /* the mount is to be left alone */
         fsc_answer_failure (&job->late, outcome);
@@ -306,7 +142,7 @@ static const char *
 find_fault (const FscItem *item)
 {
   guint32 others
-      = item->flags & ~(VARIANT_FLAGS | NEUTRAL_FLAGS | (guint32) (O_APPEND | WRITING_FLAGS));
+      = item->flags & ~(FSC_VARIANT_FLAGS | NEUTRAL_FLAGS | (guint32) (O_APPEND | WRITING_FLAGS));
 
   if (item->sharing == FSC_SHARING_SHARED && (item->flags & WRITING_FLAGS) == 0 && others != 0)
     return "cannot be shared with these flags: a shared handle has no status flags of its own";
@@ -320,7 +156,8 @@ has_to_be_passed (const FscItem *item)
          || (item->sharing == FSC_SHARING_INDEPENDENT
              && ((item->options & FSC_OPTION_REOPENS) == 0 || (item->flags & OWNER_FLAGS) != 0))
          || (item->sharing == FSC_SHARING_EXCLUSIVE
-             && (item->flags & ~(VARIANT_FLAGS | (NEUTRAL_FLAGS & ~(guint32) O_NONBLOCK))) != 0);
+             && (item->flags & ~(FSC_VARIANT_FLAGS | (NEUTRAL_FLAGS & ~(guint32) O_NONBLOCK)))
+                    != 0);
 }
 
 /* Finds the entry of a key; of exclusive ones, one that is free. */
@@ -370,7 +207,7 @@ open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *e
   if (entry == NULL)
     entry = fsc_store_add (&cache->store, key);
   job = fsc_job_new (item, fsc_label_get_uri (entry->label), key->credential, who->since);
-  job->item.flags &= VARIANT_FLAGS;
+  job->item.flags &= FSC_VARIANT_FLAGS;
   job->item.options &= FSC_OPTION_REVALIDATE;
   waiter = fsc_waiter_new (&job->waiters, who);
   entry_fly (cache, entry, job);
@@ -394,7 +231,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
                 FscAnswerFunc func, gpointer data, guint index)
 {
   gboolean is_exclusive = item->sharing == FSC_SHARING_EXCLUSIVE;
-  guint32 flags = item->flags & VARIANT_FLAGS;
+  guint32 flags = item->flags & FSC_VARIANT_FLAGS;
   const char *fault = find_fault (item);
   const FscWaiter who = {
     .func = func,
@@ -439,19 +276,10 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   return open_entry (cache, &key, item, find_entry (cache, &key), &who);
 }
 
-/* Following */
-
-void
-fsc_cache_set_turn_func (FscCache *cache, FscTurnFunc func, gpointer data)
-{
-  cache->turn_func = func;
-  cache->turn_data = data;
-}
-
 guint32
 fsc_cache_get_variant (const FscItem *item)
 {
-  return item->flags & VARIANT_FLAGS;
+  return item->flags & FSC_VARIANT_FLAGS;
 }
 
 const char *
@@ -468,52 +296,6 @@ fsc_cache_find_following_fault (const FscItem *item)
   if (has_to_be_passed (item))
     return "can be watched independent only by who reopens it, without O_NOATIME";
   return NULL;
-}
-
-void
-fsc_cache_follow (FscCache *cache, guint32 credential, const FscItem *item, FscInterest *interest)
-{
-  FscKey key = fsc_store_make_key (&cache->store, item->uri, credential,
-                                   fsc_cache_get_variant (item), FALSE);
-  FscEntry *entry = find_entry (cache, &key);
-
-  if (entry == NULL)
-    entry = fsc_store_add (&cache->store, &key);
-  interest->entry = entry;
-  interest->next = entry->interests;
-  entry->interests = interest;
-  entry->watch_after = 0;
-  if (entry->handle != NULL && entry->flight == NULL)
-    maybe_watch (cache, entry);
-}
-
-void
-fsc_cache_unfollow (FscCache *cache, FscInterest *interest)
-{
-  FscEntry *entry = interest->entry;
-  FscInterest **link = &entry->interests;
-
-  while (*link != interest)
-    link = &(*link)->next;
-  *link = interest->next;
-  *interest = (FscInterest){ 0 };
-  if (entry->interests != NULL || entry->flight != NULL)
-    return;
-  if (entry->handle == NULL)
-    fsc_entry_remove (cache, entry);
-  else
-    fsc_store_settle (&cache->store, entry);
-}
-
-FscStanding
-fsc_cache_get_standing (FscCache *cache, const FscInterest *interest, guint32 *ttl_ms)
-{
-  const FscEntry *entry = interest->entry;
-
-  *ttl_ms = entry->handle != NULL && entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0;
-  if (entry->watch_job != NULL)
-    return FSC_STANDING_SETTLING;
-  return fsc_entry_is_watched (entry) ? FSC_STANDING_WATCHED : FSC_STANDING_UNWATCHED;
 }
 
 /* Life */

@@ -5,9 +5,13 @@
  */
 #pragma once
 
+#include <fcntl.h>
 #include <glib.h>
 
 #include "fscache/cache.h"
+
+/* The flags that make a handle another one. All others belong to the reopen. */
+#define FSC_VARIANT_FLAGS ((guint32) (O_PATH | O_DIRECTORY | O_NOFOLLOW))
 
 /* What an entry is found by. */
 typedef struct
