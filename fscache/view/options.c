@@ -46,12 +46,14 @@
   "Exit status: 0 after it was unmounted, or once it is mounted and in the background; 1 if it\n"  \
   "could not start; 2 for wrong usage."
 
-/* What mount(8) hands on of fstab, and is not for a file system. */
+/* What mount(8) hands on of fstab, and is not for a file system; and what the view never is,
+ * because its sources may be mounted without (mount.fuse3 asks for both by itself). */
 static gboolean
 is_for_mount (const char *option)
 {
-  static const char *const names[] = { "defaults", "auto",  "noauto",  "user",   "nouser", "users",
-                                       "owner",    "group", "_netdev", "nofail", "rw",     "" };
+  static const char *const names[]
+      = { "defaults", "auto",    "noauto", "user", "nouser", "users", "owner",
+          "group",    "_netdev", "nofail", "rw",   "suid",   "dev",   "" };
 
   return g_strv_contains (names, option) || g_str_has_prefix (option, "x-")
          || g_str_has_prefix (option, "comment=");

@@ -76,9 +76,9 @@ test_mount (FscTestStage *stage)
   g_autofree char *program = fsc_test_build_path ("fscache/view/fscache-view");
   g_autofree char *command = g_strdup_printf (
       "command -v mount.fuse3 >/dev/null || exit 0; mount -t fuse -o"
-      " socket=%s,nofail,_netdev,x-systemd.automount,exact,noatime '%s#fscache' $M;"
+      " socket=%s,nofail,_netdev,x-systemd.automount,exact,noatime,suid,dev '%s#fscache' $M;"
       " grep -q '\"exact\" : true' $M/status.json;"
-      " grep -q \" $M rw,.*noatime.* - fuse.fscache-view fscache \" /proc/self/mountinfo",
+      " grep -q \" $M rw,nosuid,nodev,noatime - fuse.fscache-view fscache \" /proc/self/mountinfo",
       stage->service->socket, program);
 
   fsc_test_stage_run (stage, command);
