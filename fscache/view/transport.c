@@ -153,6 +153,8 @@ pass (FscView *view, FscFile *file)
     return TRUE;
   if (file->has_own_handle) /* its handle cannot be that of those who read */
     return FALSE;
+  if (!file->handle->is_local)
+    return FALSE;
   node->backing = open_backing (view, file->handle->fd);
   if (node->backing > 0)
     return TRUE;

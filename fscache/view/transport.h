@@ -5,7 +5,8 @@
  * By FUSE passthrough, the kernel reads and maps the cached handle by itself. That takes libfuse
  * 3.17, a kernel that has it, and the right to do it (CAP_SYS_ADMIN). There is one backing file for
  * a node, from its first open to the last release; the kernel wants all opens of an inode to be of
- * one kind at a time.
+ * one kind at a time. Only of local sources: with each open the kernel opens the backing file
+ * again, which would ask the server of a remote one, and hang where that hangs.
  *
  * Else through the page cache, which is filled by splice() from the cached handle.
  */

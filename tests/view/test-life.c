@@ -508,6 +508,29 @@ run_hanging (FscTestStage *stage, FscTestStageFunc func)
   func (stage);
 }
 
+/* What is cached is opened without asking its server, however it is read. */
+static void
+open_hanging (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "hanging/f2");
+  Hanging hanging;
+  pid_t opener;
+  int status = -1;
+
+  mount_hanging (stage, &hanging);
+  fsc_test_stage_assert_open (path, O_RDONLY, 0);
+  g_assert_no_errno (kill (hanging.server, SIGSTOP));
+  opener = fork ();
+  if (opener == 0)
+    _exit (open (path, O_RDONLY | O_CLOEXEC) < 0);
+  for (int i = 0; i < 200 && waitpid (opener, &status, WNOHANG) == 0; i++)
+    g_usleep (10000);
+  g_assert_no_errno (kill (hanging.server, SIGCONT));
+  g_assert_cmpint (status, ==, 0);
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
 static void
 test_hang (FscTestStage *stage)
 {
@@ -524,6 +547,12 @@ static void
 test_close_hanging (FscTestStage *stage)
 {
   run_hanging (stage, close_hanging);
+}
+
+static void
+test_open_hanging (FscTestStage *stage)
+{
+  run_hanging (stage, open_hanging);
 }
 
 int
@@ -543,6 +572,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-life/descriptors", test_descriptors);
   FSC_STAGE_ADD_CLOSED ("/view-life/hang", test_hang);
   FSC_STAGE_ADD_CLOSED ("/view-life/interrupt", test_interrupt);
+  FSC_STAGE_ADD_CLOSED ("/view-life/open-hanging", test_open_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/close-hanging", test_close_hanging);
   return g_test_run ();
 }
