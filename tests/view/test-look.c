@@ -89,7 +89,11 @@ test_listing (FscTestStage *stage)
   fsc_test_stage_run (stage, "ls -a $S | sort >$M/../a; ls -a $V | sort >$M/../b;"
                              " cmp $M/../a $M/../b");
   fsc_test_stage_run (stage, "test $(find $V -type f | wc -l) = 3000");
-  fsc_test_stage_run (stage, "test \"$(ls -i $S | sort)\" = \"$(ls -i $V | sort)\"");
+
+  /* The numbers are the source's, with that of its device above. */
+  fsc_test_stage_run (stage, "ls -i $S | awk '{ print $1, $2 }' | sort >$M/../a;"
+                             " ls -i $V | awk '{ print $1 % 2^48, $2 }' | sort >$M/../b;"
+                             " cmp $M/../a $M/../b");
 }
 
 /* A listing goes on from where it was told to. */
