@@ -109,14 +109,6 @@ bench_random (uint64_t *state)
 void bench_defer (Bench *bench, void (*func) (void *data), void *data);
 void bench_undo_deferred (Bench *bench);
 
-/* Where in the temporary directory rows may mount something; unmounted at the end at the latest. */
-#define BENCH_MOUNT_SSH "mount-ssh"
-#define BENCH_MOUNT_DIRECT "mount-direct"
-#define BENCH_MOUNT_MEMORY "mount-memory"
-
-/* Lazily: whoever has files open there keeps them. Nothing happens if nothing is mounted. */
-void bench_unmount (const char *mount_point);
-
 void bench_add_fact (Bench *bench, const char *name, const char *title, const char *unit,
                      double value);
 
@@ -147,6 +139,7 @@ extern const BenchRowSpec bench_rows_borrow[];
 extern const BenchRowSpec bench_rows_read[];
 extern const BenchRowSpec bench_rows_start[];
 extern const BenchRowSpec bench_rows_cache[];
+extern const BenchRowSpec bench_rows_view[];
 
 /* Parts are this same program started again for a process of its own: servers, idle clients. A part
  * gets its arguments, prints "ready" or why not to stdout, and ends when its stdin does. */

@@ -9,12 +9,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tests/bench/bench.h"
+#include "tests/bench/mount.h"
 #include "tests/bench/process.h"
 
 G_DEFINE_QUARK (fscache - bench - error - quark, bench_error)
@@ -138,30 +138,9 @@ remove_one (const char *path, const struct stat *stat, int type, struct FTW *wal
   return remove (path);
 }
 
-void
-bench_unmount (const char *mount_point)
-{
-  if (umount2 (mount_point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno != EPERM)
-    return;
-
-  BenchProcess fusermount;
-  const char *argv[] = { "fusermount3", "-q", "-u", "-z", mount_point, NULL };
-
-  if (bench_process_start (&fusermount, argv, NULL, -1, 0, NULL))
-    {
-      g_autofree char *how = NULL;
-
-      while (!bench_process_has_ended (&fusermount, &how))
-        g_usleep (10000);
-    }
-}
-
 int
 bench_part_janitor (int argc, char **argv)
 {
-  g_autofree char *ssh = g_build_filename (argv[0], BENCH_MOUNT_SSH, NULL);
-  g_autofree char *direct = g_build_filename (argv[0], BENCH_MOUNT_DIRECT, NULL);
-  g_autofree char *memory = g_build_filename (argv[0], BENCH_MOUNT_MEMORY, NULL);
   char c;
 
   signal (SIGTERM, SIG_IGN);
@@ -175,9 +154,7 @@ bench_part_janitor (int argc, char **argv)
   /* Services that are just ending may still write to it. */
   for (int i = 0; i < 20 && access (argv[0], F_OK) == 0; i++)
     {
-      bench_unmount (ssh);
-      bench_unmount (direct);
-      bench_unmount (memory);
+      bench_unmount_all (argv[0]);
       for (int j = 1; j < argc; j++)
         nftw (argv[j], remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
       if (nftw (argv[0], remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)

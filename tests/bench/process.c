@@ -65,6 +65,18 @@ close_all (int *fds, unsigned n)
       close (fds[i]);
 }
 
+char *
+bench_find_program (const char *place)
+{
+  g_autofree char *self = g_file_read_link ("/proc/self/exe", NULL);
+  g_autofree char *directory = g_path_get_dirname (self != NULL ? self : ".");
+  g_autofree char *path = g_build_filename (directory, "..", "..", place, NULL);
+  g_autofree char *name = g_path_get_basename (place);
+
+  return access (path, X_OK) == 0 ? g_canonicalize_filename (path, NULL)
+                                  : g_find_program_in_path (name);
+}
+
 bool
 bench_process_start (BenchProcess *process, const char *const *argv, const char *const *environment,
                      int log, BenchProcessFlags flags, GError **error)

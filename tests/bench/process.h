@@ -23,6 +23,10 @@ typedef enum
   BENCH_PROCESS_PIPES = 1 << 0, /* stdin and stdout are pipes; else /dev/null and the log */
 } BenchProcessFlags;
 
+/* A program of the build tree that this one is from, by its place there, or an installed one; new,
+ * or NULL if there is none. */
+char *bench_find_program (const char *place);
+
 /* Starts a program, found through $PATH. `environment` may be NULL for this process's own; `log`,
  * where stderr goes, may be -1 for this process's own. As quick as a start can be: vfork(). */
 bool bench_process_start (BenchProcess *process, const char *const *argv,

@@ -6,15 +6,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glib/gstdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/bench/client.h"
-#include "tests/bench/process.h"
+#include "tests/bench/mount.h"
+#include "tests/bench/view.h"
 
-#define WAIT_SECONDS 10
 #define FILES 64
 
 enum
@@ -28,25 +26,6 @@ typedef struct
   char *path;
   int fd;
 } Opened;
-
-typedef struct
-{
-  BenchProcess sshfs;
-  char *mount_point;
-  char *log; /* a file */
-} Mount;
-
-static void
-free_mount (void *data)
-{
-  Mount *mount = data;
-
-  bench_process_stop (&mount->sshfs); /* unmounts */
-  bench_unmount (mount->mount_point);
-  g_free (mount->mount_point);
-  g_free (mount->log);
-  g_free (mount);
-}
 
 static const char *
 find_program (const char *const *candidates)
@@ -72,42 +51,6 @@ fail (GError **error, const char *why)
                bench_is_interrupted () ? BENCH_ERROR_INTERRUPTED : BENCH_ERROR_UNAVAILABLE,
                "cannot mount sshfs: %s", why);
   return false;
-}
-
-static bool
-fail_with_log (Mount *mount, GError **error, const char *how)
-{
-  g_autofree char *log = NULL;
-
-  g_file_get_contents (mount->log, &log, NULL, NULL);
-  return fail (error, log != NULL && *log != '\0' ? g_strchomp (log) : how);
-}
-
-static bool
-is_mounted (Bench *bench, const char *mount_point)
-{
-  struct stat outside, inside;
-
-  return stat (bench->directory, &outside) == 0 && stat (mount_point, &inside) == 0
-         && inside.st_dev != outside.st_dev;
-}
-
-static bool
-wait_until_mounted (Bench *bench, Mount *mount, GError **error)
-{
-  int64_t deadline = bench_now () + WAIT_SECONDS * INT64_C (1000000000);
-
-  while (!bench_is_interrupted () && bench_now () < deadline)
-    {
-      g_autofree char *how = NULL;
-
-      if (is_mounted (bench, mount->mount_point))
-        return true;
-      if (bench_process_has_ended (&mount->sshfs, &how))
-        return fail_with_log (mount, error, how);
-      g_usleep (10000);
-    }
-  return fail_with_log (mount, error, "it does not appear");
 }
 
 /* Instead of ssh, a script that ignores what ssh would be told, and is the server. Returns sshfs's
@@ -165,36 +108,27 @@ configure_ssh (Bench *bench, GError **error)
   return NULL;
 }
 
-/* Each is mounted once, for all rows. */
 static bool
 mount_sshfs (Bench *bench, const char *name, GError **error)
 {
-  g_autofree char *mount_point = g_build_filename (bench->directory, name, NULL);
+  g_autofree char *mount_point = bench_mount_get_path (bench, name);
   g_autofree char *remote = g_strdup_printf ("localhost:%s/files", bench->directory);
   g_autofree char *option = NULL;
+  bool is_new;
 
   if (find_sftp_server () == NULL)
     return fail (error, "sftp-server is not installed");
-  if (g_mkdir (mount_point, 0700) < 0)
-    return is_mounted (bench, mount_point) || fail (error, "tried before, in vain");
+  if (!bench_mount_claim (bench, name, &is_new, error) || !is_new)
+    return *error == NULL;
 
   option = strcmp (name, BENCH_MOUNT_SSH) == 0 ? configure_ssh (bench, error)
                                                : configure_direct (bench, error);
   if (option == NULL || !bench_make_files (bench, "files", FILES, error))
     return false;
 
-  Mount *mount = g_new0 (Mount, 1);
   const char *argv[] = { "sshfs", "-f", "-o", option, remote, mount_point, NULL };
 
-  mount->log = g_strdup_printf ("%s.log", mount_point);
-  mount->mount_point = g_strdup (mount_point);
-  bench_defer (bench, free_mount, mount);
-
-  int log = open (mount->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  bool is_started = bench_process_start (&mount->sshfs, argv, NULL, log, 0, error);
-
-  close (log);
-  return is_started && wait_until_mounted (bench, mount, error);
+  return bench_mount (bench, name, argv, error);
 }
 
 static const char *
@@ -236,6 +170,20 @@ static void
 after_open (BenchRow *row)
 {
   close (((Opened *) row->state)->fd);
+}
+
+/* Through the view, which is asked for it once before, so that it is cached. */
+static bool
+set_up_view (BenchRow *row, GError **error)
+{
+  if (!set_up_open (row, error) || !bench_view_mount (row->bench, error))
+    return false;
+
+  Opened *opened = row->state;
+
+  opened->path = bench_view_get_path (row->bench, BENCH_MOUNT_VIEW, opened->path);
+  bench_defer (row->bench, g_free, opened->path);
+  return true;
 }
 
 static bool
@@ -280,6 +228,12 @@ after_held (BenchRow *row)
     .name = Name, .title = Title, .baseline = "open", .handles = 1, .parameter = Parameter,        \
     .set_up = set_up_open, .run = run_open, .after = after_open                                    \
   }
+#define VIEW(Name, Baseline, Parameter)                                                            \
+  {                                                                                                \
+    .name = Name, .title = "open() of that file through the view, within its time-to-live",        \
+    .baseline = Baseline, .handles = 1, .parameter = Parameter, .set_up = set_up_view,             \
+    .run = run_open, .after = after_open                                                           \
+  }
 #define HELD(Name, Title, Baseline, Handles, Parameter)                                            \
   {                                                                                                \
     .name = Name, .title = Title, .baseline = Baseline, .handles = Handles,                        \
@@ -292,9 +246,11 @@ const BenchRowSpec bench_rows_sshfs[] = {
   HELD ("sshfs-held", "fscache, shared, of that file, within its time-to-live", "sshfs-open", 1,
         THROUGH_SSH),
   HELD ("sshfs-held-64", "the same, 64 files in a batch", "sshfs-open", FILES, THROUGH_SSH),
+  VIEW ("sshfs-view", "sshfs-open", THROUGH_SSH),
   OPEN ("sftp-open", "open() on sshfs without ssh between, without close()", DIRECT),
   HELD ("sftp-held", "fscache, shared, of that file, within its time-to-live", "sftp-open", 1,
         DIRECT),
   HELD ("sftp-held-64", "the same, 64 files in a batch", "sftp-open", FILES, DIRECT),
+  VIEW ("sftp-view", "sftp-open", DIRECT),
   { 0 },
 };

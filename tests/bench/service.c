@@ -24,14 +24,7 @@ static const char *
 find_service (Bench *bench, GError **error)
 {
   if (bench->service_path == NULL)
-    {
-      g_autofree char *self = g_file_read_link ("/proc/self/exe", NULL);
-      g_autofree char *directory = g_path_get_dirname (self != NULL ? self : ".");
-      g_autofree char *path = g_build_filename (directory, "..", "..", "fscache", "fscached", NULL);
-
-      bench->service_path = access (path, X_OK) == 0 ? g_canonicalize_filename (path, NULL)
-                                                     : g_find_program_in_path ("fscached");
-    }
+    bench->service_path = bench_find_program ("fscache/fscached");
   if (bench->service_path == NULL)
     g_set_error (error, BENCH_ERROR, BENCH_ERROR_FAILED,
                  "there is no fscached in the build tree nor in $PATH (--service PATH)");
