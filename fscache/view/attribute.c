@@ -45,12 +45,16 @@ find (FscCall *call, Found *found)
 {
   FscacheReply reply;
   char *uri = fscache_uri (call->node->target);
+  int error;
 
   *found = (Found){ .uri = g_strdup (uri) };
   free (uri);
   if (found->uri == NULL)
     return -EIO;
-  if (fscache_info (call->view->client, found->uri, take, found, &reply) < 0
+  error = fsc_caller_connect (&call->caller);
+  if (error < 0)
+    return error;
+  if (fscache_info (call->caller.client, found->uri, take, found, &reply) < 0
       && reply.code != FSCACHE_ERROR_NOT_CACHED)
     {
       g_clear_pointer (&found->uri, g_free);
@@ -201,13 +205,42 @@ get_own (FscCall *call)
   g_free (found.uri);
 }
 
-/* The source's are had through the link of a path-only handle. */
+/* The source's are had through the link of a path-only handle; but those that only who reads the
+ * file may read, of one for reading. */
+
+static gboolean
+wants_reading (const FscCall *call)
+{
+  return call->name != NULL && g_str_has_prefix (call->name, "user.")
+         && (S_ISREG (call->node->type) || S_ISDIR (call->node->type));
+}
+
+static int
+open_for_reading (FscCall *call)
+{
+  const FscNode *node = call->node;
+  FscSource source;
+  struct statx st;
+  int fd = S_ISDIR (node->type)
+               ? fsc_source_open (&call->caller, node->target, O_RDONLY | O_DIRECTORY, 0, &source)
+               : fsc_source_open_shared (&call->caller, node->target, O_NOFOLLOW, FALSE, FALSE,
+                                         &source);
+
+  if (fd >= 0
+      && (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, FSC_LOOK_MASK, &st) < 0
+          || !fsc_node_is (node, &st)))
+    {
+      close (fd);
+      fd = -ESTALE;
+    }
+  return fd;
+}
 
 static int
 open_link (FscCall *call, char path[32])
 {
   struct statx st;
-  int fd = fsc_look_open (call, &st);
+  int fd = wants_reading (call) ? open_for_reading (call) : fsc_look_open (call, &st);
 
   if (fd >= 0)
     g_snprintf (path, 32, "/proc/self/fd/%d", fd);
@@ -258,8 +291,9 @@ append_source (FscCall *call, GString *names)
   if (fd < 0)
     return;
   length = listxattr (path, list, sizeof list);
-  if (length > 0)
-    g_string_append_len (names, list, length);
+  for (const char *name = list; name < list + length; name += strlen (name) + 1)
+    if (call->caller.user == NULL || !g_str_has_prefix (name, "trusted.")) /* root's alone */
+      g_string_append_len (names, name, (gssize) strlen (name) + 1);
   close (fd);
 }
 
@@ -289,9 +323,17 @@ static void
 set_pinned (FscCall *call, gboolean is_pinned)
 {
   FscacheReply answer;
-  int error = is_pinned ? fscache_pin (call->view->client, call->node->target, &answer)
-                        : fscache_unpin (call->view->client, call->node->target, &answer);
+  FscacheClient *client;
+  int error = fsc_caller_connect (&call->caller);
 
+  if (error < 0)
+    {
+      fsc_call_finish (call, error);
+      return;
+    }
+  client = call->caller.client;
+  error = is_pinned ? fscache_pin (client, call->node->target, &answer)
+                    : fscache_unpin (client, call->node->target, &answer);
   fsc_call_finish (call, error < 0 ? fsc_source_get_error (&answer) : 0);
 }
 

@@ -23,25 +23,37 @@ make_call (fuse_req_t request, fuse_ino_t number)
 
   call->view = view;
   call->request = request;
+  fsc_caller_init (&call->caller, view, request);
   call->node = fsc_node_ref (view->nodes, fsc_view_get_node (view, number));
   call->n_references = 1;
   return call;
 }
 
+static void
+unref (FscCall *call)
+{
+  if (!g_atomic_int_dec_and_test (&call->n_references))
+    return;
+  fsc_caller_clear (&call->caller);
+  if (call->file != NULL)
+    fsc_file_unref (call->view, call->file);
+  fsc_node_unref (call->view->nodes, call->node, 1);
+  g_free (call->name);
+  g_free (call->data);
+  g_free (call);
+}
+
 FscCall *
 fsc_call_new (fuse_req_t request, fuse_ino_t number, const char *name)
 {
-  FscCaller caller;
-  FscCall *call;
-  int error = fsc_caller_get (request, &caller);
+  FscCall *call = make_call (request, number);
 
-  if (error != 0)
+  if (!fsc_caller_is_served (&call->caller))
     {
-      fuse_reply_err (request, error);
+      fuse_reply_err (request, EACCES);
+      unref (call);
       return NULL;
     }
-  call = make_call (request, number);
-  call->caller = caller;
   call->name = g_strdup (name);
   return call;
 }
@@ -51,22 +63,12 @@ fsc_call_new_for_file (fuse_req_t request, fuse_ino_t number, const struct fuse_
 {
   FscCall *call = make_call (request, number);
 
-  call->info = *info;
-  call->file = fsc_file_ref ((FscFile *) (uintptr_t) info->fh);
+  if (info != NULL)
+    {
+      call->info = *info;
+      call->file = fsc_file_ref ((FscFile *) (uintptr_t) info->fh);
+    }
   return call;
-}
-
-static void
-unref (FscCall *call)
-{
-  if (!g_atomic_int_dec_and_test (&call->n_references))
-    return;
-  if (call->file != NULL)
-    fsc_file_unref (call->view, call->file);
-  fsc_node_unref (call->view->nodes, call->node, 1);
-  g_free (call->name);
-  g_free (call->data);
-  g_free (call);
 }
 
 static gboolean

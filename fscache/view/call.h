@@ -41,7 +41,8 @@ struct FscCall
 /* Returns NULL if the request was refused, and answered. */
 FscCall *fsc_call_new (fuse_req_t request, fuse_ino_t node, const char *name);
 
-/* The same for what concerns an open file. */
+/* The same for what concerns an open file, or may do so (`info` is NULL if it does not): nobody is
+ * refused, because what is open may have been handed on. */
 FscCall *fsc_call_new_for_file (fuse_req_t request, fuse_ino_t node,
                                 const struct fuse_file_info *info);
 

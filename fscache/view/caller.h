@@ -2,6 +2,15 @@
  *
  * Who asks. Every request that names something goes through here before anything is done for it;
  * what is done with an open file was allowed when it was opened.
+ *
+ * A VIEW OF ROOT'S SERVES ALL, each as the user that he is: whatever the service is asked for, it
+ * is asked with a client that speaks for the caller (fscache_connect_as()), so that the source, the
+ * list of what is cached, and what is made, are that user's. A view of another user's serves that
+ * user alone.
+ *
+ * WHO THE CALLER IS the kernel says, but for his supplementary groups. Those are read from /proc
+ * while he waits, and count only if the user and group that are read with them are those of the
+ * request: in a process that has taken the place of a dead one nobody borrows groups.
  */
 #pragma once
 
@@ -11,12 +20,44 @@
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
 
+#include "libclient/fscache.h"
+
+typedef struct FscView FscView;
+typedef struct FscSnapshots FscSnapshots;
+typedef struct FscUser FscUser;
+typedef struct FscCallers FscCallers;
+
 typedef struct
 {
+  FscView *view;
   uid_t uid;
   gid_t gid;
   pid_t pid;
+  FscUser *user; /* another user than the view's own, once connected; or NULL */
+
+  /* Once connected: whom to ask, and what he has said; a number for this identity and no other. */
+  FscacheClient *client;
+  FscSnapshots *snapshots;
+  guint64 number;
 } FscCaller;
 
-/* Returns 0, or the errno with which the request is refused. */
-int fsc_caller_get (fuse_req_t request, FscCaller *caller);
+/* To be cleared when the call ends. */
+void fsc_caller_init (FscCaller *caller, FscView *view, fuse_req_t request);
+void fsc_caller_clear (FscCaller *caller);
+
+/* Whether anything is done for him; else it is EACCES. */
+gboolean fsc_caller_is_served (const FscCaller *caller);
+
+/* Fills in what there is once connected: at the first need, because it waits for the service.
+ * Returns 0 or a negative errno; that there is no service is none, but the client will say so. */
+int fsc_caller_connect (FscCaller *caller);
+
+/* As access() would answer the caller for a path-only handle: 0 or a negative errno. Connected. */
+int fsc_caller_access (const FscCaller *caller, int fd, int mask);
+
+/* The clients of users other than the view's own. */
+FscCallers *fsc_callers_new (FscView *view);
+void fsc_callers_free (FscCallers *callers);
+
+/* Closes what is kept for borrowing. */
+void fsc_callers_let_go (FscCallers *callers);

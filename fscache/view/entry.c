@@ -94,14 +94,14 @@ compare_entries (gconstpointer a, gconstpointer b)
 }
 
 static int
-take_snapshot (FscView *view, Snapshot **snapshot)
+take_snapshot (FscCaller *caller, Snapshot **snapshot)
 {
   g_autoptr (GArray) entries = g_array_new (FALSE, FALSE, sizeof (Entry));
   gint64 since = g_get_monotonic_time (), took;
   FscacheReply reply;
 
   g_array_set_clear_func (entries, clear_entry);
-  if (fscache_list (view->client, NULL, collect, entries, &reply) < 0)
+  if (fscache_list (caller->client, NULL, collect, entries, &reply) < 0)
     return fsc_source_get_error (&reply);
   g_array_sort (entries, compare_entries);
   took = g_get_monotonic_time () - since;
@@ -128,17 +128,19 @@ fsc_entry_snapshots_free (FscSnapshots *snapshots)
 
 /* Whoever finds it too old makes another one; the others wait for that. */
 static int
-get_snapshot (FscView *view, Snapshot **snapshot)
+get_snapshot (FscCaller *caller, Snapshot **snapshot)
 {
-  FscSnapshots *snapshots = view->snapshots;
-  int error = 0;
+  int error = fsc_caller_connect (caller);
+  FscSnapshots *snapshots = caller->snapshots;
 
+  if (error < 0)
+    return error;
   g_mutex_lock (&snapshots->lock);
-  if (snapshots->last == NULL || view->is_exact
+  if (snapshots->last == NULL || caller->view->is_exact
       || g_get_monotonic_time () >= snapshots->last->until)
     {
       g_clear_pointer (&snapshots->last, unref_snapshot);
-      error = take_snapshot (view, &snapshots->last);
+      error = take_snapshot (caller, &snapshots->last);
     }
   if (error == 0)
     {
@@ -150,11 +152,13 @@ get_snapshot (FscView *view, Snapshot **snapshot)
 }
 
 static void
-forget_snapshot (FscView *view)
+forget_snapshot (FscCaller *caller)
 {
-  g_mutex_lock (&view->snapshots->lock);
-  g_clear_pointer (&view->snapshots->last, unref_snapshot);
-  g_mutex_unlock (&view->snapshots->lock);
+  if (fsc_caller_connect (caller) < 0)
+    return;
+  g_mutex_lock (&caller->snapshots->lock);
+  g_clear_pointer (&caller->snapshots->last, unref_snapshot);
+  g_mutex_unlock (&caller->snapshots->lock);
 }
 
 /* The first that is not before `path`. */
@@ -208,7 +212,7 @@ set_time (struct timespec *time, guint64 ago_ms)
 }
 
 int
-fsc_entry_get_attributes (FscView *view, const char *path, struct stat *attributes)
+fsc_entry_get_attributes (FscCaller *caller, const char *path, struct stat *attributes)
 {
   g_autoptr (Snapshot) snapshot = NULL;
   const char *name = fsc_tree_skip_branch (path);
@@ -217,7 +221,7 @@ fsc_entry_get_attributes (FscView *view, const char *path, struct stat *attribut
   const Entry *first, *entry;
   guint64 age_ms, idle_ms, since_ms;
   guint i;
-  int error = get_snapshot (view, &snapshot);
+  int error = get_snapshot (caller, &snapshot);
 
   if (error < 0)
     return error;
@@ -234,7 +238,8 @@ fsc_entry_get_attributes (FscView *view, const char *path, struct stat *attribut
         break;
       idle_ms = MIN (idle_ms, entry->idle_ms);
     }
-  fsc_look_fill_own (view, path, is_directory ? S_IFDIR | 0755 : S_IFREG | 0444, attributes);
+  fsc_look_fill_own (caller->view, path, is_directory ? S_IFDIR | 0755 : S_IFREG | 0444,
+                     attributes);
   since_ms = (guint64) (g_get_monotonic_time () - snapshot->taken) / 1000;
   set_time (&attributes->st_atim, idle_ms + since_ms);
   set_time (&attributes->st_mtim, age_ms + since_ms);
@@ -243,12 +248,12 @@ fsc_entry_get_attributes (FscView *view, const char *path, struct stat *attribut
 }
 
 int
-fsc_entry_list (FscView *view, const char *path, FscFolder *folder)
+fsc_entry_list (FscCaller *caller, const char *path, FscFolder *folder)
 {
   g_autoptr (Snapshot) snapshot = NULL;
   const char *name = fsc_tree_skip_branch (path);
   gsize length = strlen (name), skip = length > 0 ? length + 1 : 0;
-  int error = get_snapshot (view, &snapshot);
+  int error = get_snapshot (caller, &snapshot);
   guint i;
 
   if (error < 0)
@@ -278,7 +283,7 @@ fsc_entry_list (FscView *view, const char *path, FscFolder *folder)
 
 /* Returns how many names were dropped. */
 static int
-drop (FscView *view, const char *path)
+drop (FscCaller *caller, const char *path)
 {
   g_autoptr (Snapshot) snapshot = NULL;
   const char *name = fsc_tree_skip_branch (path);
@@ -286,8 +291,8 @@ drop (FscView *view, const char *path)
   FscacheReply reply;
   int error, n = 0;
 
-  forget_snapshot (view);
-  error = get_snapshot (view, &snapshot);
+  forget_snapshot (caller);
+  error = get_snapshot (caller, &snapshot);
   if (error < 0)
     return error;
   for (guint i = find (snapshot, name);; i++)
@@ -299,24 +304,24 @@ drop (FscView *view, const char *path)
       if (last != NULL && strcmp (last, entry->uri) == 0)
         continue; /* another kind of handle of the same name */
       last = entry->uri;
-      if (fscache_drop (view->client, entry->uri, &reply) < 0)
+      if (fscache_drop (caller->client, entry->uri, &reply) < 0)
         return fsc_source_get_error (&reply);
       n++;
     }
-  forget_snapshot (view);
+  forget_snapshot (caller);
   return n;
 }
 
 static gboolean
-has_entries_below (FscView *view, const char *path)
+has_entries_below (FscCaller *caller, const char *path)
 {
   g_autoptr (Snapshot) snapshot = NULL;
   const char *name = fsc_tree_skip_branch (path);
   const Entry *entry;
   guint i;
 
-  forget_snapshot (view);
-  if (get_snapshot (view, &snapshot) < 0)
+  forget_snapshot (caller);
+  if (get_snapshot (caller, &snapshot) < 0)
     return FALSE;
   for (i = find (snapshot, name); (entry = get (snapshot, i)) != NULL; i++)
     if (strcmp (entry->path, name) != 0)
@@ -335,7 +340,7 @@ fsc_entry_unlink (FscCall *call)
       fsc_call_finish (call, call->node->place == FSC_PLACE_SOURCE ? EOPNOTSUPP : EPERM);
       return;
     }
-  n = drop (call->view, path);
+  n = drop (&call->caller, path);
   fsc_call_finish (call, n < 0 ? n : n == 0 ? ENOENT : 0);
 }
 
@@ -348,11 +353,11 @@ fsc_entry_remove_directory (FscCall *call)
 
   if (call->node->place != FSC_PLACE_ENTRY)
     fsc_call_finish (call, call->node->place == FSC_PLACE_SOURCE ? EOPNOTSUPP : EPERM);
-  else if (has_entries_below (call->view, path))
+  else if (has_entries_below (&call->caller, path))
     fsc_call_finish (call, ENOTEMPTY);
   else
     {
-      n = drop (call->view, path);
+      n = drop (&call->caller, path);
       fsc_call_finish (call, n < 0 ? n : 0);
     }
 }

@@ -9,7 +9,7 @@
  * the cache, as it is done below open/.
  *
  * A LIST of all entries is had from the service when a directory is opened or looked for, and used
- * again for a while: ten times as long as it took to get, at least 0.1 s.
+ * again for a while: ten times as long as it took to get, at least 0.1 s. Each caller has his own.
  *
  * All return a negative errno on failure, and wait for the service.
  */
@@ -24,8 +24,8 @@ FscSnapshots *fsc_entry_snapshots_new (void);
 void fsc_entry_snapshots_free (FscSnapshots *snapshots);
 
 /* Paths are those of tree.h, in cached/. */
-int fsc_entry_get_attributes (FscView *view, const char *path, struct stat *attributes);
-int fsc_entry_list (FscView *view, const char *path, FscFolder *folder);
+int fsc_entry_get_attributes (FscCaller *caller, const char *path, struct stat *attributes);
+int fsc_entry_list (FscCaller *caller, const char *path, FscFolder *folder);
 
 /* rm and rmdir: drops the entries of this name. */
 void fsc_entry_unlink (FscCall *call);

@@ -134,8 +134,8 @@ open_reading (FscCall *call, FscSource *source, struct statx *st)
 
   for (;;)
     {
-      int fd = fsc_source_open_shared (call->view, &call->caller, node->target, 0,
-                                       !call->view->is_exact, is_doubtful, source);
+      int fd = fsc_source_open_shared (&call->caller, node->target, 0, !call->view->is_exact,
+                                       is_doubtful, source);
 
       if (fd < 0 || is_of_node (node, fd, st))
         return fd;
@@ -148,15 +148,17 @@ open_reading (FscCall *call, FscSource *source, struct statx *st)
   return -ESTALE;
 }
 
+/* What the look-up of the same caller has left. */
 static FscHandle *
-take_fresh (FscNode *node)
+take_fresh (FscNode *node, const FscCaller *caller)
 {
-  FscHandle *handle;
+  FscHandle *handle = NULL;
   gboolean is_fresh;
 
   g_mutex_lock (&node->lock);
-  handle = g_steal_pointer (&node->fresh);
   is_fresh = g_get_monotonic_time () < node->fresh_until;
+  if (!is_fresh || node->fresh_for == caller->number)
+    handle = g_steal_pointer (&node->fresh);
   g_mutex_unlock (&node->lock);
   if (handle != NULL && !is_fresh)
     g_clear_pointer (&handle, fsc_handle_unref);
@@ -179,11 +181,18 @@ is_known (FscNode *node, const struct statx *st)
 static void
 open_for_reading (FscCall *call)
 {
-  FscHandle *handle = take_fresh (call->node);
+  int error = fsc_caller_connect (&call->caller);
   FscSource source = { 0 };
+  FscHandle *handle;
   FscFile *file;
   struct statx st;
 
+  if (error < 0)
+    {
+      fsc_call_finish (call, error);
+      return;
+    }
+  handle = take_fresh (call->node, &call->caller);
   if (handle == NULL || !is_of_node (call->node, handle->fd, &st))
     {
       int fd = open_reading (call, &source, &st);
@@ -227,8 +236,8 @@ open_for_writing (FscCall *call)
 {
   FscSource source;
   struct statx st;
-  int fd = fsc_source_open (call->view, &call->caller, call->node->target,
-                            call->info.flags & SOURCE_FLAGS, 0, &source);
+  int fd = fsc_source_open (&call->caller, call->node->target, call->info.flags & SOURCE_FLAGS, 0,
+                            &source);
 
   if (fd < 0)
     fsc_call_finish (call, fd);
@@ -246,8 +255,8 @@ open_entry (FscCall *call)
 {
   FscSource source;
   FscFile *file;
-  int fd = fsc_source_open_shared (call->view, &call->caller, call->node->target, 0,
-                                   !call->view->is_exact, FALSE, &source);
+  int fd = fsc_source_open_shared (&call->caller, call->node->target, 0, !call->view->is_exact,
+                                   FALSE, &source);
 
   if (fd < 0)
     {
@@ -303,7 +312,7 @@ fsc_file_create (FscCall *call)
       fsc_call_finish (call, ENAMETOOLONG);
       return;
     }
-  fd = fsc_source_open (call->view, &call->caller, target,
+  fd = fsc_source_open (&call->caller, target,
                         (call->info.flags & (SOURCE_FLAGS | O_EXCL)) | O_CREAT, call->mode,
                         &source);
   if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, FSC_LOOK_MASK, &st) < 0)
@@ -423,7 +432,7 @@ truncate_file (FscCall *call)
 
   if (call->file != NULL && call->file->has_own_handle)
     return ftruncate (call->file->handle->fd, call->offset) < 0 ? -errno : 0;
-  fd = fsc_source_open (call->view, &call->caller, call->node->target, O_WRONLY, 0, &source);
+  fd = fsc_source_open (&call->caller, call->node->target, O_WRONLY, 0, &source);
   if (fd < 0)
     return fd;
   if (!is_of_node (call->node, fd, &st))

@@ -84,8 +84,7 @@ open_source (FscCall *call, FscFolder **folder)
 
   if (call->node->barrier != 0)
     return -call->node->barrier;
-  fd = fsc_source_open (call->view, &call->caller, call->node->target, O_RDONLY | O_DIRECTORY, 0,
-                        &source);
+  fd = fsc_source_open (&call->caller, call->node->target, O_RDONLY | O_DIRECTORY, 0, &source);
   if (fd < 0)
     return fd;
   if (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, FSC_LOOK_MASK, &st) < 0)
@@ -123,7 +122,7 @@ open_own (FscCall *call, FscFolder **folder)
   else if (place == FSC_PLACE_OPEN)
     fsc_folder_add (*folder, "file", S_IFDIR);
   else
-    error = fsc_entry_list (call->view, call->node->path, *folder);
+    error = fsc_entry_list (&call->caller, call->node->path, *folder);
   if (error != 0)
     fsc_folder_free (g_steal_pointer (folder));
   return error;

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fscache/view/privileges.h"
+
 /* One for each request that waits for the service or for a source; they are started when there are
  * no others. */
 #define THREADS_MAX 512
@@ -178,7 +180,9 @@ fsc_life_run (FscLife *life, FscView *view)
   config = fuse_loop_cfg_create ();
   fuse_loop_cfg_set_max_threads (config, THREADS_MAX);
   fuse_loop_cfg_set_idle_threads (config, THREADS_IDLE);
+  fsc_privileges_drop ();
   result = fuse_session_loop_mt (view->session, config);
+  fsc_privileges_restore ();
   fuse_loop_cfg_destroy (config);
   fuse_session_unmount (view->session);
   pthread_kill (life->signals, SIGTERM); /* if it was unmounted by others: closing may hang */

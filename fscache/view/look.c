@@ -81,7 +81,7 @@ fsc_look_open (FscCall *call, struct statx *st)
 {
   FscSource source;
   int error;
-  int fd = fsc_source_look (call->view, &call->caller, call->node->target, FALSE, &source);
+  int fd = fsc_source_look (&call->caller, call->node->target, FALSE, &source);
 
   if (fd < 0)
     return fd;
@@ -127,20 +127,20 @@ look_up_own (FscCall *call, const char *path, mode_t mode, int barrier)
 static int
 open_doubtful (FscCall *call, const char *target, FscSource *source)
 {
-  int fd
-      = fsc_source_open_shared (call->view, &call->caller, target, O_NOFOLLOW, FALSE, TRUE, source);
+  int fd = fsc_source_open_shared (&call->caller, target, O_NOFOLLOW, FALSE, TRUE, source);
 
   return fd >= 0 ? fd : -1;
 }
 
 static void
-keep_fresh (FscNode *node, int fd, gboolean is_local)
+keep_fresh (FscNode *node, int fd, gboolean is_local, const FscCaller *caller)
 {
   FscHandle *handle = fsc_handle_new (fd, is_local), *before;
 
   g_mutex_lock (&node->lock);
   before = node->fresh;
   node->fresh = handle;
+  node->fresh_for = caller->number;
   node->fresh_until = g_get_monotonic_time () + FRESH_TIME;
   g_mutex_unlock (&node->lock);
   if (before != NULL)
@@ -171,7 +171,7 @@ look_up_source (FscCall *call, const char *path)
     }
   fresh = fd = is_doubtful ? open_doubtful (call, target, &source) : -1;
   if (fd < 0)
-    fd = fsc_source_look (call->view, &call->caller, target, is_doubtful, &source);
+    fd = fsc_source_look (&call->caller, target, is_doubtful, &source);
   if (fd < 0 && source.is_shut)
     {
       look_up_own (call, path, S_IFDIR, -fd);
@@ -189,7 +189,7 @@ look_up_source (FscCall *call, const char *path)
   identity = fsc_node_get_identity (&st);
   node = fsc_nodes_get (call->view->nodes, path, &identity, st.stx_mode, source.is_local);
   if (fresh >= 0 && S_ISREG (st.stx_mode))
-    keep_fresh (node, fresh, source.is_local);
+    keep_fresh (node, fresh, source.is_local, &call->caller);
   else
     close (fd);
   fsc_look_fill (call->view, node, &st, &attributes);
@@ -199,24 +199,18 @@ look_up_source (FscCall *call, const char *path)
 static void
 look_up_entry (FscCall *call, const char *path)
 {
-  static const FscNodeIdentity none;
+  FscNodeIdentity identity = { 0 };
   struct stat attributes;
-  FscNode *node;
-  int error = fsc_entry_get_attributes (call->view, path, &attributes);
+  int error = fsc_entry_get_attributes (&call->caller, path, &attributes);
 
   if (error != 0)
     {
       fsc_call_finish (call, error);
       return;
     }
-  node = fsc_nodes_get (call->view->nodes, path, &none, attributes.st_mode, TRUE);
-  if (node->type == (attributes.st_mode & S_IFMT))
-    {
-      reply_entry (call, node, &attributes);
-      return;
-    }
-  fsc_node_unref (call->view->nodes, node, 1);
-  fsc_call_finish (call, ESTALE);
+  identity.inode = attributes.st_mode & S_IFMT;
+  reply_entry (call, fsc_nodes_get (call->view->nodes, path, &identity, attributes.st_mode, TRUE),
+               &attributes);
 }
 
 void
@@ -247,13 +241,17 @@ fsc_look_up (FscCall *call)
 
 /* Attributes */
 
-/* Of an open file those of what is open, whatever has its name now. */
+/* Of an open file those of what is open, whatever has its name now, and whoever asks: he has the
+ * file, or has looked up its name. */
 static int
-get_open_status (FscNode *node, struct statx *st)
+get_open_status (FscCall *call, struct statx *st)
 {
+  FscNode *node = call->node;
   FscHandle *handle = NULL;
   int error;
 
+  if (call->file != NULL && call->file->handle != NULL)
+    return get_status (call->file->handle->fd, st);
   g_mutex_lock (&node->lock);
   if (node->reading != NULL)
     handle = fsc_handle_ref (node->reading);
@@ -269,7 +267,7 @@ static int
 get_source_attributes (FscCall *call, struct stat *attributes)
 {
   struct statx st;
-  int error = get_open_status (call->node, &st);
+  int error = get_open_status (call, &st);
 
   if (error == -EBADF)
     {
@@ -288,10 +286,12 @@ get_attributes (FscCall *call, struct stat *attributes)
   FscNode *node = call->node;
   gboolean is_file = node->place == FSC_PLACE_STATUS || node->place == FSC_PLACE_METRICS;
 
-  if (node->place == FSC_PLACE_ENTRY)
-    return fsc_entry_get_attributes (call->view, node->path, attributes);
   if (node->place == FSC_PLACE_SOURCE && node->barrier == 0)
     return get_source_attributes (call, attributes);
+  if (node->place == FSC_PLACE_ENTRY)
+    return fsc_entry_get_attributes (&call->caller, node->path, attributes);
+  if (!fsc_caller_is_served (&call->caller))
+    return -EACCES;
   fsc_look_fill_own (call->view, node->path,
                      node->barrier != 0 ? S_IFDIR
                      : is_file          ? S_IFREG | 0444
@@ -358,8 +358,7 @@ fsc_look_access (FscCall *call)
       fsc_call_finish (call, fd);
       return;
     }
-  fsc_call_finish (call,
-                   faccessat (fd, "", call->mask, AT_EACCESS | AT_EMPTY_PATH) < 0 ? errno : 0);
+  fsc_call_finish (call, fsc_caller_access (&call->caller, fd, call->mask));
   close (fd);
 }
 

@@ -151,11 +151,13 @@ main (int argc, char **argv)
     }
   raise_descriptor_limit ();
   umask (0); /* the kernel has applied that of whoever makes a file */
+  view.socket = options.socket;
   view.mountpoint = fsc_mountpoint_prepare (options.mountpoint, &error);
   if (view.mountpoint == NULL)
     return say ("%s", error->message);
   view.is_exact = options.is_exact;
   view.is_read_only = options.is_read_only;
+  view.has_others = options.has_others;
   view.transport.wants_passthrough = options.wants_passthrough;
   view.transport.wants_splice = options.wants_splice;
   status = serve (&options, &view);

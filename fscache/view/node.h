@@ -23,7 +23,8 @@
 typedef struct FscNodes FscNodes;
 typedef struct FscHandle FscHandle;
 
-/* All zero for what is of the view's own. */
+/* All zero for what is of the view's own. In cached/ the type stands for the inode: where one user
+ * has a directory, another may have a file. */
 typedef struct
 {
   guint64 dev, inode;
@@ -53,6 +54,7 @@ typedef struct
   guint n_reading;    /* that do */
   FscHandle *fresh;   /* for the next one who reads, or NULL; see fsc_nodes_doubt() */
   gint64 fresh_until;
+  guint64 fresh_for;      /* the number of the caller who has looked it up, and who alone gets it */
   guint n_passed;         /* open files that the kernel reads by itself */
   guint n_cached;         /* and those that it reads through the cache of this node */
   int backing;            /* the number of the backing file while n_passed > 0 */

@@ -93,19 +93,15 @@ op_forget_multi (fuse_req_t request, size_t count, struct fuse_forget_data *forg
 static void
 op_getattr (fuse_req_t request, fuse_ino_t number, struct fuse_file_info *info)
 {
-  run_interruptibly (fsc_call_new (request, number, NULL), fsc_look_get_attributes);
+  run_interruptibly (fsc_call_new_for_file (request, number, info), fsc_look_get_attributes);
 }
 
 static void
 op_setattr (fuse_req_t request, fuse_ino_t number, struct stat *attributes, int mask,
             struct fuse_file_info *info)
 {
-  FscCall *call = fsc_call_new (request, number, NULL);
+  FscCall *call = fsc_call_new_for_file (request, number, info);
 
-  if (call == NULL)
-    return;
-  if (info != NULL)
-    call->file = fsc_file_ref ((FscFile *) (uintptr_t) info->fh);
   call->mask = mask;
   call->offset = attributes->st_size;
   run (call, fsc_file_set_attributes);

@@ -21,8 +21,10 @@
   "Extended attributes user.fscache.* tell of an entry. rm in cached/ drops it, and\n"             \
   "setfattr -n user.fscache.pinned -v 1 FILE pins it.\n"                                           \
   "\n"                                                                                             \
-  "Options for -o, beside those of mount(8) and of FUSE (allow_other, default_permissions, "       \
-  "...):\n"                                                                                        \
+  "Options for -o, beside those of mount(8) and of FUSE (default_permissions, ...):\n"             \
+  "  allow_other           other users may come, too. If root runs the view, each gets what the\n" \
+  "                        service opens as that user; else they are refused. Each name is then\n" \
+  "                        asked for anew, as with exact\n"                                        \
   "  exact                 ask the service for each open and each name. Without it a file that\n"  \
   "                        is replaced may be opened as it was for some microseconds more, and\n"  \
   "                        names and attributes may be 0.1 s old\n"                                \
@@ -106,6 +108,8 @@ take_mount_options (FscViewOptions *options, const char *text)
         options->is_read_only = TRUE;
       else
         g_string_append_printf (options->mount, ",%s", list[i]);
+      options->has_others
+          |= strcmp (list[i], "allow_other") == 0 || strcmp (list[i], "allow_root") == 0;
     }
 }
 

@@ -13,6 +13,7 @@ typedef struct
   GString *mount; /* what libfuse is given with -o */
   gboolean is_foreground, is_debugged, is_version;
   gboolean is_exact, is_read_only;
+  gboolean has_others; /* allow_other, or allow_root */
   gboolean wants_passthrough, wants_splice, wants_auto_unmount;
 } FscViewOptions;
 

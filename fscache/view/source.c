@@ -47,11 +47,15 @@ is_local (FscacheCoherence coherence)
 }
 
 static int
-ask (FscView *view, const FscCaller *caller, const FscacheRequest *request, FscSource *source)
+ask (FscCaller *caller, const FscacheRequest *request, FscSource *source)
 {
   FscacheReply reply;
-  int fd = fscache_open_with (view->client, request, &reply);
+  int fd = fsc_caller_connect (caller);
 
+  *source = (FscSource){ 0 };
+  if (fd < 0)
+    return fd;
+  fd = fscache_open_with (caller->client, request, &reply);
   *source = (FscSource){
     .is_local = is_local (reply.coherence),
     .is_shut = reply.code == FSCACHE_ERROR_NOT_SERVED
@@ -61,36 +65,39 @@ ask (FscView *view, const FscCaller *caller, const FscacheRequest *request, FscS
 }
 
 int
-fsc_source_look (FscView *view, const FscCaller *caller, const char *target, gboolean is_doubtful,
-                 FscSource *source)
+fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful, FscSource *source)
 {
   FscacheRequest request = { .uri = target,
                              .flags = O_PATH | O_NOFOLLOW,
                              .options = is_doubtful ? FSCACHE_REVALIDATE : 0 };
 
-  return ask (view, caller, &request, source);
+  return ask (caller, &request, source);
 }
 
 static int
-borrow (FscView *view, const char *target, FscSource *source)
+borrow (FscCaller *caller, const char *target, FscSource *source)
 {
   FscacheBorrow borrowed;
   FscacheReply reply;
-  int fd = fscache_borrow (view->client, target, &borrowed, &reply);
+  int fd = fsc_caller_connect (caller);
 
+  *source = (FscSource){ 0 };
+  if (fd < 0)
+    return fd;
+  fd = fscache_borrow (caller->client, target, &borrowed, &reply);
   *source = (FscSource){ .is_local = fd >= 0 && is_local (borrowed.coherence) };
   if (fd < 0)
     return fsc_source_get_error (&reply);
   fd = fcntl (borrowed.fd, F_DUPFD_CLOEXEC, 0);
   if (fd < 0)
     fd = -errno;
-  fscache_return (view->client, &borrowed);
+  fscache_return (caller->client, &borrowed);
   return fd;
 }
 
 int
-fsc_source_open_shared (FscView *view, const FscCaller *caller, const char *target, int flags,
-                        gboolean is_bounded, gboolean is_doubtful, FscSource *source)
+fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboolean is_bounded,
+                        gboolean is_doubtful, FscSource *source)
 {
   FscacheRequest request = { .uri = target,
                              .flags = O_RDONLY | flags,
@@ -98,15 +105,14 @@ fsc_source_open_shared (FscView *view, const FscCaller *caller, const char *targ
                              .options = is_doubtful ? FSCACHE_REVALIDATE : 0 };
 
   if (is_bounded && !is_doubtful && flags == 0)
-    return borrow (view, target, source);
-  return ask (view, caller, &request, source);
+    return borrow (caller, target, source);
+  return ask (caller, &request, source);
 }
 
 int
-fsc_source_open (FscView *view, const FscCaller *caller, const char *target, int flags, mode_t mode,
-                 FscSource *source)
+fsc_source_open (FscCaller *caller, const char *target, int flags, mode_t mode, FscSource *source)
 {
   FscacheRequest request = { .uri = target, .flags = flags, .mode = mode };
 
-  return ask (view, caller, &request, source);
+  return ask (caller, &request, source);
 }

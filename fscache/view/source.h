@@ -19,18 +19,18 @@ typedef struct
 
 /* Path-only, and a symlink itself: for names and attributes. It fails with `is_shut` for what the
  * service does not touch: the view itself, procfs. */
-int fsc_source_look (FscView *view, const FscCaller *caller, const char *target,
-                     gboolean is_doubtful, FscSource *source);
+int fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful,
+                     FscSource *source);
 
 /* For pread(), as a duplicate that others share. With `is_bounded` the answer is that of
  * fscache_borrow(), which may be a moment old; with `is_doubtful` nobody's word is taken. `flags`
  * may have O_NOFOLLOW. */
-int fsc_source_open_shared (FscView *view, const FscCaller *caller, const char *target, int flags,
-                            gboolean is_bounded, gboolean is_doubtful, FscSource *source);
+int fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboolean is_bounded,
+                            gboolean is_doubtful, FscSource *source);
 
 /* With an offset of its own: for writing, and for directories. */
-int fsc_source_open (FscView *view, const FscCaller *caller, const char *target, int flags,
-                     mode_t mode, FscSource *source);
+int fsc_source_open (FscCaller *caller, const char *target, int flags, mode_t mode,
+                     FscSource *source);
 
 /* What to answer for a failure; negative. */
 int fsc_source_get_error (const FscacheReply *reply);

@@ -6,6 +6,7 @@
 
 #include <sys/resource.h>
 
+#include "fscache/view/caller.h"
 #include "fscache/view/entry.h"
 #include "fscache/view/file.h"
 #include "fscache/view/notify.h"
@@ -28,13 +29,13 @@ fsc_view_get_number (const FscView *view, const FscNode *node)
   return node == view->root ? FUSE_ROOT_ID : (uintptr_t) node;
 }
 
-static gsize
-get_borrow_limit (void)
+gsize
+fsc_view_get_borrow_limit (guint n)
 {
   struct rlimit limit = { .rlim_cur = 1024 };
 
   getrlimit (RLIMIT_NOFILE, &limit);
-  return MIN (limit.rlim_cur / 4, BORROW_MAX);
+  return MIN (limit.rlim_cur / 4 / n, BORROW_MAX);
 }
 
 void
@@ -47,12 +48,13 @@ fsc_view_start (FscView *view, FscacheClient *client, struct fuse_session *sessi
   view->nodes = fsc_nodes_new ();
   view->root = fsc_nodes_get (view->nodes, "", &none, S_IFDIR, TRUE);
   view->gate = fsc_gate_new (GATE_LIMIT);
+  view->callers = fsc_callers_new (view);
   view->snapshots = fsc_entry_snapshots_new ();
   view->notifier = fsc_notifier_new (view);
   g_mutex_init (&view->lock);
   g_queue_init (&view->files);
-  view->timeout = view->is_exact ? 0 : FSC_VIEW_TIMEOUT;
-  fscache_set_borrow_limit (client, get_borrow_limit ());
+  view->timeout = view->is_exact || view->has_others ? 0 : FSC_VIEW_TIMEOUT;
+  fscache_set_borrow_limit (client, fsc_view_get_borrow_limit (1));
 }
 
 void
@@ -61,6 +63,7 @@ fsc_view_end (FscView *view)
   fsc_notifier_free (view->notifier);
   while (view->files.head != NULL)
     fsc_file_unref (view, view->files.head->data);
+  fsc_callers_free (view->callers);
   fsc_entry_snapshots_free (view->snapshots);
   fsc_gate_free (view->gate);
   fsc_nodes_free (view->nodes);
@@ -71,5 +74,6 @@ void
 fsc_view_let_go (FscView *view)
 {
   fscache_set_borrow_limit (view->client, 0);
-  fscache_set_borrow_limit (view->client, get_borrow_limit ());
+  fscache_set_borrow_limit (view->client, fsc_view_get_borrow_limit (1));
+  fsc_callers_let_go (view->callers);
 }

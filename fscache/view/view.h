@@ -19,11 +19,14 @@
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
 
+typedef struct FscView FscView;
 typedef struct FscSnapshots FscSnapshots;
 typedef struct FscNotifier FscNotifier;
+typedef struct FscCallers FscCallers;
 
-/* For so long the kernel may answer for names and attributes itself, unless all is to be exact. It
- * is as long as libfscache borrows without a sign of life from the service. */
+/* For so long the kernel may answer for names and attributes itself, unless all is to be exact, or
+ * there are users who may see what others may not: it would not ask for each of them. It is as long
+ * as libfscache borrows without a sign of life from the service. */
 #define FSC_VIEW_TIMEOUT 0.1
 
 /* How files are read. */
@@ -34,19 +37,22 @@ typedef struct
   const char *why_no_passthrough, *why_no_splice; /* or NULL */
 } FscViewTransport;
 
-typedef struct FscView
+struct FscView
 {
   char *mountpoint;
+  const char *socket; /* the caller's; or NULL: the default */
   gboolean is_exact;
   gboolean is_read_only;
+  gboolean has_others; /* the kernel lets other users come */
   double timeout;
   FscViewTransport transport;
 
-  FscacheClient *client;
+  FscacheClient *client; /* of this user */
+  FscCallers *callers;   /* and those of others */
   FscNodes *nodes;
   FscNode *root;
   FscGate *gate;
-  FscSnapshots *snapshots;
+  FscSnapshots *snapshots; /* that this user has asked for */
   FscNotifier *notifier;
   struct fuse_session *session;
   GMutex lock;
@@ -54,7 +60,7 @@ typedef struct FscView
   void (*ready) (gpointer data); /* called once, when the kernel has said what it can */
   gpointer ready_data;
   gsize n_opens, n_reads; /* atomic; of sources, as far as the kernel has asked */
-} FscView;
+};
 
 /* The node that the kernel has this number for. */
 FscNode *fsc_view_get_node (const FscView *view, fuse_ino_t number);
@@ -62,6 +68,9 @@ fuse_ino_t fsc_view_get_number (const FscView *view, const FscNode *node);
 
 /* Makes what there is in it. The client and the session are the caller's. */
 void fsc_view_start (FscView *view, FscacheClient *client, struct fuse_session *session);
+
+/* How many handles each of `n` clients may keep for borrowing. */
+gsize fsc_view_get_borrow_limit (guint n);
 
 /* No request may be under way any more; what is open is closed. */
 void fsc_view_end (FscView *view);

@@ -191,18 +191,6 @@ test_access (FscTestStage *stage)
   g_assert_cmpint (access (top, W_OK), ==, -1);
 }
 
-/* Others than the user of the view are refused. */
-static void
-test_others (FscTestStage *stage)
-{
-  fsc_test_stage_stop (stage);
-  fsc_test_stage_start (stage, "allow_other");
-  fsc_test_stage_run (stage, "chmod 755 $M/..; echo >$S/file; cat $V/file;"
-                             " setpriv --reuid 1234 --regid 1234 --clear-groups"
-                             " sh -c \"! cat $V/file && ! ls $M\" 2>$M/../said;"
-                             " grep -q 'Permission denied' $M/../said");
-}
-
 int
 main (int argc, char **argv)
 {
@@ -215,6 +203,5 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-look/unreadable", test_unreadable);
   FSC_STAGE_ADD ("/view-look/itself", test_itself);
   FSC_STAGE_ADD ("/view-look/access", test_access);
-  FSC_STAGE_ADD ("/view-look/others", test_others);
   return g_test_run ();
 }

@@ -1,0 +1,666 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Who asks: root's view opens for each caller as that user; another user's serves no one else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "tests/harness/answer.h"
+#include "tests/harness/program.h"
+#include "tests/view/stage.h"
+
+#define SOMEBODY 54321
+#define STRANGER 54322
+#define TEAM 54323
+
+typedef struct
+{
+  uid_t id; /* also of the group */
+  gid_t groups[2];
+  size_t n_groups;
+} Who;
+
+static const Who root = { 0, { 0 }, 0 };
+static const Who somebody = { SOMEBODY, { 0 }, 0 };
+static const Who member = { SOMEBODY, { 54399, TEAM }, 2 };
+static const Who stranger = { STRANGER, { 0 }, 0 };
+
+/* In a child. */
+static void
+become (const Who *who)
+{
+  if (setgroups (who->n_groups, who->groups) < 0 || setresgid (who->id, who->id, who->id) < 0
+      || setresuid (who->id, who->id, who->id) < 0)
+    _exit (255);
+}
+
+typedef int (*Attempt) (const char *path, int argument);
+
+/* What the attempt returns, made as this user: 0 or an errno. */
+static int
+attempt_as (const Who *who, Attempt attempt, const char *path, int argument)
+{
+  int status;
+  pid_t pid = fork ();
+
+  if (pid == 0)
+    {
+      become (who);
+      _exit (attempt (path, argument));
+    }
+  g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
+  g_assert_true (WIFEXITED (status));
+  return WEXITSTATUS (status);
+}
+
+static int
+attempt_open (const char *path, int flags)
+{
+  char byte;
+  int fd = open (path, flags | O_CLOEXEC, 0666);
+
+  if (fd < 0)
+    return errno;
+  return (flags & (O_ACCMODE | O_DIRECTORY)) != O_RDONLY || read (fd, &byte, 1) >= 0 ? 0 : errno;
+}
+
+static int
+attempt_stat (const char *path, int argument)
+{
+  struct stat st;
+
+  return stat (path, &st) < 0 ? errno : 0;
+}
+
+static int
+attempt_access (const char *path, int mask)
+{
+  return access (path, mask) < 0 ? errno : 0;
+}
+
+static int
+attempt_truncate (const char *path, int length)
+{
+  return truncate (path, length) < 0 ? errno : 0;
+}
+
+static int
+attempt_get_colour (const char *path, int argument)
+{
+  char value[16];
+
+  return getxattr (path, "user.colour", value, sizeof value) < 0 ? errno : 0;
+}
+
+static int
+attempt_run (const char *command, int argument)
+{
+  execl ("/bin/sh", "sh", "-c", command, NULL);
+  return 127;
+}
+
+/* Through the view as at the source. */
+static void
+assert_says (FscTestStage *stage, const Who *who, Attempt attempt, const char *name, int argument,
+             int error)
+{
+  g_autofree char *source = fsc_test_stage_source (stage, name);
+  g_autofree char *through = fsc_test_stage_through (stage, name);
+
+  g_test_message ("%s by user %u of %zu groups", name, who->id, who->n_groups);
+  if (who->id != 0) /* root's service has no capabilities */
+    g_assert_cmpint (attempt_as (who, attempt, source, argument), ==, error);
+  g_assert_cmpint (attempt_as (who, attempt, through, argument), ==, error);
+}
+
+/* With the paths of fsc_test_stage_run(). */
+static void
+run_as (FscTestStage *stage, const Who *who, const char *command)
+{
+  g_autofree char *whole
+      = g_strdup_printf ("exec >&2; export LC_ALL=C; set -eu; S='%s' V='%s' M='%s' C='%s'; %s",
+                         stage->source, stage->through, stage->mount, stage->cached, command);
+  int status = attempt_as (who, attempt_run, whole, 0);
+
+  if (status != 0)
+    g_test_message ("%s", command);
+  g_assert_cmpint (status, ==, 0);
+}
+
+static void
+make (FscTestStage *stage, const char *name, uid_t uid, gid_t gid, mode_t mode)
+{
+  g_autofree char *path = fsc_test_stage_source (stage, name);
+
+  if (S_ISDIR (mode))
+    g_assert_no_errno (mkdir (path, 0700));
+  else
+    fsc_test_write (path, name);
+  g_assert_no_errno (chown (path, uid, gid));
+  g_assert_no_errno (chmod (path, mode & 07777));
+}
+
+/* Whether the openers, which are programs of the build tree, can be reached by anybody. */
+static gboolean
+can_execute (void)
+{
+  g_autofree char *program = fsc_test_build_path ("fscache/openers/open-file");
+
+  return attempt_as (&somebody, attempt_access, program, X_OK) == 0;
+}
+
+static gboolean
+skip (void)
+{
+  if (getuid () != 0 || setgroups (0, NULL) < 0)
+    g_test_skip ("only root can serve others");
+  else if (!can_execute ())
+    g_test_skip ("other users may not search the directory of the build");
+  else
+    return FALSE;
+  return TRUE;
+}
+
+/* The directory of a service is for its user alone. */
+static void
+let_others_in (FscTestStage *stage)
+{
+  g_assert_no_errno (chmod (stage->service->dir, 0711));
+}
+
+static gboolean
+start (FscTestStage *stage, const char *options)
+{
+  if (skip ())
+    return FALSE;
+  let_others_in (stage);
+  fsc_test_stage_start (stage, options);
+  return TRUE;
+}
+
+/* Also right after root has looked it up, and while root has it open. */
+static void
+check_reading (FscTestStage *stage)
+{
+  static const char *const names[] = { "all", "secret", "shared", "closed/all" };
+  int fds[G_N_ELEMENTS (names)];
+
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "secret", 0, 0, 0600);
+  make (stage, "shared", 0, TEAM, 0640);
+  make (stage, "its", SOMEBODY, SOMEBODY, 0600);
+  make (stage, "closed", 0, TEAM, S_IFDIR | 0750);
+  make (stage, "closed/all", 0, 0, 0644);
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autofree char *path = fsc_test_stage_through (stage, names[i]);
+
+      fds[i] = open (path, O_RDONLY | O_CLOEXEC);
+      g_assert_cmpint (fds[i], >=, 0);
+      fsc_test_stage_assert_content (path, names[i]);
+    }
+  for (int i = 0; i < 3; i++)
+    {
+      assert_says (stage, &somebody, attempt_open, "all", O_RDONLY, 0);
+      assert_says (stage, &somebody, attempt_open, "secret", O_RDONLY, EACCES);
+      assert_says (stage, &member, attempt_open, "secret", O_RDONLY, EACCES);
+      assert_says (stage, &member, attempt_open, "shared", O_RDONLY, 0);
+      assert_says (stage, &somebody, attempt_open, "shared", O_RDONLY, EACCES);
+      assert_says (stage, &member, attempt_open, "closed/all", O_RDONLY, 0);
+      assert_says (stage, &somebody, attempt_open, "closed/all", O_RDONLY, EACCES);
+      assert_says (stage, &somebody, attempt_stat, "closed/all", 0, EACCES);
+      assert_says (stage, &somebody, attempt_stat, "closed", 0, 0);
+      assert_says (stage, &somebody, attempt_open, "closed", O_RDONLY | O_DIRECTORY, EACCES);
+      assert_says (stage, &member, attempt_open, "closed", O_RDONLY | O_DIRECTORY, 0);
+      assert_says (stage, &somebody, attempt_open, "its", O_RDONLY, 0);
+      assert_says (stage, &stranger, attempt_open, "its", O_RDONLY, EACCES);
+      assert_says (stage, &root, attempt_open, "its", O_RDONLY, EACCES);
+      assert_says (stage, &root, attempt_open, "secret", O_RDONLY, 0);
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    close (fds[i]);
+}
+
+static void
+test_read (FscTestStage *stage)
+{
+  if (start (stage, "allow_other"))
+    check_reading (stage);
+}
+
+/* The kernel checks as well. */
+static void
+test_default_permissions (FscTestStage *stage)
+{
+  if (!start (stage, "allow_other,default_permissions"))
+    return;
+  check_reading (stage);
+  run_as (stage, &somebody, "test -e $C/all; ! rm -f $C/all; test -e $C/all");
+}
+
+/* What may not be opened any more is not, however it was open before. */
+static void
+test_withdrawn (FscTestStage *stage)
+{
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+
+  if (!start (stage, "allow_other,exact"))
+    return;
+  make (stage, "file", 0, 0, 0644);
+  for (int i = 0; i < 20; i++)
+    {
+      assert_says (stage, &somebody, attempt_open, "file", O_RDONLY, 0);
+      g_assert_no_errno (chmod (source, 0600));
+      assert_says (stage, &somebody, attempt_open, "file", O_RDONLY, EACCES);
+      assert_says (stage, &root, attempt_open, "file", O_RDONLY, 0);
+      g_assert_no_errno (chmod (source, 0644));
+    }
+}
+
+static void
+test_write (FscTestStage *stage)
+{
+  g_autofree char *made = fsc_test_stage_source (stage, "dir/made");
+  g_autofree char *tool = fsc_test_stage_source (stage, "tool");
+  struct stat st;
+
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "team", 0, TEAM, 0664);
+  make (stage, "dir", SOMEBODY, SOMEBODY, S_IFDIR | 0755);
+  assert_says (stage, &somebody, attempt_open, "all", O_WRONLY, EACCES);
+  assert_says (stage, &somebody, attempt_open, "all", O_WRONLY | O_APPEND, EACCES);
+  assert_says (stage, &somebody, attempt_open, "all", O_RDONLY | O_TRUNC, EACCES);
+  assert_says (stage, &somebody, attempt_truncate, "all", 0, EACCES);
+  assert_says (stage, &somebody, attempt_open, "team", O_RDWR, EACCES);
+  assert_says (stage, &member, attempt_open, "team", O_RDWR, 0);
+  assert_says (stage, &member, attempt_truncate, "team", 2, 0);
+  assert_says (stage, &somebody, attempt_open, "new", O_WRONLY | O_CREAT, EACCES);
+  assert_says (stage, &stranger, attempt_open, "dir/new", O_WRONLY | O_CREAT, EACCES);
+
+  run_as (stage, &member, "umask 027; echo one >$V/dir/made; echo two >>$V/dir/made");
+  g_assert_no_errno (stat (made, &st));
+  g_assert_cmpuint (st.st_uid, ==, SOMEBODY);
+  g_assert_cmpuint (st.st_gid, ==, SOMEBODY);
+  g_assert_cmpuint (st.st_mode, ==, S_IFREG | 0640);
+  fsc_test_stage_assert_content (made, "one\ntwo\n");
+
+  /* Whoever writes is no root, although the view is. (libfuse 3.14 has no way to let the view see
+   * to that where the page cache is written to, and so it is refused.) */
+  make (stage, "tool", 0, TEAM, 06775);
+  run_as (stage, &member, "! echo x 1<>$V/tool || test ! -u $S/tool");
+  run_as (stage, &member, "echo x >>$V/tool");
+  g_assert_no_errno (stat (tool, &st));
+  g_assert_cmpuint (st.st_mode, ==, S_IFREG | 0775);
+}
+
+static int
+attempt_use (const char *path, int fd)
+{
+  struct stat st;
+  char content[3];
+
+  if (path != NULL && fstat (fd, &st) < 0)
+    return errno;
+  return pread (fd, content, sizeof content, 0) != sizeof content || ftruncate (fd, 2) < 0 ? errno
+                                                                                           : 0;
+}
+
+/* Who has a file may use it, whoever has opened it, and whatever its name leads to. */
+static void
+test_handed_on (FscTestStage *stage)
+{
+  g_autofree char *through = fsc_test_stage_through (stage, "secret");
+  g_autofree char *moved = fsc_test_stage_source (stage, "moved");
+  int fd;
+
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "secret", 0, 0, 0600);
+  fd = open (through, O_RDWR | O_CLOEXEC);
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (attempt_as (&somebody, attempt_open, through, O_RDWR), ==, EACCES);
+  g_assert_cmpint (attempt_as (&somebody, attempt_use, through, fd), ==, 0);
+  g_assert_no_errno (ftruncate (fd, 0));
+  g_assert_cmpint (write (fd, "secret", 6), ==, 6);
+  fsc_test_stage_run (stage, "mv $S/secret $S/moved");
+  g_assert_cmpint (attempt_as (&somebody, attempt_use, NULL, fd), ==, 0);
+  close (fd);
+  fsc_test_stage_assert_content (moved, "se");
+}
+
+static void
+test_list (FscTestStage *stage)
+{
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "dir", 0, TEAM, S_IFDIR | 0750);
+  make (stage, "dir/a", 0, TEAM, 0640);
+  make (stage, "dir/b", 0, 0, 0600);
+  run_as (stage, &root, "test \"$(ls $V/dir | tr '\\n' ' ')\" = 'a b '");
+  run_as (stage, &somebody, "! ls $V/dir; ls -l $V | grep -q '^drwxr-x--- .* dir$'");
+  run_as (stage, &member,
+          "test \"$(ls $V/dir | tr '\\n' ' ')\" = 'a b '; cmp $S/dir/a $V/dir/a;"
+          " ! cat $V/dir/b; cd $V/dir; cat a");
+  run_as (stage, &stranger, "! ls $V/dir/a");
+}
+
+/* access() and test(1) say what an open would. */
+static void
+test_access (FscTestStage *stage)
+{
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "team", 0, TEAM, 0060);
+  make (stage, "tool", 0, TEAM, 0710);
+  make (stage, "dir", 0, TEAM, S_IFDIR | 0770);
+  fsc_test_stage_run (stage,
+                      "if command -v setfacl >/dev/null && setfacl -m u:54321:rw $S/all; then"
+                      " setpriv --reuid 54321 --clear-groups test -w $V/all; setfacl -b"
+                      " $S/all; fi");
+  assert_says (stage, &somebody, attempt_access, "all", R_OK, 0);
+  assert_says (stage, &somebody, attempt_access, "all", W_OK, EACCES);
+  assert_says (stage, &somebody, attempt_access, "all", X_OK, EACCES);
+  assert_says (stage, &member, attempt_access, "team", R_OK | W_OK, 0);
+  assert_says (stage, &somebody, attempt_access, "team", R_OK, EACCES);
+  assert_says (stage, &root, attempt_access, "team", R_OK, EACCES);
+  assert_says (stage, &root, attempt_access, "all", R_OK | W_OK, 0);
+  assert_says (stage, &member, attempt_access, "tool", X_OK, 0);
+  assert_says (stage, &somebody, attempt_access, "tool", X_OK, EACCES);
+  assert_says (stage, &member, attempt_access, "dir", R_OK | W_OK | X_OK, 0);
+  assert_says (stage, &somebody, attempt_access, "dir", X_OK, EACCES);
+  assert_says (stage, &somebody, attempt_access, "dir", F_OK, 0);
+}
+
+/* Each sees, drops and pins his own. */
+static void
+test_cached (FscTestStage *stage)
+{
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "secret", 0, 0, 0600);
+  make (stage, "dir", 0, 0, S_IFDIR | 0755);
+  make (stage, "dir/below", 0, 0, 0644);
+  run_as (stage, &somebody, "cat $V/all; sleep 0.2");
+  run_as (stage, &root,
+          "test ! -e $C/all; cat $V/all $V/secret $V/dir/below; sleep 0.2;"
+          " test \"$(ls $C | tr '\\n' ' ')\" = 'all dir secret '");
+  run_as (stage, &somebody,
+          "test \"$(ls $C)\" = all; test ! -e $C/secret; ! cat $C/secret;"
+          " getfattr --only-values -n user.fscache.hits $V/all | grep -qx 0;"
+          " ! getfattr -n user.fscache.hits $V/secret;"
+          " ! getfattr -n user.fscache.hits $C/secret");
+  run_as (stage, &somebody, "setfattr -n user.fscache.pinned -v 1 $V/all; cat $V/all");
+  run_as (stage, &root, "getfattr --only-values -n user.fscache.pinned $V/all | grep -qx 0");
+  run_as (stage, &somebody,
+          "getfattr --only-values -n user.fscache.pinned $V/all | grep -qx 1;"
+          " setfattr -x user.fscache.pinned $V/all; rm $C/all; test ! -e $C/all; ! rm $C/secret");
+  run_as (stage, &root,
+          "sleep 0.2; test -e $C/all; test -e $C/secret; rm $C/all; test ! -e $C/all");
+
+  /* What is a file to one may be a directory to the other. */
+  run_as (stage, &root,
+          "cat $V/all; sleep 0.2; exec 3<$C/all; rm $S/all; mkdir $S/all;"
+          " echo text >$S/all/below; cat $V/all/below; sleep 0.2; test -d $C/all;"
+          " cat $C/all/below");
+}
+
+/* Only who may read a file may read these. */
+static void
+test_source_attributes (FscTestStage *stage)
+{
+  static const char *const names[] = { "all", "secret", "dir" };
+
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "secret", 0, 0, 0600);
+  make (stage, "dir", 0, 0, S_IFDIR | 0711);
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autofree char *source = fsc_test_stage_source (stage, names[i]);
+
+      if (setxattr (source, "user.colour", "red", 3, 0) < 0)
+        {
+          g_test_skip ("the file system has no attributes");
+          return;
+        }
+      assert_says (stage, &root, attempt_get_colour, names[i], 0, 0);
+      assert_says (stage, &somebody, attempt_get_colour, names[i], 0, i == 0 ? 0 : EACCES);
+    }
+  fsc_test_stage_run (stage, "setfattr -n trusted.mark -v 1 $S/all");
+  run_as (stage, &root, "getfattr -m - $V/all | grep trusted");
+  run_as (stage, &somebody,
+          "found=$(getfattr -m - $V/all); echo $found | grep user.colour;"
+          " ! echo $found | grep trusted");
+}
+
+/* More users than clients are kept, at once. */
+static void
+test_many (FscTestStage *stage)
+{
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+  pid_t pids[100];
+  guint64 n_clients;
+
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "file", 0, 0, 0644);
+  for (gsize i = 0; i < G_N_ELEMENTS (pids); i++)
+    {
+      const Who who = { 60000 + (uid_t) i, { 0 }, 0 };
+
+      pids[i] = fork ();
+      if (pids[i] == 0)
+        {
+          become (&who);
+          for (int j = 0; j < 3; j++)
+            if (attempt_open (through, O_RDONLY) != 0)
+              _exit (errno);
+          _exit (0);
+        }
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (pids); i++)
+    {
+      int status;
+
+      g_assert_cmpint (waitpid (pids[i], &status, 0), ==, pids[i]);
+      g_assert_cmpint (status, ==, 0);
+    }
+  n_clients = fsc_test_service_counter (stage->service, "clients");
+  g_assert_cmpuint (n_clients, >=, 60);
+  g_assert_cmpuint (n_clients, <=, 67); /* and the view's own, and who asks */
+}
+
+/* Readers of several users, while the file is replaced all the time. */
+static void
+test_replaced (FscTestStage *stage)
+{
+  const Who *const readers[] = { &root, &somebody, &stranger };
+  pid_t pids[G_N_ELEMENTS (readers)];
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+  g_autofree char *secret = fsc_test_stage_source (stage, "secret");
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "file", SOMEBODY, SOMEBODY, 0644);
+  for (gsize i = 0; i < G_N_ELEMENTS (pids); i++)
+    {
+      pids[i] = fork ();
+      if (pids[i] == 0)
+        {
+          become (readers[i]);
+          for (int j = 0; j < 2000; j++)
+            {
+              char content[16] = "";
+              int fd = open (through, O_RDONLY | O_CLOEXEC);
+
+              if (fd < 0 && errno != EACCES && errno != ESTALE)
+                _exit (errno);
+              if (fd >= 0 && (read (fd, content, sizeof content) < 0 || content[0] == 's')
+                  && readers[i] != &root)
+                _exit (254);
+              close (fd);
+            }
+          _exit (0);
+        }
+    }
+  for (int i = 0; i < 500; i++)
+    {
+      make (stage, "secret", 0, 0, 0600);
+      g_assert_no_errno (rename (secret, source));
+      make (stage, "next", 0, 0, 0644);
+      fsc_test_stage_run (stage, i % 100 == 0 ? "mv $S/next $S/file" : ":");
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (pids); i++)
+    {
+      int status;
+
+      g_assert_cmpint (waitpid (pids[i], &status, 0), ==, pids[i]);
+      g_assert_cmpint (status, ==, 0);
+    }
+}
+
+/* Who has come before, and who comes for the first time while there is no service. */
+static void
+test_restart (FscTestStage *stage)
+{
+  g_autofree char *through = fsc_test_stage_through (stage, "all");
+
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "its", SOMEBODY, SOMEBODY, 0600);
+  assert_says (stage, &somebody, attempt_open, "its", O_RDONLY, 0);
+  fsc_test_service_kill (stage->service);
+  g_usleep (200000);
+  g_assert_cmpint (attempt_as (&somebody, attempt_open, through, O_RDONLY), ==, EIO);
+  g_assert_cmpint (attempt_as (&stranger, attempt_open, through, O_RDONLY), ==, EIO);
+  fsc_test_service_start (stage->service);
+  for (int i = 0; attempt_as (&stranger, attempt_open, through, O_RDONLY) != 0 && i < 100; i++)
+    g_usleep (50000);
+  assert_says (stage, &stranger, attempt_open, "its", O_RDONLY, EACCES);
+  assert_says (stage, &somebody, attempt_open, "its", O_RDONLY, 0);
+}
+
+/* Without allow_other the kernel refuses. */
+static void
+test_not_allowed (FscTestStage *stage)
+{
+  if (!start (stage, NULL))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  run_as (stage, &root, "cat $V/all");
+  run_as (stage, &somebody, "! cat $V/all; ! ls $M; ! cat $M/status.json");
+}
+
+/* In the child, which can become root again, but what it starts cannot. */
+static void
+use_own_view (const struct passwd *user)
+{
+  FscTestStage stage;
+
+  g_assert_no_errno (setgroups (0, NULL));
+  g_assert_no_errno (setresgid (user->pw_gid, user->pw_gid, 0));
+  g_assert_no_errno (setresuid (user->pw_uid, user->pw_uid, 0));
+  fsc_test_stage_open (&stage, "allow_other");
+  let_others_in (&stage);
+  fsc_test_stage_replace (&stage, "file", "content");
+  fsc_test_stage_run (&stage, "test \"$(cat $V/file)\" = content; cat $M/status.json");
+  for (int i = 0; i < 2; i++)
+    {
+      const Who *who = i == 0 ? &root : &stranger;
+      g_autofree char *through = fsc_test_stage_through (&stage, "file");
+      g_autofree char *status = fsc_test_stage_at (&stage, "status.json");
+      pid_t pid = fork ();
+      int result;
+
+      if (pid == 0)
+        {
+          if (setresuid (0, 0, 0) < 0)
+            _exit (255);
+          become (who);
+          _exit (!(attempt_open (through, O_RDONLY) == EACCES
+                   && attempt_open (status, O_RDONLY) == EACCES
+                   && attempt_stat (stage.mount, 0) == EACCES));
+        }
+      g_assert_cmpint (waitpid (pid, &result, 0), ==, pid);
+      g_assert_cmpint (result, ==, 0);
+    }
+  fsc_test_stage_close (&stage);
+}
+
+/* Puts another file in the place of this one, in the namespace of the test. */
+static gboolean
+cover (const char *path, const char *cover)
+{
+  return chmod (cover, 0666) == 0 && mount (cover, path, NULL, MS_BIND, NULL) == 0;
+}
+
+/* What an ordinary user needs for allow_other. */
+static void
+test_unprivileged (FscTestStage *stage)
+{
+  g_autofree char *config = fsc_test_stage_source (stage, "fuse.conf");
+  g_autofree char *device = fsc_test_stage_source (stage, "fuse");
+  const struct passwd *nobody = getpwnam ("nobody"); /* fusermount3 wants a name */
+  int status;
+  pid_t pid;
+
+  if (skip ())
+    return;
+  let_others_in (stage);
+  fsc_test_write (config, "user_allow_other\n");
+  if (nobody == NULL || mknod (device, S_IFCHR | 0666, makedev (10, 229)) < 0
+      || !cover ("/etc/fuse.conf", config) || !cover ("/dev/fuse", device)
+      || attempt_as (&somebody, attempt_open, "/dev/fuse", O_RDWR) != 0)
+    g_test_skip ("ordinary users cannot be let use FUSE here");
+  else
+    {
+      pid = fork ();
+      if (pid == 0)
+        {
+          use_own_view (nobody);
+          _exit (0);
+        }
+      g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
+      g_assert_cmpint (status, ==, 0);
+    }
+  umount2 ("/dev/fuse", MNT_DETACH);
+  umount2 ("/etc/fuse.conf", MNT_DETACH);
+}
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_stage_init (&argc, &argv);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/read", test_read);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/default-permissions", test_default_permissions);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/withdrawn", test_withdrawn);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/write", test_write);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/handed-on", test_handed_on);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/list", test_list);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/access", test_access);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/cached", test_cached);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/source-attributes", test_source_attributes);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/many", test_many);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/replaced", test_replaced);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/restart", test_restart);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/not-allowed", test_not_allowed);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/unprivileged", test_unprivileged);
+  return g_test_run ();
+}
