@@ -869,7 +869,7 @@ run_with_few_watches (void)
       for (guint j = 0; j < 5; j++)
         {
           ask (&stage, path);
-          g_usleep (5000);
+          fsc_test_service_wait_for (service, "watching", 0);
         }
       n_watched += ask (&stage, path) == FSCACHE_COHERENCE_WATCHED;
     }
