@@ -162,12 +162,16 @@ op_read (fuse_req_t request, fuse_ino_t number, size_t size, off_t offset,
          struct fuse_file_info *info)
 {
   FscView *view = fuse_req_userdata (request);
-  FscFile *file = (FscFile *) (uintptr_t) info->fh;
+  FscFile *file = fsc_file_ref ((FscFile *) (uintptr_t) info->fh);
+  gboolean is_read;
   FscCall *call;
 
   if (file->text == NULL)
     g_atomic_pointer_add (&view->n_reads, 1);
-  if (fsc_file_read_quickly (request, file, size, offset))
+  /* Who has the answer may close the file before this thread has come back. */
+  is_read = fsc_file_read_quickly (request, file, size, offset);
+  fsc_file_unref (view, file);
+  if (is_read)
     return;
   call = fsc_call_new_for_file (request, number, info);
   call->size = size;
