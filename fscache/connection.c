@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -106,32 +105,21 @@ check_root (FscConnection *connection, int fd)
   return TRUE;
 }
 
-static int
-compare_groups (gconstpointer a, gconstpointer b)
-{
-  gid_t x = *(const gid_t *) a, y = *(const gid_t *) b;
-
-  return x < y ? -1 : x > y;
-}
-
 /* Whether the client's groups are the service's, as which openers open: else what they may read is
  * not what the client may. */
 static gboolean
 has_own_groups (FscConnection *connection)
 {
-  int n = getgroups (0, NULL);
-  g_autofree gid_t *own = g_new (gid_t, n + 1);
-  g_autofree gid_t *its = g_new (gid_t, n + 1);
-  socklen_t length = (socklen_t) ((size_t) n * sizeof *its);
+  const FscCredential *own = connection->credential;
+  g_autofree gid_t *groups = g_new (gid_t, own->user.n_groups + 1);
+  FscUser its = { .uid = connection->peer.uid, .gid = connection->peer.gid, .groups = groups };
+  socklen_t length = (socklen_t) (own->user.n_groups * sizeof *groups);
 
   /* SO_PEERGROUPS fails with ERANGE if there are more. */
-  if (connection->peer.gid != getegid () || getgroups (n, own) != n
-      || getsockopt (connection->poll.fd, SOL_SOCKET, SO_PEERGROUPS, its, &length) < 0
-      || length != (size_t) n * sizeof *its)
+  if (getsockopt (connection->poll.fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) < 0)
     return FALSE;
-  qsort (own, (size_t) n, sizeof *own, compare_groups);
-  qsort (its, (size_t) n, sizeof *its, compare_groups);
-  return memcmp (own, its, length) == 0;
+  its.n_groups = (guint) (length / sizeof *groups);
+  return fsc_credential_is (own, &its);
 }
 
 static void
