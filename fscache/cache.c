@@ -301,7 +301,7 @@ fsc_cache_find_following_fault (const FscItem *item)
 /* Life */
 
 FscCache *
-fsc_cache_new (const FscProvider *provider, gpointer provider_data, const FscLimits *limits)
+fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data, const FscLimits *limits)
 {
   FscCache *cache = g_new0 (FscCache, 1);
 

@@ -80,7 +80,7 @@ typedef struct
 
   /* The generation table of a credential; NULL if there is none. */
   FscGenerations *(*get_generations) (guint32 credential, gpointer data);
-} FscProvider;
+} FscCacheFuncs;
 
 /* The answer to a request. Everything is borrowed, until `func` returns or drops the entry. */
 typedef struct
@@ -121,7 +121,7 @@ typedef struct
  */
 gboolean fsc_job_is_wanted (const FscJob *job);
 
-FscCache *fsc_cache_new (const FscProvider *provider, gpointer provider_data,
+FscCache *fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data,
                          const FscLimits *limits);
 void fsc_cache_free (FscCache *cache);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscCache, fsc_cache_free)

@@ -10,7 +10,7 @@
 
 struct FscCache
 {
-  FscProvider provider;
+  FscCacheFuncs provider;
   gpointer provider_data;
   FscLimits limits;
   FscCounters counters;

@@ -305,10 +305,10 @@ watch_memory (FscServer *server)
 static gboolean
 server_start (FscServer *server, const char *opener_dir, GError **error)
 {
-  const FscProvider provider = { .start = start_job,
-                                 .now = get_time,
-                                 .get_watches = get_watches,
-                                 .get_generations = get_generations };
+  const FscCacheFuncs provider = { .start = start_job,
+                                   .now = get_time,
+                                   .get_watches = get_watches,
+                                   .get_generations = get_generations };
   FscLimits limits;
 
   if (!find_limits (server->config, &limits, &server->max_clients, &server->most_handles, error)

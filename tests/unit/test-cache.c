@@ -124,7 +124,7 @@ provider_get_watches (guint32 credential, gpointer data)
 static void
 stage_init (Stage *stage, guint64 max_handles, gint64 idle_time)
 {
-  const FscProvider provider
+  const FscCacheFuncs provider
       = { .start = provider_start, .now = provider_now, .get_watches = provider_get_watches };
   const FscLimits limits = { .max_handles = max_handles, .idle_time = idle_time };
 

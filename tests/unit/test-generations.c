@@ -108,7 +108,7 @@ get_generations (guint32 credential, gpointer data)
 static void
 set_up (Stage *stage, gconstpointer data)
 {
-  const FscProvider provider
+  const FscCacheFuncs provider
       = { .start = start_job, .now = get_time, .get_generations = get_generations };
   const FscLimits limits = { .max_handles = 100 };
 
