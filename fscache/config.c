@@ -1,59 +1,48 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The configuration; see config.h. One table says what there is: group, key, where it goes, in
- * which unit and range.
+ * The configuration; see config.h. What there is to set is in tables: here, and for the providers
+ * where they are registered.
  */
 #include "fscache/config.h"
 
 #include <gio/gio.h>
 #include <string.h>
 
-typedef enum
-{
-  TEXT,
-  COUNT,        /* guint64 */
-  SMALL_COUNT,  /* guint */
-  BYTES,        /* guint64, a count that may end in K, M, G or T */
-  MICROSECONDS, /* gint64, written in seconds */
-  MILLISECONDS, /* guint32, written in seconds */
-  BOOLEAN       /* gboolean, written as yes or no */
-} Type;
-
-typedef struct
-{
-  const char *group;
-  const char *key;
-  Type type;
-  size_t offset;
-  double min, max;
-} Setting;
-
 #define AT(member) offsetof (FscConfig, member)
 
-static const Setting settings[] = {
-  { "service", "socket", TEXT, AT (socket), 0, 0 },
-  { "service", "max-handles", COUNT, AT (max_handles), 1, 1e9 },
-  { "service", "max-clients", COUNT, AT (max_clients), 1, 1e9 },
-  { "cache", "max-bytes", BYTES, AT (max_bytes), 0, FSC_CONFIG_BYTES_MAX },
-  { "cache", "idle-time", MICROSECONDS, AT (idle_time), 0, FSC_CONFIG_SECONDS_MAX },
-  { "cache", "pressure", BOOLEAN, AT (gives_back), 0, 0 },
-  { "cache", "watch", BOOLEAN, AT (is_watching), 0, 0 },
-  { "lanes", "openers", SMALL_COUNT, AT (lane_openers), 1, 64 },
-  { "lanes", "queue", SMALL_COUNT, AT (lane_queue), 1, 1e6 },
-  { "lanes", "deadline", MICROSECONDS, AT (lane_deadline), 0.01, 86400 },
-  { "lanes", "idle-time", MICROSECONDS, AT (lane_idle_time), 0.1, 1e9 },
-  { "file", "ttl", MILLISECONDS, AT (ttl_ms), 0, 86400 },
+static const FscParameter service_parameters[] = {
+  { "socket", FSC_PARAMETER_PATH, 0, 0, AT (socket), NULL },
+  { "max-handles", FSC_PARAMETER_COUNT, 1, 1e9, AT (max_handles), NULL },
+  { "max-clients", FSC_PARAMETER_COUNT, 1, 1e9, AT (max_clients), NULL },
+  { 0 },
 };
 
-static const Setting *
-find_setting (const char *group, const char *key)
+static const FscParameter cache_parameters[] = {
+  { "max-bytes", FSC_PARAMETER_BYTES, 0, FSC_CONFIG_BYTES_MAX, AT (max_bytes), NULL },
+  { "idle-time", FSC_PARAMETER_MICROSECONDS, 0, FSC_CONFIG_SECONDS_MAX, AT (idle_time), NULL },
+  { "pressure", FSC_PARAMETER_BOOLEAN, 0, 0, AT (gives_back), NULL },
+  { "watch", FSC_PARAMETER_BOOLEAN, 0, 0, AT (is_watching), NULL },
+  { 0 },
+};
+
+static const FscParameter lanes_parameters[] = {
+  { "openers", FSC_PARAMETER_SMALL_COUNT, 1, 64, AT (lane_openers), NULL },
+  { "queue", FSC_PARAMETER_SMALL_COUNT, 1, 1e6, AT (lane_queue), NULL },
+  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (lane_deadline), NULL },
+  { "idle-time", FSC_PARAMETER_MICROSECONDS, 0.1, 1e9, AT (lane_idle_time), NULL },
+  { 0 },
+};
+
+/* All but the providers'. */
+static const struct
 {
-  for (guint i = 0; i < G_N_ELEMENTS (settings); i++)
-    if (g_str_equal (settings[i].group, group)
-        && (key == NULL || g_str_equal (settings[i].key, key)))
-      return &settings[i];
-  return NULL;
-}
+  const char *name;
+  const FscParameter *parameters;
+} own_groups[] = {
+  { "service", service_parameters },
+  { "cache", cache_parameters },
+  { "lanes", lanes_parameters },
+};
 
 static gboolean
 fail (GError **error, const char *path, const char *group, const char *key, const char *problem)
@@ -63,110 +52,63 @@ fail (GError **error, const char *path, const char *group, const char *key, cons
   return FALSE;
 }
 
-/* What a number of bytes is to be multiplied with; *end is behind its unit then. */
-static double
-get_unit (char **end)
+static char *
+list_groups (const FscConfig *config)
 {
-  static const char units[] = "KMGT";
-  const char *unit = **end != '\0' ? strchr (units, **end) : NULL;
+  g_autoptr (GPtrArray) of_providers = fsc_providers_list_groups (config->providers);
+  GString *text = g_string_new ("there is no such group (there are: ");
 
-  if (unit == NULL)
-    return 1;
-  (*end)++;
-  return (double) (G_GUINT64_CONSTANT (1) << (10 * (unit - units + 1)));
+  for (guint i = 0; i < G_N_ELEMENTS (own_groups); i++)
+    g_string_append_printf (text, "%s%s", i > 0 ? ", " : "", own_groups[i].name);
+  for (guint i = 0; i < of_providers->len; i++)
+    g_string_append_printf (text, ", %s", (const char *) of_providers->pdata[i]);
+  return g_string_free (g_string_append_c (text, ')'), FALSE);
 }
 
-static gboolean
-set_number (FscConfig *config, const Setting *setting, const char *value)
+/* What may be set in a group, or NULL; and the provider whose it is, or NULL. */
+static const FscParameter *
+find_group (const FscConfig *config, const char *name, FscProvider **provider)
 {
-  gpointer target = (char *) config + setting->offset;
-  gboolean is_count = setting->type != MICROSECONDS && setting->type != MILLISECONDS;
-  char *end;
-  double number = g_ascii_strtod (value, &end);
-  gboolean is_empty = end == value;
-
-  if (setting->type == BYTES)
-    number *= get_unit (&end);
-  if (is_empty || *end != '\0' || !(number >= setting->min && number <= setting->max)
-      || (is_count && number != (double) (guint64) number))
-    return FALSE;
-  switch (setting->type)
-    {
-    case COUNT:
-    case BYTES:
-      *(guint64 *) target = (guint64) number;
-      break;
-    case SMALL_COUNT:
-      *(guint *) target = (guint) number;
-      break;
-    case MICROSECONDS:
-      *(gint64 *) target = (gint64) (number * G_USEC_PER_SEC + 0.5);
-      break;
-    case MILLISECONDS:
-      *(guint32 *) target = (guint32) (number * 1000 + 0.5);
-      break;
-    case TEXT:
-    case BOOLEAN:
-      g_assert_not_reached ();
-    }
-  return TRUE;
-}
-
-static gboolean
-set_value (FscConfig *config, const char *path, const Setting *setting, const char *value,
-           GError **error)
-{
-  g_autofree char *problem = NULL;
-
-  if (setting->type == TEXT)
-    {
-      char **target = (char **) ((char *) config + setting->offset);
-
-      if (value[0] != '/')
-        return fail (error, path, setting->group, setting->key, "must be an absolute path");
-      g_free (*target);
-      *target = g_strdup (value);
-      return TRUE;
-    }
-  if (setting->type == BOOLEAN)
-    {
-      gboolean is_yes = g_str_equal (value, "yes");
-
-      if (!is_yes && !g_str_equal (value, "no"))
-        return fail (error, path, setting->group, setting->key, "must be yes or no");
-      *(gboolean *) ((char *) config + setting->offset) = is_yes;
-      return TRUE;
-    }
-  if (set_number (config, setting, value))
-    return TRUE;
-  problem = g_strdup_printf ("\"%s\" is not a number from %.16g to %.16g%s", value, setting->min,
-                             setting->max,
-                             setting->type == BYTES ? ", which may end in K, M, G or T" : "");
-  return fail (error, path, setting->group, setting->key, problem);
+  *provider = fsc_providers_find_group (config->providers, name);
+  if (*provider != NULL)
+    return (*provider)->parameters;
+  for (guint i = 0; i < G_N_ELEMENTS (own_groups); i++)
+    if (g_str_equal (own_groups[i].name, name))
+      return own_groups[i].parameters;
+  return NULL;
 }
 
 static gboolean
 load_group (FscConfig *config, const char *path, GKeyFile *file, const char *group, GError **error)
 {
   g_auto (GStrv) keys = g_key_file_get_keys (file, group, NULL, error);
+  g_autofree char *problem = NULL;
+  const FscParameter *parameters;
+  FscProvider *provider;
 
   if (keys == NULL)
     return FALSE;
-  if (find_setting (group, NULL) == NULL)
-    return fail (error, path, group, NULL,
-                 "there is no such group (there are: service, cache, lanes, file)");
+  parameters = find_group (config, group, &provider);
+  if (parameters == NULL)
+    {
+      problem = list_groups (config);
+      return fail (error, path, group, NULL, problem);
+    }
   for (guint i = 0; keys[i] != NULL; i++)
     {
-      g_autoptr (GError) problem = NULL;
-      g_autofree char *value = g_key_file_get_string (file, group, keys[i], &problem);
-      const Setting *setting = find_setting (group, keys[i]);
+      g_autoptr (GError) fault = NULL;
+      g_autofree char *value = g_key_file_get_string (file, group, keys[i], &fault);
+      const FscParameter *parameter = fsc_parameter_find (parameters, keys[i]);
 
-      if (problem != NULL) /* a value may come with it */
-        return fail (error, path, group, keys[i], problem->message);
-      if (setting == NULL)
+      if (fault != NULL) /* a value may come with it */
+        return fail (error, path, group, keys[i], fault->message);
+      if (parameter == NULL)
         return fail (error, path, group, keys[i], "there is no such key");
-      if (!set_value (config, path, setting, g_strstrip (value), error))
-        return FALSE;
+      g_strstrip (value);
+      problem = provider != NULL ? fsc_provider_set (provider, parameter, value)
+                                 : fsc_parameter_apply (parameter, config, value);
+      if (problem != NULL)
+        return fail (error, path, group, keys[i], problem);
     }
   return TRUE;
 }
@@ -208,7 +150,7 @@ fsc_config_load (const char *path, GError **error)
   config->lane_queue = 100000;
   config->lane_deadline = 10 * G_USEC_PER_SEC;
   config->lane_idle_time = 30 * G_USEC_PER_SEC;
-  config->ttl_ms = 3000;
+  config->providers = fsc_providers_new ();
 
   for (guint i = 0; path == NULL && i < G_N_ELEMENTS (places); i++)
     if (g_file_test (places[i], G_FILE_TEST_EXISTS))
@@ -222,5 +164,6 @@ void
 fsc_config_free (FscConfig *config)
 {
   g_free (config->socket);
+  fsc_providers_free (config->providers);
   g_free (config);
 }

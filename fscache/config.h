@@ -8,6 +8,8 @@
 
 #include <glib.h>
 
+#include "fscache/provider.h"
+
 /* The most that may be written. */
 #define FSC_CONFIG_BYTES_MAX G_GUINT64_CONSTANT (1000000000000000)
 #define FSC_CONFIG_SECONDS_MAX G_GUINT64_CONSTANT (1000000000)
@@ -25,7 +27,7 @@ typedef struct
   guint lane_queue;      /* requests that may wait in a lane */
   gint64 lane_deadline;  /* microseconds */
   gint64 lane_idle_time; /* microseconds, after which an opener without work ends */
-  guint32 ttl_ms;        /* of what may change behind the kernel's back */
+  FscProviders *providers;
 } FscConfig;
 
 /* `path` NULL takes the first that exists of $XDG_CONFIG_HOME/fscache/fscached.conf and

@@ -27,10 +27,54 @@ get_config (const FscLane *lane)
   return lane->lanes->config;
 }
 
-const char *
-fsc_lane_get_name (const FscLane *lane)
+FscLaneKey *
+fsc_lane_key_copy (const FscLaneKey *key)
 {
-  return fsc_mounts_get_path (lane->lanes->mounts, lane->key.mount_id);
+  FscLaneKey *copy = g_memdup2 (key, sizeof *key);
+
+  copy->host = g_strdup (key->host);
+  return copy;
+}
+
+void
+fsc_lane_key_free (FscLaneKey *key)
+{
+  g_free (key->host);
+  g_free (key);
+}
+
+char *
+fsc_lane_describe (const FscLane *lane)
+{
+  const FscLaneKey *key = lane->key;
+
+  switch (key->provider->place)
+    {
+    case FSC_PLACE_MOUNT:
+      return g_strconcat ("the mount ", fsc_mounts_get_path (lane->lanes->mounts, key->mount_id),
+                          NULL);
+    case FSC_PLACE_HOST:
+      return g_strconcat ("the host ", key->host, NULL);
+    case FSC_PLACE_NONE:
+      break;
+    }
+  return g_strconcat ("the provider of ", key->provider->schemes[0], ":", NULL);
+}
+
+static gint64
+get_deadline (const FscLane *lane)
+{
+  gint64 own = lane->key->provider->deadline;
+
+  return own != 0 ? own : get_config (lane)->lane_deadline;
+}
+
+static guint
+get_n_openers (const FscLane *lane)
+{
+  guint own = lane->key->provider->openers;
+
+  return own != 0 ? own : get_config (lane)->lane_openers;
 }
 
 /* What is due
@@ -44,7 +88,7 @@ fsc_lane_get_name (const FscLane *lane)
 static gint64
 get_job_due (const FscLane *lane, const FscJob *job)
 {
-  return job->since + get_config (lane)->lane_deadline;
+  return job->since + get_deadline (lane);
 }
 
 /* When an opener will be ended, unless it has done before what it was told; 0: never. */
@@ -54,7 +98,7 @@ get_opener_due (const FscLane *lane, FscOpener *opener)
   gint64 since = fsc_opener_get_asked_since (opener);
   gboolean has_several = fsc_opener_get_jobs (opener)->len > 1;
 
-  return since != 0 ? since + get_config (lane)->lane_deadline / (has_several ? 2 : 1) : 0;
+  return since != 0 ? since + get_deadline (lane) / (has_several ? 2 : 1) : 0;
 }
 
 /* When an opener that has nothing to do will be ended; 0: never. */
@@ -81,11 +125,12 @@ is_time (gint64 due, gint64 time, gint64 *next)
 static void
 time_out_job (FscLane *lane, FscJob *job)
 {
+  g_autofree char *place = fsc_lane_describe (lane);
+
   lane->lanes->counters.timeouts++;
   fsc_lanes_fail (lane->lanes, job, FSC_CODE_TIMED_OUT, ETIMEDOUT,
-                  "no answer within the deadline of %g s (on the mount %s)",
-                  (double) get_config (lane)->lane_deadline / G_USEC_PER_SEC,
-                  fsc_lane_get_name (lane));
+                  "no answer from %s within the deadline of %g s", place,
+                  (double) get_deadline (lane) / G_USEC_PER_SEC);
 }
 
 static void
@@ -206,7 +251,7 @@ opener_handing (FscOpener *opener, gpointer data)
   FscLane *lane = data;
 
   /* For all that it was told before, the timer is set already. */
-  fsc_lanes_arm (lane->lanes, g_get_monotonic_time () + get_config (lane)->lane_deadline);
+  fsc_lanes_arm (lane->lanes, g_get_monotonic_time () + get_deadline (lane));
 }
 
 static void
@@ -216,7 +261,7 @@ fail_queue (FscLane *lane, const char *why)
 
   while ((job = g_queue_pop_head (&lane->queue)) != NULL)
     fsc_lanes_fail (lane->lanes, job, FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",
-                    lane->key.program->program, why);
+                    lane->key->provider->program, why);
 }
 
 /* Returns whether that was too often. */
@@ -236,8 +281,7 @@ note_stuck (FscLane *lane, guint32 id)
   lane->n_stuck++;
   lane->stuck_since = g_get_monotonic_time ();
   lanes->counters.stuck++;
-  g_hash_table_insert (lanes->stuck, GUINT_TO_POINTER (id),
-                       g_memdup2 (&lane->key, sizeof lane->key));
+  g_hash_table_insert (lanes->stuck, GUINT_TO_POINTER (id), fsc_lane_key_copy (lane->key));
 }
 
 void
@@ -252,24 +296,24 @@ opener_failed (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer dat
 {
   FscLane *lane = data;
   FscLanes *lanes = lane->lanes;
+  g_autofree char *place = fsc_lane_describe (lane);
   gboolean was_starting = fsc_opener_get_idle_since (opener) == 0;
 
   if (why != NULL && !lanes->is_stopping)
     {
       lanes->counters.openers_failed++;
-      g_warning ("The opener %s of %s %s", lane->key.program->program, fsc_lane_get_name (lane),
-                 why);
+      g_warning ("The opener %s of %s %s", lane->key->provider->program, place, why);
       if (was_starting && !lane->is_ending_late && count_start_failure (lane))
         fail_queue (lane, "does not start");
       if (fsc_spawner_is_running (lanes->spawner, fsc_opener_get_id (opener)))
         note_stuck (lane, fsc_opener_get_id (opener));
     }
   if (fsc_opener_has_strays (opener) && !lanes->is_stopping)
-    fsc_lanes_take_strays (lanes, fsc_opener_get_id (opener), lane->key.credential);
+    fsc_lanes_take_strays (lanes, fsc_opener_get_id (opener), lane->key->credential);
   if (jobs->len == 1 || lanes->is_stopping)
     for (guint i = 0; i < jobs->len; i++)
       fsc_lanes_fail (lanes, jobs->pdata[i], FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",
-                      lane->key.program->program, why);
+                      lane->key->provider->program, why);
   else
     requeue_alone (lane, jobs);
   g_ptr_array_remove (lane->openers, opener);
@@ -286,7 +330,7 @@ start_failed (FscLane *lane, const GError *error)
 {
   g_autofree char *why = g_strdup_printf ("cannot be started: %s", error->message);
 
-  g_info ("The opener %s %s", lane->key.program->program, why);
+  g_info ("The opener %s %s", lane->key->provider->program, why);
   if (lane->openers->len > 0)
     return;
   if (count_start_failure (lane))
@@ -303,10 +347,10 @@ static FscWatches *
 get_watches (const FscLane *lane)
 {
   FscChanges *changes
-      = fsc_credentials_get (lane->lanes->credentials, lane->key.credential)->changes;
+      = fsc_credentials_get (lane->lanes->credentials, lane->key->credential)->changes;
 
-  return lane->key.program->is_watching && changes != NULL ? fsc_changes_get_watches (changes)
-                                                           : NULL;
+  return lane->key->provider->is_watching && changes != NULL ? fsc_changes_get_watches (changes)
+                                                             : NULL;
 }
 
 static void
@@ -316,12 +360,13 @@ start_opener (FscLane *lane)
     .idle = opener_idle, .done = opener_done, .handing = opener_handing, .failed = opener_failed
   };
   FscLanes *lanes = lane->lanes;
-  g_autofree char *program = g_build_filename (lanes->opener_dir, lane->key.program->program, NULL);
-  const FscCredential *whose = fsc_credentials_get (lanes->credentials, lane->key.credential);
+  g_auto (GStrv) command = fsc_provider_get_command (lane->key->provider, lanes->opener_dir);
+  g_autofree char *place = fsc_lane_describe (lane);
+  const FscCredential *whose = fsc_credentials_get (lanes->credentials, lane->key->credential);
   FscWatches *watches = get_watches (lane);
   g_autoptr (GError) error = NULL;
   FscOpener *opener
-      = fsc_opener_new (lanes->loop, lanes->spawner, program,
+      = fsc_opener_new (lanes->loop, lanes->spawner, command,
                         whose->number == FSC_CREDENTIAL_OWN ? NULL : &whose->user,
                         watches != NULL ? fsc_watches_get_fd (watches) : -1, &events, lane, &error);
 
@@ -330,7 +375,7 @@ start_opener (FscLane *lane)
       start_failed (lane, error);
       return;
     }
-  g_debug ("Opener %u: %s for %s", fsc_opener_get_id (opener), program, fsc_lane_get_name (lane));
+  g_debug ("Opener %u: %s for %s", fsc_opener_get_id (opener), command[0], place);
   g_ptr_array_add (lane->openers, opener);
   fsc_lanes_arm (lanes, get_opener_due (lane, opener));
   lanes->counters.openers++;
@@ -364,7 +409,7 @@ find_idle_opener (FscLane *lane)
 static void
 take_batch (FscLane *lane, GPtrArray *batch)
 {
-  guint opens = CLAMP (lane->queue.length / get_config (lane)->lane_openers, 1, OPENS_AT_ONCE);
+  guint opens = CLAMP (lane->queue.length / get_n_openers (lane), 1, OPENS_AT_ONCE);
   FscJob *job;
 
   while ((job = g_queue_peek_head (&lane->queue)) != NULL)
@@ -416,7 +461,7 @@ start_openers (FscLane *lane)
   for (guint i = 0; i < lane->openers->len; i++)
     n_starting += fsc_opener_is_starting (lane->openers->pdata[i]);
   while (lane->queue.length > n_starting && lane->retry_at == 0
-         && lane->openers->len + lane->n_stuck < get_config (lane)->lane_openers)
+         && lane->openers->len + lane->n_stuck < get_n_openers (lane))
     {
       guint before = lane->openers->len;
 
@@ -432,18 +477,20 @@ static void
 fail_if_broken (FscLane *lane)
 {
   gint64 due = lane->stuck_since + DYING_MAX;
+  g_autofree char *place = NULL;
   FscJob *job;
 
-  if (lane->queue.length == 0 || lane->openers->len > 0
-      || lane->n_stuck < get_config (lane)->lane_openers)
+  if (lane->queue.length == 0 || lane->openers->len > 0 || lane->n_stuck < get_n_openers (lane))
     return;
   if (g_get_monotonic_time () < due)
-    fsc_lanes_arm (lane->lanes, due);
-  else
-    while ((job = g_queue_pop_head (&lane->queue)) != NULL)
-      fsc_lanes_fail (lane->lanes, job, FSC_CODE_TIMED_OUT, ETIMEDOUT,
-                      "the mount %s does not answer: %u openers are stuck in it",
-                      fsc_lane_get_name (lane), lane->n_stuck);
+    {
+      fsc_lanes_arm (lane->lanes, due);
+      return;
+    }
+  place = fsc_lane_describe (lane);
+  while ((job = g_queue_pop_head (&lane->queue)) != NULL)
+    fsc_lanes_fail (lane->lanes, job, FSC_CODE_TIMED_OUT, ETIMEDOUT,
+                    "%s does not answer: %u openers are stuck in it", place, lane->n_stuck);
 }
 
 void
@@ -461,7 +508,7 @@ fsc_lane_new (FscLanes *lanes, const FscLaneKey *key)
 {
   FscLane *lane = g_new0 (FscLane, 1);
 
-  lane->key = *key;
+  lane->key = fsc_lane_key_copy (key);
   lane->lanes = lanes;
   lane->openers = g_ptr_array_new ();
   g_queue_init (&lane->queue);
@@ -473,6 +520,7 @@ fsc_lane_free (FscLane *lane)
 {
   g_assert (lane->queue.length == 0 && lane->openers->len == 0);
   g_ptr_array_unref (lane->openers);
+  fsc_lane_key_free (lane->key);
   g_free (lane);
 }
 

@@ -10,20 +10,17 @@
 #include "fscache/lanes.h"
 #include "fscache/opener.h"
 
-/* What opens which scheme. */
+/* What a lane is found by. */
 typedef struct
 {
-  const char *scheme;
-  const char *program;
-  gboolean is_watching; /* it is lent the inotify instance, and nobody else is */
-} FscOpenerProgram;
-
-typedef struct
-{
-  const FscOpenerProgram *program;
+  const FscProvider *provider;
   guint32 credential;
-  guint32 mount_id;
+  guint32 mount_id; /* FSC_PLACE_MOUNT; else 0 */
+  char *host;       /* FSC_PLACE_HOST; else NULL */
 } FscLaneKey;
+
+FscLaneKey *fsc_lane_key_copy (const FscLaneKey *key);
+void fsc_lane_key_free (FscLaneKey *key);
 
 /* What all lanes have in common. */
 struct FscLanes
@@ -37,13 +34,13 @@ struct FscLanes
   FscLanesDone done;
   FscLanesLost lost;
   gpointer data;
-  GHashTable *lanes;  /* FscLaneKey -> FscLane */
+  GHashTable *lanes;  /* FscLaneKey (the lane's own) -> FscLane */
   GPtrArray *dirty;   /* lanes to flush */
   GQueue quick;       /* jobs to be tried by a quick check */
   GQueue refused;     /* jobs that no lane takes */
   GHashTable *strays; /* id of an opener with whose end watches are left that nobody knows -> its
                          credential */
-  GHashTable *stuck;  /* id of a killed opener -> its lane's key, copied */
+  GHashTable *stuck;  /* id of a killed opener -> its lane's key, a copy */
   GQueue releases;    /* release.c's */
   GSource *timer;
   FscLaneCounters counters;
@@ -52,7 +49,7 @@ struct FscLanes
 
 typedef struct
 {
-  FscLaneKey key; /* first: it is found by it */
+  FscLaneKey *key;
   FscLanes *lanes;
   gboolean is_local; /* opens are quick, and many may go in one message */
   gboolean is_dirty;
@@ -66,13 +63,14 @@ typedef struct
   gboolean is_ending_late;
 } FscLane;
 
+/* The key is copied. */
 FscLane *fsc_lane_new (FscLanes *lanes, const FscLaneKey *key);
 
 /* It must have neither jobs nor openers. */
 void fsc_lane_free (FscLane *lane);
 
-/* Where it is, for people. */
-const char *fsc_lane_get_name (const FscLane *lane);
+/* Where it is, for people: "the mount /srv", "the host example.org". Free with g_free(). */
+char *fsc_lane_describe (const FscLane *lane);
 
 /* Takes a job; it is given to an opener with the next flush. */
 void fsc_lane_push (FscLane *lane, FscJob *job);

@@ -18,16 +18,13 @@
  * are an opener's, which has a processor of its own. */
 #define QUICK_CHECKS_MAX 16
 
-static const FscOpenerProgram programs[] = {
-  { .scheme = "file", .program = "open-file", .is_watching = TRUE },
-};
-
 static guint
 lane_key_hash (gconstpointer data)
 {
   const FscLaneKey *key = data;
 
-  return g_direct_hash (key->program) ^ key->credential * 2654435761u ^ key->mount_id * 40503u;
+  return g_direct_hash (key->provider) ^ key->credential * 2654435761u ^ key->mount_id * 40503u
+         ^ (key->host != NULL ? g_str_hash (key->host) : 0);
 }
 
 static gboolean
@@ -35,7 +32,8 @@ lane_key_equal (gconstpointer a, gconstpointer b)
 {
   const FscLaneKey *x = a, *y = b;
 
-  return x->program == y->program && x->credential == y->credential && x->mount_id == y->mount_id;
+  return x->provider == y->provider && x->credential == y->credential && x->mount_id == y->mount_id
+         && g_strcmp0 (x->host, y->host) == 0;
 }
 
 /* All lanes, in a copy: what is done to one may change the table. */
@@ -47,7 +45,7 @@ list_lanes (FscLanes *lanes)
   gpointer lane;
 
   g_hash_table_iter_init (&iter, lanes->lanes);
-  while (g_hash_table_iter_next (&iter, &lane, NULL))
+  while (g_hash_table_iter_next (&iter, NULL, &lane))
     g_ptr_array_add (all, lane);
   return all;
 }
@@ -57,7 +55,7 @@ remove_if_unused (FscLanes *lanes, FscLane *lane, gint64 time)
 {
   if (!fsc_lane_is_unused (lane, time))
     return;
-  g_hash_table_remove (lanes->lanes, lane);
+  g_hash_table_remove (lanes->lanes, lane->key);
   lanes->counters.lanes--;
 }
 
@@ -70,9 +68,9 @@ fsc_lanes_mark_dirty (FscLanes *lanes, FscLane *lane)
   g_ptr_array_add (lanes->dirty, lane);
 }
 
-/* The timer: one for all, set to the earliest of what is due, and to nothing if nothing is. All
- * jobs have the same time, so one that starts later than another never moves it, and most requests
- * do not touch it. */
+/* The timer: one for all, set to the earliest of what is due, and to nothing if nothing is. Jobs of
+ * a provider have the same time, so one that starts later than another never moves it, and most
+ * requests do not touch it. */
 
 void
 fsc_lanes_arm (FscLanes *lanes, gint64 due)
@@ -108,15 +106,6 @@ timer_due (gpointer data)
 
 /* Finding the lane of a job */
 
-static const FscOpenerProgram *
-find_program (FscBytes uri)
-{
-  for (guint i = 0; i < G_N_ELEMENTS (programs); i++)
-    if (fsc_uri_has_scheme (uri, programs[i].scheme))
-      return &programs[i];
-  return NULL;
-}
-
 static const FscMount *
 find_mount (FscLanes *lanes, FscBytes uri)
 {
@@ -126,30 +115,49 @@ find_mount (FscLanes *lanes, FscBytes uri)
                                                       : NULL;
 }
 
-/* Also tells the opener where the mount is that it must not leave. NULL if nobody may open it. */
+/* Fills in the place. Also tells the opener where the mount is that it must not leave. NULL if
+ * nobody may open it there. */
 static FscLane *
-get_lane (FscLanes *lanes, FscJob *job)
+get_lane_at (FscLanes *lanes, FscJob *job, FscLaneKey *key)
 {
-  FscLaneKey key = { .program = find_program (job->item.uri), .credential = job->credential };
-  const FscMount *mount;
+  gboolean has_path = key->provider->place == FSC_PLACE_MOUNT;
+  const FscMount *mount = has_path ? find_mount (lanes, job->item.uri) : NULL;
   FscLane *lane;
 
-  if (key.program == NULL)
-    return NULL;
-  mount = find_mount (lanes, job->item.uri);
   if (mount != NULL && mount->is_view)
     return NULL;
-  key.mount_id = mount != NULL ? mount->id : 0;
+  key->mount_id = mount != NULL ? mount->id : 0;
   job->item.mount_length = mount != NULL ? (unsigned) mount->length : 0;
-  lane = g_hash_table_lookup (lanes->lanes, &key);
+  lane = g_hash_table_lookup (lanes->lanes, key);
   if (lane == NULL)
     {
-      lane = fsc_lane_new (lanes, &key);
-      g_hash_table_add (lanes->lanes, lane);
+      lane = fsc_lane_new (lanes, key);
+      g_hash_table_insert (lanes->lanes, lane->key, lane);
       lanes->counters.lanes++;
     }
   lane->is_local = mount != NULL && mount->is_local; /* IDs are used again */
   return lane;
+}
+
+/* NULL if nobody may open it. */
+static FscLane *
+get_lane (FscLanes *lanes, FscJob *job)
+{
+  const FscProvider *provider = fsc_providers_find (lanes->config->providers, job->item.uri);
+  FscBytes host = { 0 };
+  char name[FSC_URI_MAX + 1];
+  FscLaneKey key = { .provider = provider, .credential = job->credential };
+
+  if (provider == NULL)
+    return NULL;
+  if (provider->place == FSC_PLACE_HOST)
+    {
+      host = fsc_uri_get_host (job->item.uri);
+      memcpy (name, host.data, host.length);
+      name[host.length] = '\0';
+      key.host = name;
+    }
+  return get_lane_at (lanes, job, &key);
 }
 
 /* Answers */
@@ -224,7 +232,7 @@ fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome 
     text = fsc_hop_reword (job, outcome->text);
   if (text != NULL)
     outcome->text = text;
-  outcome->ttl_ms = lanes->config->ttl_ms;
+  outcome->ttl_ms = lane->key->provider->ttl_ms;
   finish (lanes, job, outcome);
 }
 
@@ -301,8 +309,9 @@ static void
 refuse_job (FscLanes *lanes, FscJob *job)
 {
   FscLane *lane = get_lane (lanes, job);
+  g_autofree char *place = lane != NULL ? fsc_lane_describe (lane) : NULL;
 
-  if (lane == NULL && find_program (job->item.uri) != NULL)
+  if (lane == NULL && fsc_providers_find (lanes->config->providers, job->item.uri) != NULL)
     fsc_lanes_fail (lanes, job, FSC_CODE_SYSTEM, ELOOP,
                     "it lies on a view of the cache (%s), which would ask for it again",
                     find_mount (lanes, job->item.uri)->path);
@@ -312,8 +321,8 @@ refuse_job (FscLanes *lanes, FscJob *job)
                     (int) fsc_uri_get_scheme_length (job->item.uri), job->item.uri.data);
   else
     fsc_lanes_fail (lanes, job, FSC_CODE_LIMIT, EAGAIN,
-                    "%u requests wait for the mount %s already, all that [lanes] queue=%u allows",
-                    lanes->config->lane_queue, fsc_lane_get_name (lane), lanes->config->lane_queue);
+                    "%u requests wait for %s already, all that [lanes] queue=%u allows",
+                    lanes->config->lane_queue, place, lanes->config->lane_queue);
 }
 
 gboolean
@@ -354,6 +363,12 @@ free_lane (gpointer lane)
   fsc_lane_free (lane);
 }
 
+static void
+free_key (gpointer key)
+{
+  fsc_lane_key_free (key);
+}
+
 FscLanes *
 fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
                const FscCredentials *credentials, const FscConfig *config, const char *opener_dir,
@@ -371,10 +386,10 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
   lanes->done = done;
   lanes->lost = lost;
   lanes->data = data;
-  lanes->lanes = g_hash_table_new_full (lane_key_hash, lane_key_equal, free_lane, NULL);
+  lanes->lanes = g_hash_table_new_full (lane_key_hash, lane_key_equal, NULL, free_lane);
   lanes->dirty = g_ptr_array_new ();
   lanes->strays = g_hash_table_new (NULL, NULL);
-  lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, free_key);
   g_queue_init (&lanes->quick);
   g_queue_init (&lanes->refused);
   g_queue_init (&lanes->releases);

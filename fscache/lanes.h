@@ -4,7 +4,7 @@
  * holds up nobody else. A lane has a bounded queue and a few openers, started when they are needed
  * and ended when they have been idle; each job has a deadline.
  *
- * The lane of a job is that of the mount on which its path lies, by its text. An opener never
+ * The lane of a path is that of the mount on which it lies, by its text. An opener never
  * leaves that mount: where the way leads out of it, through a symlink or "..", the job goes on in
  * the lane of the mount that it leads to; see hop.h. So a symlink to a dead mount costs the
  * requests that go through it, and no opener of any other mount.

@@ -342,6 +342,15 @@ take_handle (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
   return handle;
 }
 
+/* Of canonical URIs */
+static gboolean
+has_same_scheme (FscBytes a, FscBytes b)
+{
+  size_t length = fsc_uri_get_scheme_length (a);
+
+  return length == fsc_uri_get_scheme_length (b) && memcmp (a.data, b.data, length) == 0;
+}
+
 /* Whether an answer without a handle makes sense. */
 static gboolean
 is_sensible (const FscResult *result, const FscJob *job)
@@ -361,7 +370,7 @@ is_sensible (const FscResult *result, const FscJob *job)
   if (result->text.length == 0)
     return job->item.resume.length > 0;
   length = fsc_uri_canonicalize (result->text, canonical, sizeof canonical, &reason);
-  return job->item.mount_length > 0 && fsc_uri_has_scheme (result->text, "file")
+  return job->item.mount_length > 0 && has_same_scheme (result->text, job->item.uri)
          && length == (int) result->text.length
          && memcmp (canonical, result->text.data, result->text.length) == 0;
 }
@@ -541,7 +550,7 @@ opener_ready (FscPoll *poll, guint32 events)
 /* Life */
 
 FscOpener *
-fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program, const FscUser *user,
+fsc_opener_new (FscLoop *loop, FscSpawner *spawner, char *const *command, const FscUser *user,
                 int inotify, const FscOpenerEvents *events, gpointer data, GError **error)
 {
   g_autofree FscOpener *opener = g_new0 (FscOpener, 1);
@@ -553,7 +562,7 @@ fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program, const F
       return NULL;
     }
   opener->poll = (FscPoll){ .fd = sockets[0], .ready = opener_ready, .data = opener };
-  opener->id = fsc_spawner_start (spawner, program, user, sockets[1], error);
+  opener->id = fsc_spawner_start (spawner, command, user, sockets[1], error);
   close (sockets[1]);
   if (opener->id == 0 || !fsc_loop_add (loop, &opener->poll, EPOLLIN))
     {

@@ -30,8 +30,8 @@ typedef struct
   void (*failed) (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer data);
 } FscOpenerEvents;
 
-/* Starts the program; the caller has a reference. `inotify` is lent to it, or -1. */
-FscOpener *fsc_opener_new (FscLoop *loop, FscSpawner *spawner, const char *program,
+/* Starts the command; the caller has a reference. `inotify` is lent to it, or -1. */
+FscOpener *fsc_opener_new (FscLoop *loop, FscSpawner *spawner, char *const *command,
                            const FscUser *user, int inotify, const FscOpenerEvents *events,
                            gpointer data, GError **error);
 void fsc_opener_unref (FscOpener *opener);

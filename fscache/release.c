@@ -84,10 +84,10 @@ end_lanes (FscLanes *lanes, const GArray *mounts, GPtrArray *holders, GArray *en
       }
 
   g_hash_table_iter_init (&iter, lanes->lanes);
-  while (g_hash_table_iter_next (&iter, &value, NULL))
+  while (g_hash_table_iter_next (&iter, NULL, &value))
     {
       FscLane *lane = value;
-      gboolean is_there = is_among (mounts, lane->key.mount_id);
+      gboolean is_there = is_among (mounts, lane->key->mount_id);
       FscJob *job;
 
       end_openers (lane, is_there ? NULL : holders, ended, jobs);

@@ -29,7 +29,8 @@
 #include "protocol/protocol.h"
 
 #define CHILDREN_MAX 1024
-#define PROGRAM_MAX 1024
+#define COMMAND_MAX 8192
+#define WORDS_MAX 64
 
 typedef struct
 {
@@ -47,7 +48,8 @@ typedef struct
   uid_t uid;
   gid_t gid;
   guint32 n_groups;
-  char program[PROGRAM_MAX];
+  guint32 command_length;
+  char command[COMMAND_MAX]; /* the program's path and its arguments, each with a zero byte */
   gid_t groups[FSC_GROUPS_MAX];
 } Message;
 
@@ -90,14 +92,27 @@ become (const Message *message)
              && setresuid (message->uid, message->uid, message->uid) == 0);
 }
 
+/* The first is the program's name. */
+static void
+split_command (const Message *message, char *arguments[WORDS_MAX + 1])
+{
+  const char *name = strrchr (message->command, '/');
+  guint n = 0;
+
+  for (guint32 at = 0; at < message->command_length && n < WORDS_MAX;
+       at += (guint32) strlen (message->command + at) + 1)
+    arguments[n++] = (char *) message->command + at;
+  arguments[n] = NULL;
+  if (name != NULL)
+    arguments[0] = (char *) name + 1;
+}
+
 static void
 run_child (const Message *message, int socket, pid_t parent)
 {
-  const char *program = message->program;
   char path[] = "PATH=/usr/bin:/bin", language[] = "LANG=C";
   char *environment[] = { path, language, NULL };
-  const char *name = strrchr (program, '/');
-  char *arguments[] = { (char *) (name != NULL ? name + 1 : program), NULL };
+  char *arguments[WORDS_MAX + 1];
   struct rlimit no_core = { 0 };
   sigset_t none;
   int null;
@@ -127,7 +142,8 @@ run_child (const Message *message, int socket, pid_t parent)
     _exit (126);
   if (!fsc_privileges_drop ())
     _exit (126);
-  execve (program, arguments, environment);
+  split_command (message, arguments);
+  execve (message->command, arguments, environment);
   _exit (127);
 }
 
@@ -371,8 +387,26 @@ fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc exited, gp
   return TRUE;
 }
 
+/* Returns FALSE if it is too long. */
+static gboolean
+put_command (Message *message, char *const *command)
+{
+  guint n = 0;
+
+  for (; command[n] != NULL; n++)
+    {
+      size_t size = strlen (command[n]) + 1;
+
+      if (n >= WORDS_MAX || size > sizeof message->command - message->command_length)
+        return FALSE;
+      memcpy (message->command + message->command_length, command[n], size);
+      message->command_length += (guint32) size;
+    }
+  return TRUE;
+}
+
 guint32
-fsc_spawner_start (FscSpawner *spawner, const char *program, const FscUser *user, int socket,
+fsc_spawner_start (FscSpawner *spawner, char *const *command, const FscUser *user, int socket,
                    GError **error)
 {
   Message message = { .what = START, .id = ++spawner->last_id };
@@ -391,13 +425,13 @@ fsc_spawner_start (FscSpawner *spawner, const char *program, const FscUser *user
       length += user->n_groups * sizeof user->groups[0];
     }
 
-  if (g_strlcpy (message.program, program, sizeof message.program) >= sizeof message.program)
-    r = -ENAMETOOLONG;
+  if (!put_command (&message, command))
+    r = -E2BIG;
   else
     r = fsc_channel_send (spawner->poll.fd, &message, length, &socket, 1, MSG_DONTWAIT);
   if (r < 0)
     {
-      fsc_failure_set_errno (error, -r, "cannot start %s", program);
+      fsc_failure_set_errno (error, -r, "cannot start %s", command[0]);
       return 0;
     }
   g_hash_table_add (spawner->running, GUINT_TO_POINTER (message.id));

@@ -43,9 +43,10 @@ gboolean fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc e
 /* Whether it can start a process as somebody else than the service. */
 gboolean fsc_spawner_is_privileged (const FscSpawner *spawner);
 
-/* Starts a program with `socket` (borrowed) at descriptor 3, as a user, or if that is NULL as the
- * service's own. Returns a number for it, 0 on failure. */
-guint32 fsc_spawner_start (FscSpawner *spawner, const char *program, const FscUser *user,
+/* Starts a command (a program's path and its arguments, ended by NULL) with `socket` (borrowed) at
+ * descriptor 3, as a user, or if that is NULL as the service's own. Returns a number for it, 0 on
+ * failure. */
+guint32 fsc_spawner_start (FscSpawner *spawner, char *const *command, const FscUser *user,
                            int socket, GError **error);
 
 /* SIGKILL. `exited` is called when it has really ended; a process that is stuck in the kernel may

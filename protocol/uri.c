@@ -82,6 +82,18 @@ fsc_uri_has_scheme (FscBytes uri, const char *scheme)
   return uri.length > length && uri.data[length] == ':' && is_same (uri.data, scheme, length);
 }
 
+FscBytes
+fsc_uri_get_host (FscBytes uri)
+{
+  size_t start = fsc_uri_get_scheme_length (uri) + 3, end = start;
+
+  if (uri.length < start || memcmp (uri.data + start - 3, "://", 3) != 0)
+    return (FscBytes){ 0 };
+  while (end < uri.length && uri.data[end] != '/' && uri.data[end] != '?' && uri.data[end] != '#')
+    end++;
+  return (FscBytes){ uri.data + start, end - start };
+}
+
 /* Appends to a buffer; the first byte that does not fit makes it fail. */
 typedef struct
 {

@@ -23,6 +23,9 @@ size_t fsc_uri_get_scheme_length (FscBytes uri);
 /* Whether `uri` has this scheme; "file", say. */
 bool fsc_uri_has_scheme (FscBytes uri, const char *scheme);
 
+/* The host of a URI with "//", and its port if that is written there; empty if there is none. */
+FscBytes fsc_uri_get_host (FscBytes uri);
+
 /* Writes the canonical form and a zero byte to `buffer`. Returns its length, or -EINVAL with a
  * phrase in *reason that continues "this URI ...", or -ENAMETOOLONG. */
 int fsc_uri_canonicalize (FscBytes uri, char *buffer, size_t size, const char **reason);

@@ -39,6 +39,7 @@ typedef struct
 {
   unsigned n_answered;
   const FscItem *item; /* that is being answered */
+  char **arguments;
   int held[HELD_MAX];
   uint8_t in[FSC_PACKET_MAX];
   Answer answer;
@@ -143,6 +144,23 @@ put_held (Fake *fake, unsigned index)
         return;
       }
   put_failure (&fake->answer, index, EMFILE);
+}
+
+/* Fails, and says with which arguments it was started. */
+static void
+put_arguments (Fake *fake, unsigned index)
+{
+  char text[FSC_TEXT_MAX] = "";
+
+  for (char **argument = fake->arguments; *argument != NULL; argument++)
+    {
+      strncat (text, *argument, sizeof text - strlen (text) - 1);
+      strncat (text, "|", sizeof text - strlen (text) - 1);
+    }
+  put (&fake->answer, &(FscResult){ .index = index,
+                                    .code = FSC_CODE_SYSTEM,
+                                    .error = E2BIG,
+                                    .text = { text, strlen (text) } });
 }
 
 /* Ways that lead elsewhere. A path is in the last component, with '+' for '/', and for the next hop
@@ -346,6 +364,8 @@ do_item (Fake *fake, unsigned index, const FscItem *item)
     put_handle (fake, index, 0);
   else if (strcmp (what, "check") == 0 && item->validator.length > 0)
     put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_UNCHANGED });
+  else if (strcmp (what, "arguments") == 0)
+    put_arguments (fake, index);
   else if (strcmp (what, "missing") == 0)
     put_failure (&fake->answer, index, ENOENT);
   else if (strcmp (what, "missing-by-name") == 0)
@@ -501,10 +521,11 @@ serve_one (Fake *fake)
 }
 
 int
-main (void)
+main (int argc, char **argv)
 {
   static Fake fake; /* too large for a stack */
 
+  fake.arguments = argv;
   for (unsigned i = 0; i < HELD_MAX; i++)
     fake.held[i] = -1;
   while (serve_one (&fake))

@@ -41,6 +41,12 @@ load_good (const char *text)
   return config;
 }
 
+static const FscProvider *
+get_file (const FscConfig *config)
+{
+  return fsc_providers_find (config->providers, (FscBytes){ "file:///a", strlen ("file:///a") });
+}
+
 static void
 test_defaults (void)
 {
@@ -61,7 +67,7 @@ test_defaults (void)
       g_assert_cmpuint (config->lane_queue, ==, 100000);
       g_assert_cmpint (config->lane_deadline, ==, 10 * SECOND);
       g_assert_cmpint (config->lane_idle_time, ==, 30 * SECOND);
-      g_assert_cmpuint (config->ttl_ms, ==, 3000);
+      g_assert_cmpuint (get_file (config)->ttl_ms, ==, 3000);
     }
 }
 
@@ -96,7 +102,7 @@ test_all_keys (void)
   g_assert_cmpuint (config->lane_queue, ==, 1);
   g_assert_cmpint (config->lane_deadline, ==, 290000);
   g_assert_cmpint (config->lane_idle_time, ==, 100000);
-  g_assert_cmpuint (config->ttl_ms, ==, 1001);
+  g_assert_cmpuint (get_file (config)->ttl_ms, ==, 1001);
 }
 
 static void
@@ -124,6 +130,59 @@ test_bytes (void)
     }
 }
 
+/* What a provider's program is told, and what of it. */
+static void
+test_arguments (void)
+{
+  static const FscParameter parameters[] = {
+    { "limit", FSC_PARAMETER_BYTES, 0, 1e12, FSC_PARAMETER_ARGUMENT, "1G" },
+    { "ratio", FSC_PARAMETER_COUNT, 1, 100, FSC_PARAMETER_ARGUMENT, NULL },
+    { "few", FSC_PARAMETER_SMALL_COUNT, 1, 100, FSC_PARAMETER_ARGUMENT, "3" },
+    { "patience", FSC_PARAMETER_MILLISECONDS, 0, 100, FSC_PARAMETER_ARGUMENT, "0.25" },
+    { "time", FSC_PARAMETER_MICROSECONDS, 0, 100, FSC_PARAMETER_ARGUMENT, "0.25" },
+    { "proxy", FSC_PARAMETER_BOOLEAN, 0, 0, FSC_PARAMETER_ARGUMENT, "yes" },
+    { "direct", FSC_PARAMETER_BOOLEAN, 0, 0, FSC_PARAMETER_ARGUMENT, "no" },
+    { "cache", FSC_PARAMETER_PATH, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
+    { "openers", FSC_PARAMETER_SMALL_COUNT, 1, 64, offsetof (FscProvider, openers), NULL },
+    { 0 },
+  };
+  static const FscProvider registration
+      = { .schemes = { "x" }, .program = "open-x", .group = "x", .parameters = parameters };
+  static const struct
+  {
+    const char *key, *value, *problem;
+  } sets[] = {
+    { "limit", "2K", NULL },
+    { "limit", "2KK", "is not a number" },
+    { "ratio", "7", NULL },
+    { "openers", "9", NULL },
+    { "cache", "/var", NULL },
+    { "cache", "/tmp", NULL },
+    { "cache", "tmp", "absolute path" },
+    { "proxy", "of course", "yes or no" },
+  };
+  g_autoptr (FscProviders) providers = fsc_providers_new ();
+  FscProvider *provider = fsc_providers_add (providers, &registration);
+  g_auto (GStrv) command = NULL;
+  g_autofree char *line = NULL;
+
+  for (guint i = 0; i < G_N_ELEMENTS (sets); i++)
+    {
+      g_autofree char *problem = fsc_provider_set (
+          provider, fsc_parameter_find (parameters, sets[i].key), sets[i].value);
+
+      g_assert_cmpint (problem != NULL, ==, sets[i].problem != NULL);
+      if (problem != NULL)
+        g_assert_nonnull (strstr (problem, sets[i].problem));
+    }
+  g_assert_cmpuint (provider->openers, ==, 9);
+  command = fsc_provider_get_command (provider, "/openers");
+  line = g_strjoinv (" ", command);
+  g_assert_cmpstr (line, ==,
+                   "/openers/open-x --limit=2048 --ratio=7 --few=3 --patience=250 --time=250000 "
+                   "--proxy=1 --direct=0 --cache=/tmp");
+}
+
 /* The last one counts, and what was there is freed. */
 static void
 test_twice (void)
@@ -142,7 +201,7 @@ test_errors (void)
     const char *text;
     const char *parts[3];
   } cases[] = {
-    { "[servcie]\nsocket=/x\n", { "[servcie]", "no such group" } },
+    { "[servcie]\nsocket=/x\n", { "[servcie]", "no such group", "service, cache, lanes, file)" } },
     { "[lane]\n", { "[lane]", "no such group" } },
     { "[service]\nmax-handels=5\n", { "[service] max-handels", "no such key" } },
     { "[cache]\nttl=5\n", { "[cache] ttl", "no such key" } }, /* that of another group */
@@ -247,6 +306,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/config/defaults", test_defaults, run);
   g_test_add_data_func ("/config/all-keys", test_all_keys, run);
   g_test_add_data_func ("/config/bytes", test_bytes, run);
+  g_test_add_data_func ("/config/arguments", test_arguments, run);
   g_test_add_data_func ("/config/twice", test_twice, run);
   g_test_add_data_func ("/config/errors", test_errors, run);
   g_test_add_data_func ("/config/files", test_files, run);

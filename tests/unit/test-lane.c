@@ -175,11 +175,12 @@ stage_init (Stage *stage, guint n_openers, double deadline)
   g_autoptr (GError) error = NULL;
 
   *stage = (Stage){ .descriptors = fsc_test_list_descriptors () };
-  stage->config = (FscConfig){ .lane_openers = n_openers,
+  stage->config = (FscConfig){ .providers = fsc_providers_new (),
+                               .lane_openers = n_openers,
                                .lane_queue = 1000,
                                .lane_deadline = (gint64) (deadline * G_USEC_PER_SEC),
-                               .lane_idle_time = 600 * G_USEC_PER_SEC,
-                               .ttl_ms = 1234 };
+                               .lane_idle_time = 600 * G_USEC_PER_SEC };
+  fsc_providers_find_group (stage->config.providers, "file")->ttl_ms = 1234;
   stage->dir = g_dir_make_tmp ("fscache-lane-XXXXXX", &error);
   g_assert_no_error (error);
   install_opener (stage, NULL);
@@ -234,6 +235,7 @@ stage_clear (Stage *stage)
   fsc_credentials_free (stage->credentials);
   fsc_spawner_free (stage->spawner);
   fsc_loop_free (stage->loop);
+  fsc_providers_free (stage->config.providers);
   g_unlink (program);
   g_assert_cmpint (g_rmdir (stage->dir), ==, 0);
   g_free (stage->dir);
@@ -424,6 +426,132 @@ test_lanes_apart (void)
     g_assert_cmpuint (counters (&stage)->lanes, ==, 3);
     g_clear_pointer (&stage.lanes, fsc_lanes_free);
     assert_answer (slow, FSC_CODE_OPENER_FAILED, EIO, "ended with the service");
+  }
+  stage_clear (&stage);
+}
+
+/* Providers that exist only here, with the same program. */
+
+static const FscParameter odd_parameters[] = {
+  { "limit", FSC_PARAMETER_BYTES, 0, 1e9, FSC_PARAMETER_ARGUMENT, "1K" },
+  { "unset", FSC_PARAMETER_PATH, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
+  { "place", FSC_PARAMETER_PATH, 0, 0, FSC_PARAMETER_ARGUMENT, "/a b" },
+  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 10, offsetof (FscProvider, deadline), NULL },
+  { 0 },
+};
+
+static const FscProvider remote
+    = { .schemes = { "odd", "even" }, .program = "open-file", .place = FSC_PLACE_HOST };
+static const FscProvider single = { .schemes = { "one" },
+                                    .program = "open-file",
+                                    .place = FSC_PLACE_NONE,
+                                    .group = "one",
+                                    .parameters = odd_parameters,
+                                    .openers = 1 };
+
+/* Each host has a lane of its own, port and all; a provider without places has one. */
+static void
+test_places (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 2, 60);
+  fsc_providers_add (stage.config.providers, &remote);
+  fsc_providers_add (stage.config.providers, &single);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) slow = ask (&stage, "odd://slow.example/sleep/1");
+    g_autoptr (Asked) slow_too = ask (&stage, "even://slow.example/sleep/2");
+    g_autoptr (Asked) other = ask (&stage, "odd://other.example/answer/1");
+    g_autoptr (Asked) port = ask (&stage, "even://slow.example:81/answer/1");
+    g_autoptr (Asked) one = ask (&stage, "one:/answer/1");
+
+    wait_for (other->is_answered && port->is_answered && one->is_answered);
+    g_assert_cmpint (get_told (other).pid, !=, get_told (port).pid);
+    g_assert_cmpuint (get_told (other).mount_length, ==, 0);
+    g_assert_cmpuint (other->ttl_ms, ==, 0);
+    {
+      g_autoptr (Asked) again = ask (&stage, "odd://other.example/answer/2");
+      g_autoptr (Asked) elsewhere = ask (&stage, "one:elsewhere/answer/1");
+
+      wait_for (again->is_answered && elsewhere->is_answered);
+      g_assert_cmpint (get_told (again).pid, ==, get_told (other).pid);
+      g_assert_cmpint (get_told (elsewhere).pid, ==, get_told (one).pid);
+    }
+    g_assert_cmpuint (counters (&stage)->lanes, ==, 4);
+    g_assert_false (slow->is_answered || slow_too->is_answered);
+    g_clear_pointer (&stage.lanes, fsc_lanes_free);
+  }
+  stage_clear (&stage);
+}
+
+/* A provider may have its own deadline, and number of openers. */
+static void
+test_own_limits (void)
+{
+  Stage stage;
+  FscProvider *provider;
+  gint64 began = g_get_monotonic_time ();
+
+  stage_init (&stage, 4, 600);
+  provider = fsc_providers_add (stage.config.providers, &single);
+  g_assert_null (
+      fsc_provider_set (provider, fsc_parameter_find (odd_parameters, "deadline"), "0.2"));
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) hangs = ask (&stage, "one:/sleep/1");
+    g_autoptr (Asked) waits = ask (&stage, "one:/sleep/2");
+    g_autoptr (Asked) there = ask (&stage, "file:///answer/1");
+
+    wait_for (stage.n_answered == 3);
+    assert_answer (hangs, FSC_CODE_TIMED_OUT, ETIMEDOUT,
+                   "no answer from the provider of one: within the deadline of 0.2 s");
+    assert_answer (waits, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+    assert_answer (there, FSC_CODE_OK, 0, NULL);
+    g_assert_cmpint (g_get_monotonic_time () - began, <, PATIENCE);
+    g_assert_cmpuint (counters (&stage)->openers_started, ==, 2);
+  }
+  stage_clear (&stage);
+}
+
+/* An opener is told its provider's parameters. */
+static void
+test_arguments (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  fsc_providers_add (stage.config.providers, &single);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) asked = ask (&stage, "one:/arguments/1");
+    g_autoptr (Asked) none = ask (&stage, "file:///arguments/1");
+
+    wait_for_all (&stage);
+    assert_answer (asked, FSC_CODE_SYSTEM, E2BIG, "open-file|--limit=1024|--place=/a b|");
+    g_assert_cmpstr (none->text, ==, "open-file|");
+  }
+  stage_clear (&stage);
+}
+
+/* More than can be told. */
+static void
+test_long_command (void)
+{
+  g_autofree char *path = g_strnfill (9000, '/');
+  FscProvider *provider;
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  provider = fsc_providers_add (stage.config.providers, &single);
+  g_assert_null (fsc_provider_set (provider, fsc_parameter_find (odd_parameters, "place"), path));
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) asked = ask (&stage, "one:/answer/1");
+
+    wait_for_all (&stage);
+    assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, "cannot be started");
+    g_assert_nonnull (strstr (asked->text, g_strerror (E2BIG)));
   }
   stage_clear (&stage);
 }
@@ -1190,7 +1318,7 @@ test_hop_to_hang (void)
       gint64 started = g_get_monotonic_time ();
       g_autoptr (Asked) hangs = ask (&stage, hang);
       g_autofree char *name = g_strconcat (stage.foreign_mount, hang + 7, NULL);
-      g_autofree char *mount = g_strdup_printf ("(on the mount %s)", stage.local_mount);
+      g_autofree char *mount = g_strdup_printf ("from the mount %s within", stage.local_mount);
 
       for (guint i = 0; i < 50; i++)
         {
@@ -1418,6 +1546,7 @@ test_kill_when_full (void)
   g_autoptr (GArray) ids = g_array_new (FALSE, FALSE, sizeof (guint32));
   g_autoptr (GError) error = NULL;
   g_autofree char *fake = get_fake_opener ();
+  char *const command[] = { fake, NULL };
   Stage stage;
   int sockets[2];
   guint32 id;
@@ -1430,13 +1559,13 @@ test_kill_when_full (void)
   g_assert_cmpint (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), ==, 0);
   for (guint i = 0; i < 4; i++)
     {
-      id = fsc_spawner_start (stage.spawner, fake, NULL, sockets[1], &error);
+      id = fsc_spawner_start (stage.spawner, command, NULL, sockets[1], &error);
       g_assert_no_error (error);
       g_array_append_val (ids, id);
     }
   g_usleep (200000);
   g_assert_cmpint (kill (spawner, SIGSTOP), ==, 0);
-  while ((id = fsc_spawner_start (stage.spawner, fake, NULL, sockets[1], NULL)) != 0)
+  while ((id = fsc_spawner_start (stage.spawner, command, NULL, sockets[1], NULL)) != 0)
     g_array_append_val (ids, id);
   g_assert_cmpuint (ids->len, >, 10);
   for (guint i = 0; i < ids->len; i++)
@@ -1582,6 +1711,10 @@ main (int argc, char **argv)
   g_main_context_default ();                  /* its descriptor is not a test's */
   g_test_add_func ("/lane/normal", test_normal);
   g_test_add_func ("/lane/lanes-apart", test_lanes_apart);
+  g_test_add_func ("/lane/places", test_places);
+  g_test_add_func ("/lane/own-limits", test_own_limits);
+  g_test_add_func ("/lane/arguments", test_arguments);
+  g_test_add_func ("/lane/long-command", test_long_command);
   g_test_add_func ("/lane/batch", test_batch);
   g_test_add_func ("/lane/long-names", test_long_names);
   g_test_add_func ("/lane/order", test_order);

@@ -140,6 +140,31 @@ test_scheme (void)
 }
 
 static void
+test_host (void)
+{
+  static const char *const cases[][2] = {
+    { "http://example.org", "example.org" },
+    { "tcp://[::1]:80/x", "[::1]:80" },
+    { "http://a:81?q", "a:81" },
+    { "http://a#f", "a" },
+    { "file:///a", "" },
+    { "unix:/a//b", "" },
+    { "x://", "" },
+    { "x:/", "" },
+    { "x:", "" },
+    { "x", "" },
+  };
+
+  for (unsigned i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      FscBytes host = fsc_uri_get_host (bytes (cases[i][0]));
+      g_autofree char *text = g_strndup (host.data, host.length);
+
+      g_assert_cmpstr (host.length > 0 ? text : "", ==, cases[i][1]);
+    }
+}
+
+static void
 test_from_path (void)
 {
   static const char *const cases[][2] = {
@@ -298,6 +323,7 @@ main (int argc, char **argv)
   g_test_add_func ("/uri/canonical", test_canonical);
   g_test_add_func ("/uri/refused", test_refused);
   g_test_add_func ("/uri/scheme", test_scheme);
+  g_test_add_func ("/uri/host", test_host);
   g_test_add_func ("/uri/from-path", test_from_path);
   g_test_add_func ("/uri/each-place", test_each_place);
   g_test_add_func ("/uri/to-path", test_to_path);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Providers; see provider.h.
+ */
+#include "fscache/provider.h"
+
+#include "protocol/uri.h"
+
+#define AT(member) offsetof (FscProvider, member)
+
+static const FscParameter file_parameters[] = {
+  { "ttl", FSC_PARAMETER_MILLISECONDS, 0, 86400, AT (ttl_ms), NULL },
+  { 0 },
+};
+
+static const FscProvider registered[] = {
+  { .schemes = { "file" },
+    .program = "open-file",
+    .place = FSC_PLACE_MOUNT,
+    .is_watching = TRUE,
+    .group = "file",
+    .parameters = file_parameters,
+    .ttl_ms = 3000 },
+};
+
+struct FscProviders
+{
+  GPtrArray *all; /* of FscProvider */
+};
+
+static guint
+count_parameters (const FscProvider *provider)
+{
+  guint n = 0;
+
+  while (provider->parameters != NULL && provider->parameters[n].key != NULL)
+    n++;
+  return n;
+}
+
+static void
+provider_free (gpointer data)
+{
+  FscProvider *provider = data;
+
+  for (guint i = 0; i < count_parameters (provider); i++)
+    g_free (provider->arguments[i]);
+  g_free (provider->arguments);
+  g_free (provider);
+}
+
+FscProviders *
+fsc_providers_new (void)
+{
+  FscProviders *providers = g_new0 (FscProviders, 1);
+
+  providers->all = g_ptr_array_new_with_free_func (provider_free);
+  for (guint i = 0; i < G_N_ELEMENTS (registered); i++)
+    fsc_providers_add (providers, &registered[i]);
+  return providers;
+}
+
+void
+fsc_providers_free (FscProviders *providers)
+{
+  g_ptr_array_unref (providers->all);
+  g_free (providers);
+}
+
+FscProvider *
+fsc_providers_add (FscProviders *providers, const FscProvider *registration)
+{
+  FscProvider *provider = g_memdup2 (registration, sizeof *registration);
+  guint n = count_parameters (provider);
+
+  provider->arguments = g_new0 (char *, n);
+  for (guint i = 0; i < n; i++)
+    if (provider->parameters[i].initial != NULL)
+      {
+        g_autofree char *problem = fsc_provider_set (provider, &provider->parameters[i],
+                                                     provider->parameters[i].initial);
+
+        g_assert (problem == NULL);
+      }
+  g_ptr_array_add (providers->all, provider);
+  return provider;
+}
+
+const FscProvider *
+fsc_providers_find (const FscProviders *providers, FscBytes uri)
+{
+  for (guint i = 0; i < providers->all->len; i++)
+    {
+      const FscProvider *provider = providers->all->pdata[i];
+
+      for (guint j = 0; provider->schemes[j] != NULL; j++)
+        if (fsc_uri_has_scheme (uri, provider->schemes[j]))
+          return provider;
+    }
+  return NULL;
+}
+
+FscProvider *
+fsc_providers_find_group (const FscProviders *providers, const char *group)
+{
+  for (guint i = 0; i < providers->all->len; i++)
+    {
+      FscProvider *provider = providers->all->pdata[i];
+
+      if (g_strcmp0 (provider->group, group) == 0)
+        return provider;
+    }
+  return NULL;
+}
+
+GPtrArray *
+fsc_providers_list_groups (const FscProviders *providers)
+{
+  GPtrArray *groups = g_ptr_array_new ();
+
+  for (guint i = 0; i < providers->all->len; i++)
+    {
+      const FscProvider *provider = providers->all->pdata[i];
+
+      if (provider->group != NULL)
+        g_ptr_array_add (groups, (gpointer) provider->group);
+    }
+  return groups;
+}
+
+char *
+fsc_provider_set (FscProvider *provider, const FscParameter *parameter, const char *value)
+{
+  if (parameter->offset == FSC_PARAMETER_ARGUMENT)
+    return fsc_parameter_apply_argument (
+        parameter, &provider->arguments[parameter - provider->parameters], value);
+  return fsc_parameter_apply (parameter, provider, value);
+}
+
+char **
+fsc_provider_get_command (const FscProvider *provider, const char *dir)
+{
+  g_autoptr (GStrvBuilder) command = g_strv_builder_new ();
+  g_autofree char *program = g_build_filename (dir, provider->program, NULL);
+
+  g_strv_builder_add (command, program);
+  for (guint i = 0; i < count_parameters (provider); i++)
+    {
+      g_autofree char *argument = NULL;
+
+      if (provider->arguments[i] == NULL)
+        continue;
+      argument = g_strdup_printf ("--%s=%s", provider->parameters[i].key, provider->arguments[i]);
+      g_strv_builder_add (command, argument);
+    }
+  return g_strv_builder_end (command);
+}

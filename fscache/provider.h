@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Providers: which program opens URIs of which scheme, and what the service has to know of it. Each
+ * is one registration in provider.c, with the parameters that its group of the configuration has.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "fscache/parameter.h"
+#include "protocol/codec.h"
+
+/* What a lane of the provider's is found by, besides the credential. */
+typedef enum
+{
+  FSC_PLACE_NONE,  /* there is one */
+  FSC_PLACE_MOUNT, /* the mount on which the path lies */
+  FSC_PLACE_HOST,  /* the host and its port */
+} FscPlace;
+
+typedef struct
+{
+  /* As it is registered. */
+  const char *schemes[3]; /* ended by NULL */
+  const char *program;    /* in the folder of the openers */
+  FscPlace place;
+  gboolean is_watching;           /* it is lent the inotify instance, and nobody else is */
+  const char *group;              /* of the configuration; NULL: there is none */
+  const FscParameter *parameters; /* of that group */
+
+  /* As it is set. */
+  guint openers;    /* processes a lane; 0: as all lanes have */
+  gint64 deadline;  /* microseconds; 0: as all lanes have */
+  guint32 ttl_ms;   /* of what may change where nobody sees it */
+  char **arguments; /* by parameter: those that are the opener's */
+} FscProvider;
+
+typedef struct FscProviders FscProviders;
+
+/* Those that are registered, with their parameters as they are by default. */
+FscProviders *fsc_providers_new (void);
+void fsc_providers_free (FscProviders *providers);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscProviders, fsc_providers_free)
+
+/* Registers one more. Its strings and parameters are borrowed. */
+FscProvider *fsc_providers_add (FscProviders *providers, const FscProvider *provider);
+
+/* NULL if there is none for URIs of this scheme. */
+const FscProvider *fsc_providers_find (const FscProviders *providers, FscBytes uri);
+
+/* The one that has this group of the configuration, or NULL. */
+FscProvider *fsc_providers_find_group (const FscProviders *providers, const char *group);
+
+/* The names of all groups. */
+GPtrArray *fsc_providers_list_groups (const FscProviders *providers);
+
+/* Sets one of its parameters. Returns what is wrong, or NULL; free with g_free(). */
+char *fsc_provider_set (FscProvider *provider, const FscParameter *parameter, const char *value);
+
+/* What to start: the program in `dir`, and its arguments. Free with g_strfreev(). */
+char **fsc_provider_get_command (const FscProvider *provider, const char *dir);
