@@ -276,6 +276,15 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   return open_entry (cache, &key, item, find_entry (cache, &key), &who);
 }
 
+void
+fsc_cache_cancel (FscCache *cache, FscWaiter *waiter)
+{
+  g_queue_unlink (waiter->queue, &waiter->link);
+  if (waiter->queue->length == 0 && cache->provider.cancelled != NULL)
+    cache->provider.cancelled (cache->provider_data);
+  g_free (waiter);
+}
+
 guint32
 fsc_cache_get_variant (const FscItem *item)
 {

@@ -75,6 +75,9 @@ typedef struct
   void (*start) (FscJob *job, gpointer data);
   gint64 (*now) (gpointer data); /* monotonic, in microseconds */
 
+  /* A request was cancelled: perhaps nobody waits for its job any more. May be NULL. */
+  void (*cancelled) (gpointer data);
+
   /* The watches of a credential, whose events go to fsc_cache_changed(); NULL if there are none. */
   FscWatches *(*get_watches) (guint32 credential, gpointer data);
 
@@ -120,6 +123,9 @@ typedef struct
 /* Whether a job that has not begun still should: not if it was for one request that was cancelled.
  */
 gboolean fsc_job_is_wanted (const FscJob *job);
+
+/* Whether anybody waits for it. */
+gboolean fsc_job_is_awaited (const FscJob *job);
 
 FscCache *fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data,
                          const FscLimits *limits);

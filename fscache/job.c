@@ -47,6 +47,12 @@ fsc_job_is_wanted (const FscJob *job)
 }
 
 gboolean
+fsc_job_is_awaited (const FscJob *job)
+{
+  return job->is_watch || job->waiters.length + job->late.length > 0;
+}
+
+gboolean
 fsc_outcome_is_verdict (const FscOutcome *outcome)
 {
   return outcome->code != FSC_CODE_TIMED_OUT && outcome->code != FSC_CODE_OPENER_FAILED
@@ -62,11 +68,4 @@ fsc_waiter_new (GQueue *queue, const FscWaiter *who)
   waiter->queue = queue;
   g_queue_push_tail_link (queue, &waiter->link);
   return waiter;
-}
-
-void
-fsc_cache_cancel (FscCache *cache, FscWaiter *waiter)
-{
-  g_queue_unlink (waiter->queue, &waiter->link);
-  g_free (waiter);
 }

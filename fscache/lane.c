@@ -388,7 +388,7 @@ void
 fsc_lane_push (FscLane *lane, FscJob *job)
 {
   /* Tried again, as those of a batch may be, it would find what it has made. */
-  job->alone = (job->item.flags & O_EXCL) != 0;
+  job->alone = (job->item.flags & O_EXCL) != 0 || lane->key->provider->ends_unwanted;
   g_queue_push_tail (&lane->queue, job);
   fsc_lanes_arm (lane->lanes, get_job_due (lane, job));
   fsc_lanes_mark_dirty (lane->lanes, lane);
@@ -401,6 +401,20 @@ find_idle_opener (FscLane *lane)
     if (fsc_opener_is_idle (lane->openers->pdata[i]))
       return lane->openers->pdata[i];
   return NULL;
+}
+
+/* Of one whose jobs are long, somebody has to wait for the job. */
+static gboolean
+is_wanted (const FscLane *lane, const FscJob *job)
+{
+  return fsc_job_is_wanted (job)
+         && (!lane->key->provider->ends_unwanted || fsc_job_is_awaited (job));
+}
+
+static void
+fail_unwanted (FscLane *lane, FscJob *job)
+{
+  fsc_lanes_fail (lane->lanes, job, FSC_CODE_CANCELLED, ECANCELED, "nobody waits for it any more");
 }
 
 /* Takes as many jobs off the queue as should go in one message. Checks on a local file system are
@@ -416,11 +430,10 @@ take_batch (FscLane *lane, GPtrArray *batch)
     {
       gboolean is_check = job->item.validator.length > 0;
 
-      if (!fsc_job_is_wanted (job))
+      if (!is_wanted (lane, job))
         {
           g_queue_pop_head (&lane->queue);
-          fsc_lanes_fail (lane->lanes, job, FSC_CODE_CANCELLED, ECANCELED,
-                          "nobody waits for it any more");
+          fail_unwanted (lane, job);
           continue;
         }
       if (batch->len > 0
@@ -540,6 +553,26 @@ fsc_lane_end_opener (FscLane *lane, FscOpener *opener, GArray *ended, GPtrArray 
     return;
   note_stuck (lane, id);
   g_array_append_val (ended, id);
+}
+
+/* What it holds would be lost with it. */
+void
+fsc_lane_end_unwanted (FscLane *lane)
+{
+  g_autoptr (GArray) ended = g_array_new (FALSE, FALSE, sizeof (guint32));
+  g_autoptr (GPtrArray) unwanted = g_ptr_array_new ();
+
+  for (guint i = lane->openers->len; i > 0; i--)
+    {
+      FscOpener *opener = lane->openers->pdata[i - 1];
+      GPtrArray *jobs = fsc_opener_get_jobs (opener);
+      FscJob *job = jobs->len == 1 ? jobs->pdata[0] : NULL;
+
+      if (job != NULL && !fsc_job_is_awaited (job) && fsc_opener_get_n_held (opener) == 0)
+        fsc_lane_end_opener (lane, opener, ended, unwanted);
+    }
+  for (guint i = 0; i < unwanted->len; i++)
+    fail_unwanted (lane, unwanted->pdata[i]);
 }
 
 void

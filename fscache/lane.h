@@ -44,6 +44,7 @@ struct FscLanes
   GQueue releases;    /* release.c's */
   GSource *timer;
   FscLaneCounters counters;
+  gboolean may_have_unwanted;
   gboolean is_stopping;
 };
 
@@ -89,6 +90,9 @@ gboolean fsc_lane_is_unused (const FscLane *lane, gint64 time);
 /* Ends an opener, which may not go at once: its number is added to `ended`, what it was doing to
  * `jobs`. */
 void fsc_lane_end_opener (FscLane *lane, FscOpener *opener, GArray *ended, GPtrArray *jobs);
+
+/* Ends those of its openers that are at something which nobody waits for. */
+void fsc_lane_end_unwanted (FscLane *lane);
 
 /* Ends its openers and fails its jobs. */
 void fsc_lane_stop (FscLane *lane);

@@ -325,13 +325,33 @@ refuse_job (FscLanes *lanes, FscJob *job)
                     lanes->config->lane_queue, place, lanes->config->lane_queue);
 }
 
+void
+fsc_lanes_end_unwanted (FscLanes *lanes)
+{
+  lanes->may_have_unwanted = TRUE;
+}
+
+static void
+end_unwanted (FscLanes *lanes)
+{
+  g_autoptr (GPtrArray) all = list_lanes (lanes);
+
+  lanes->may_have_unwanted = FALSE;
+  for (guint i = 0; i < all->len; i++)
+    if (((FscLane *) all->pdata[i])->key->provider->ends_unwanted)
+      fsc_lane_end_unwanted (all->pdata[i]);
+}
+
 gboolean
 fsc_lanes_flush (FscLanes *lanes)
 {
   FscJob *job;
 
-  if (lanes->quick.length == 0 && lanes->refused.length == 0 && lanes->dirty->len == 0)
+  if (lanes->quick.length == 0 && lanes->refused.length == 0 && lanes->dirty->len == 0
+      && !lanes->may_have_unwanted)
     return FALSE;
+  if (lanes->may_have_unwanted)
+    end_unwanted (lanes);
   check_quickly (lanes);
   while ((job = g_queue_pop_head (&lanes->refused)) != NULL)
     refuse_job (lanes, job);

@@ -61,6 +61,10 @@ typedef void (*FscLanesReleased) (guint n_left, gpointer data);
 void fsc_lanes_release (FscLanes *lanes, const GArray *mounts, GPtrArray *holders, const char *name,
                         guint *n_ended, guint *n_failed, FscLanesReleased func, gpointer data);
 
+/* Some of the jobs may not be wanted any more. With the next flush, openers that are at one for
+ * which still nobody waits are ended, where the provider wants that. */
+void fsc_lanes_end_unwanted (FscLanes *lanes);
+
 /* Gives jobs to openers: once a turn of the loop, so that one message carries many. Returns whether
  * there was anything to do. */
 gboolean fsc_lanes_flush (FscLanes *lanes);

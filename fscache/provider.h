@@ -25,6 +25,8 @@ typedef struct
   const char *program;    /* in the folder of the openers */
   FscPlace place;
   gboolean is_watching;           /* it is lent the inotify instance, and nobody else is */
+  gboolean ends_unwanted;         /* its jobs are long, and each goes alone: an opener is ended if
+                                     nobody waits any more for what it does */
   const char *group;              /* of the configuration; NULL: there is none */
   const FscParameter *parameters; /* of that group */
 

@@ -40,6 +40,12 @@ start_job (FscJob *job, gpointer data)
   fsc_lanes_start (((FscServer *) data)->lanes, job);
 }
 
+static void
+request_cancelled (gpointer data)
+{
+  fsc_lanes_end_unwanted (((FscServer *) data)->lanes);
+}
+
 static gint64
 get_time (gpointer data)
 {
@@ -307,6 +313,7 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
 {
   const FscCacheFuncs provider = { .start = start_job,
                                    .now = get_time,
+                                   .cancelled = request_cancelled,
                                    .get_watches = get_watches,
                                    .get_generations = get_generations };
   FscLimits limits;

@@ -30,6 +30,7 @@ typedef struct
   gint64 time;
   GQueue jobs; /* started and not finished */
   guint n_started;
+  guint n_cancelled;   /* how often it was told that a job may not be wanted any more */
   FscHolder *holder;   /* of the next held handles */
   guint n_held;        /* by holders that live */
   FscWatches *watches; /* or NULL */
@@ -109,6 +110,12 @@ provider_start (FscJob *job, gpointer data)
   stage->n_started++;
 }
 
+static void
+provider_cancelled (gpointer data)
+{
+  ((Stage *) data)->n_cancelled++;
+}
+
 static gint64
 provider_now (gpointer data)
 {
@@ -124,8 +131,10 @@ provider_get_watches (guint32 credential, gpointer data)
 static void
 stage_init (Stage *stage, guint64 max_handles, gint64 idle_time)
 {
-  const FscCacheFuncs provider
-      = { .start = provider_start, .now = provider_now, .get_watches = provider_get_watches };
+  const FscCacheFuncs provider = { .start = provider_start,
+                                   .cancelled = provider_cancelled,
+                                   .now = provider_now,
+                                   .get_watches = provider_get_watches };
   const FscLimits limits = { .max_handles = max_handles, .idle_time = idle_time };
 
   *stage = (Stage){ .time = 1000 * SECOND, .descriptors = fsc_test_list_descriptors () };
@@ -722,8 +731,10 @@ test_cancel (void)
 
   stage_init (&stage, 10, 0);
 
-  /* Before it begins: the job goes on, and what it brings is kept. */
+  /* Before it begins: the job goes on, if the provider lets it, and what it brings is kept. */
   asked_free (ask (&stage, FILE_A));
+  g_assert_cmpuint (stage.n_cancelled, ==, 1);
+  g_assert_false (fsc_job_is_awaited (stage.jobs.head->data));
   serve (&stage, "1");
   g_assert_cmpuint (counters (&stage)->handles, ==, 1);
   g_assert_cmpuint (get_info (&stage, FILE_A).idle_ms, ==, 0);
@@ -740,6 +751,8 @@ test_cancel (void)
     stays_late = ask (&stage, FILE_A);
     asked_free (goes);
     asked_free (goes_late);
+    g_assert_cmpuint (stage.n_cancelled, ==, 1); /* others wait */
+    g_assert_true (fsc_job_is_awaited (job));
     finish_code (&stage, job, FSC_CODE_UNCHANGED, 0);
     assert_given (stays, FSC_SOURCE_CACHE);
     g_assert_cmpuint (stays_late->n_answers, ==, 0);

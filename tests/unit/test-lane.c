@@ -1603,6 +1603,55 @@ test_unwanted (void)
   stage_clear (&stage);
 }
 
+/* Of a provider whose jobs are long, an opener is ended that does what nobody waits for, and no
+ * other. */
+static void
+test_end_unwanted (void)
+{
+  static const FscProvider slow = { .schemes = { "slow" },
+                                    .program = "open-file",
+                                    .place = FSC_PLACE_NONE,
+                                    .ends_unwanted = TRUE,
+                                    .openers = 2 };
+  Stage stage;
+
+  stage_init (&stage, 4, 60);
+  fsc_providers_add (stage.config.providers, &slow);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) unwanted = ask (&stage, "slow:/sleep/1");
+    g_autoptr (Asked) late = ask (&stage, "slow:/sleep/2");
+    g_autoptr (Asked) other = ask (&stage, "file:///sleep/3");
+    g_autoptr (Asked) next = ask (&stage, "slow:/answer/1");
+
+    wait_for (unwanted->job.begun != 0 && late->job.begun != 0 && other->job.begun != 0);
+    g_queue_clear (&unwanted->job.waiters);
+    g_queue_clear (&other->job.waiters);
+    g_queue_clear (&late->job.waiters);
+    fsc_lanes_end_unwanted (stage.lanes);
+    g_queue_push_tail (&late->job.late, late); /* somebody came */
+    wait_for (next->is_answered);
+    assert_answer (unwanted, FSC_CODE_CANCELLED, ECANCELED, "nobody waits for it any more");
+    get_told (next);
+    g_assert_false (late->is_answered || other->is_answered);
+    g_assert_cmpuint (counters (&stage)->openers_failed, ==, 0);
+
+    /* Nor does it begin with what nobody waits for. */
+    {
+      g_autoptr (Asked) unasked = ask (&stage, "slow:/answer/2");
+
+      unasked->job.entry = (FscEntry *) unasked;
+      g_queue_clear (&unasked->job.waiters);
+      wait_for (unasked->is_answered);
+      g_assert_cmpint (unasked->code, ==, FSC_CODE_CANCELLED);
+      g_assert_cmpint (unasked->job.begun, ==, 0);
+    }
+    g_clear_pointer (&stage.lanes, fsc_lanes_free);
+    g_queue_clear (&late->job.late);
+  }
+  stage_clear (&stage);
+}
+
 static void
 test_free (void)
 {
@@ -1746,6 +1795,7 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/sleep", test_sleep);
   g_test_add_func ("/lane/kill-when-full", test_kill_when_full);
   g_test_add_func ("/lane/unwanted", test_unwanted);
+  g_test_add_func ("/lane/end-unwanted", test_end_unwanted);
   g_test_add_func ("/lane/free", test_free);
   return g_test_run ();
 }
