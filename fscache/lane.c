@@ -48,14 +48,14 @@ fsc_lane_describe (const FscLane *lane)
 {
   const FscLaneKey *key = lane->key;
 
-  switch (key->provider->place)
+  switch (key->provider->scope)
     {
-    case FSC_PLACE_MOUNT:
+    case FSC_SCOPE_MOUNT:
       return g_strconcat ("the mount ", fsc_mounts_get_path (lane->lanes->mounts, key->mount_id),
                           NULL);
-    case FSC_PLACE_HOST:
+    case FSC_SCOPE_HOST:
       return g_strconcat ("the host ", key->host, NULL);
-    case FSC_PLACE_NONE:
+    case FSC_SCOPE_ALL:
       break;
     }
   return g_strconcat ("the provider of ", key->provider->schemes[0], ":", NULL);

@@ -15,8 +15,8 @@ typedef struct
 {
   const FscProvider *provider;
   guint32 credential;
-  guint32 mount_id; /* FSC_PLACE_MOUNT; else 0 */
-  char *host;       /* FSC_PLACE_HOST; else NULL */
+  guint32 mount_id; /* FSC_SCOPE_MOUNT; else 0 */
+  char *host;       /* FSC_SCOPE_HOST; else NULL */
 } FscLaneKey;
 
 FscLaneKey *fsc_lane_key_copy (const FscLaneKey *key);

@@ -120,7 +120,7 @@ find_mount (FscLanes *lanes, FscBytes uri)
 static FscLane *
 get_lane_at (FscLanes *lanes, FscJob *job, FscLaneKey *key)
 {
-  gboolean has_path = key->provider->place == FSC_PLACE_MOUNT;
+  gboolean has_path = key->provider->scope == FSC_SCOPE_MOUNT;
   const FscMount *mount = has_path ? find_mount (lanes, job->item.uri) : NULL;
   FscLane *lane;
 
@@ -150,7 +150,7 @@ get_lane (FscLanes *lanes, FscJob *job)
 
   if (provider == NULL)
     return NULL;
-  if (provider->place == FSC_PLACE_HOST)
+  if (provider->scope == FSC_SCOPE_HOST)
     {
       host = fsc_uri_get_host (job->item.uri);
       memcpy (name, host.data, host.length);

@@ -13,17 +13,17 @@
 /* What a lane of the provider's is found by, besides the credential. */
 typedef enum
 {
-  FSC_PLACE_NONE,  /* there is one */
-  FSC_PLACE_MOUNT, /* the mount on which the path lies */
-  FSC_PLACE_HOST,  /* the host and its port */
-} FscPlace;
+  FSC_SCOPE_ALL,   /* there is one */
+  FSC_SCOPE_MOUNT, /* the mount on which the path lies */
+  FSC_SCOPE_HOST,  /* the host and its port */
+} FscScope;
 
 typedef struct
 {
   /* As it is registered. */
   const char *schemes[3]; /* ended by NULL */
   const char *program;    /* in the folder of the openers */
-  FscPlace place;
+  FscScope scope;
   gboolean is_watching;           /* it is lent the inotify instance, and nobody else is */
   gboolean ends_unwanted;         /* its jobs are long, and each goes alone: an opener is ended if
                                      nobody waits any more for what it does */

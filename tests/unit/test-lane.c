@@ -441,10 +441,10 @@ static const FscParameter odd_parameters[] = {
 };
 
 static const FscProvider remote
-    = { .schemes = { "odd", "even" }, .program = "open-file", .place = FSC_PLACE_HOST };
+    = { .schemes = { "odd", "even" }, .program = "open-file", .scope = FSC_SCOPE_HOST };
 static const FscProvider single = { .schemes = { "one" },
                                     .program = "open-file",
-                                    .place = FSC_PLACE_NONE,
+                                    .scope = FSC_SCOPE_ALL,
                                     .group = "one",
                                     .parameters = odd_parameters,
                                     .openers = 1 };
@@ -1610,7 +1610,7 @@ test_end_unwanted (void)
 {
   static const FscProvider slow = { .schemes = { "slow" },
                                     .program = "open-file",
-                                    .place = FSC_PLACE_NONE,
+                                    .scope = FSC_SCOPE_ALL,
                                     .ends_unwanted = TRUE,
                                     .openers = 2 };
   Stage stage;
