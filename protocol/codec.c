@@ -41,6 +41,7 @@ static const struct
   [FSC_OP_UNWATCH] = { "UNWATCH", 0, 0 },
   [FSC_OP_EVENT] = { "EVENT", 0, 1 },
   [FSC_OP_SPEAK_FOR] = { "SPEAK_FOR", 0, 0 },
+  [FSC_OP_PROGRESS] = { "PROGRESS", 0, 0 },
 };
 
 bool
@@ -94,17 +95,18 @@ put (FscWriter *writer, const void *bytes, size_t length)
     memcpy (to, bytes, length);
 }
 
-/* Writes one or two strings and their padding. What is longer than the reader at the other end
+/* Writes two strings and their padding. What is longer than the reader at the other end
  * takes fails here, rather than to cost the connection there. */
 static void
-put_padded (FscWriter *writer, FscBytes first, size_t first_max, FscBytes second)
+put_strings (FscWriter *writer, FscBytes first, size_t first_max, FscBytes second,
+             size_t second_max)
 {
   size_t length = first.length + second.length;
   uint8_t *to;
 
   if (length == 0)
     return;
-  if (first.length > first_max || second.length > FSC_VALIDATOR_MAX)
+  if (first.length > first_max || second.length > second_max)
     writer->failed = true;
   to = reserve (writer, PADDED (length));
   if (to == NULL)
@@ -114,6 +116,12 @@ put_padded (FscWriter *writer, FscBytes first, size_t first_max, FscBytes second
     memcpy (to, first.data, first.length);
   if (second.length > 0)
     memcpy (to + first.length, second.data, second.length);
+}
+
+static void
+put_string (FscWriter *writer, FscBytes string, size_t max)
+{
+  put_strings (writer, string, max, (FscBytes){ 0 }, 0);
 }
 
 int
@@ -149,7 +157,7 @@ fsc_codec_put_hello (FscWriter *writer, const FscHello *hello)
   wire.features = htole32 (hello->features);
   wire.name_length = htole16 ((uint16_t) hello->name.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, hello->name, FSC_NAME_MAX, (FscBytes){ 0 });
+  put_string (writer, hello->name, FSC_NAME_MAX);
 }
 
 void
@@ -164,7 +172,7 @@ fsc_codec_put_welcome (FscWriter *writer, const FscWelcome *welcome)
   wire.items_max = htole16 ((uint16_t) welcome->items_max);
   wire.name_length = htole16 ((uint16_t) welcome->name.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, welcome->name, FSC_NAME_MAX, (FscBytes){ 0 });
+  put_string (writer, welcome->name, FSC_NAME_MAX);
 }
 
 void
@@ -176,7 +184,7 @@ fsc_codec_put_error (FscWriter *writer, const FscError *error)
   wire.text_length = htole16 ((uint16_t) error->text.length);
   wire.error = htole32 ((uint32_t) error->error);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, error->text, FSC_TEXT_MAX, (FscBytes){ 0 });
+  put_string (writer, error->text, FSC_TEXT_MAX);
 }
 
 void
@@ -211,8 +219,8 @@ fsc_codec_put_item (FscWriter *writer, const FscItem *item)
   wire.sharing = (uint8_t) item->sharing;
   wire.validator_length = (uint8_t) item->validator.length;
   put (writer, &wire, sizeof wire);
-  put_padded (writer, item->uri, FSC_URI_MAX, item->validator);
-  put_padded (writer, item->resume, FSC_RESUME_MAX, (FscBytes){ 0 });
+  put_strings (writer, item->uri, FSC_URI_MAX, item->validator, FSC_VALIDATOR_MAX);
+  put_string (writer, item->resume, FSC_RESUME_MAX);
 }
 
 void
@@ -221,6 +229,16 @@ fsc_codec_put_opened (FscWriter *writer, uint32_t n_results)
   FscWireOpened wire = { .n_results = htole32 (n_results) };
 
   put (writer, &wire, sizeof wire);
+}
+
+static void
+put_content (FscWriter *writer, const FscContentInfo *content)
+{
+  FscWireContent wire = { .size = htole64 (content->size) };
+
+  memcpy (wire.digest, content->digest, sizeof wire.digest);
+  if (content->is_known)
+    put (writer, &wire, sizeof wire);
 }
 
 /* Where a way leads to is told in full. */
@@ -241,7 +259,12 @@ fsc_codec_put_result (FscWriter *writer, const FscResult *result)
   wire.id = htole64 (result->id);
   wire.age_ms = htole32 (result->age_ms);
   wire.mount_id = htole32 (result->mount_id);
-  wire.has_fd = result->has_fd;
+  if (result->has_fd)
+    wire.has |= FSC_RESULT_FD;
+  if (result->content.is_known)
+    wire.has |= FSC_RESULT_CONTENT;
+  if (result->content.is_sealed)
+    wire.has |= FSC_RESULT_SEALED;
   wire.sharing = (uint8_t) result->sharing;
   wire.source = (uint8_t) result->source;
   wire.coherence = (uint8_t) result->coherence;
@@ -249,7 +272,19 @@ fsc_codec_put_result (FscWriter *writer, const FscResult *result)
   wire.validator_length = (uint8_t) result->validator.length;
   wire.text_length = htole16 ((uint16_t) result->text.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, result->text, result_text_max (result), result->validator);
+  put_content (writer, &result->content);
+  put_strings (writer, result->text, result_text_max (result), result->validator,
+               FSC_VALIDATOR_MAX);
+}
+
+void
+fsc_codec_put_progress (FscWriter *writer, const FscProgress *progress)
+{
+  FscWireProgress wire = { .index = htole16 ((uint16_t) progress->index),
+                           .done = htole64 (progress->done),
+                           .total = htole64 (progress->total) };
+
+  put (writer, &wire, sizeof wire);
 }
 
 void
@@ -269,7 +304,7 @@ fsc_codec_put_step (FscWriter *writer, const FscStep *step)
   wire.wd = htole32 ((uint32_t) step->wd);
   wire.name_length = htole16 ((uint16_t) step->name.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, step->name, FSC_STEP_NAME_MAX, (FscBytes){ 0 });
+  put_string (writer, step->name, FSC_STEP_NAME_MAX);
 }
 
 static void
@@ -343,7 +378,7 @@ fsc_codec_put_target (FscWriter *writer, const FscTarget *target)
   wire.pinned = target->pinned;
   wire.uri_length = htole16 ((uint16_t) target->uri.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, target->uri, FSC_URI_MAX, (FscBytes){ 0 });
+  put_string (writer, target->uri, FSC_URI_MAX);
 }
 
 void
@@ -355,7 +390,7 @@ fsc_codec_put_list (FscWriter *writer, const FscList *list)
   wire.match = get_match (list->is_pattern, list->is_mount, list->is_deep);
   wire.uri_length = htole16 ((uint16_t) list->uri.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, list->uri, FSC_URI_MAX, (FscBytes){ 0 });
+  put_string (writer, list->uri, FSC_URI_MAX);
 }
 
 void
@@ -383,7 +418,7 @@ fsc_codec_put_holding (FscWriter *writer, const FscHolding *holding)
   wire.name_length = (uint8_t) holding->name.length;
   wire.uri_length = htole16 ((uint16_t) holding->uri.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, holding->uri, FSC_URI_MAX, holding->name);
+  put_strings (writer, holding->uri, FSC_URI_MAX, holding->name, FSC_NAME_MAX);
 }
 
 void
@@ -406,14 +441,16 @@ fsc_codec_put_entry (FscWriter *writer, const FscEntryInfo *entry)
   wire.ttl_ms = htole32 (entry->ttl_ms);
   wire.cost_us = htole32 (entry->cost_us);
   wire.flags = htole32 (entry->flags);
-  wire.state = htole32 (entry->state);
+  wire.state = htole32 (entry->state | (entry->content.is_known ? FSC_ENTRY_CONTENT : 0)
+                        | (entry->content.is_sealed ? FSC_ENTRY_SEALED : 0));
   wire.mount_id = htole32 (entry->mount_id);
   wire.kind = (uint8_t) entry->kind;
   wire.coherence = (uint8_t) entry->coherence;
   wire.sharing = (uint8_t) entry->sharing;
   wire.uri_length = htole16 ((uint16_t) entry->uri.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, entry->uri, FSC_URI_MAX, (FscBytes){ 0 });
+  put_content (writer, &entry->content);
+  put_string (writer, entry->uri, FSC_URI_MAX);
 }
 
 void
@@ -432,7 +469,7 @@ fsc_codec_put_counter (FscWriter *writer, const FscCounter *counter)
   wire.value = htole64 (counter->value);
   wire.name_length = htole16 ((uint16_t) counter->name.length);
   put (writer, &wire, sizeof wire);
-  put_padded (writer, counter->name, FSC_NAME_MAX, (FscBytes){ 0 });
+  put_string (writer, counter->name, FSC_NAME_MAX);
 }
 
 void
@@ -450,7 +487,7 @@ fsc_codec_put_hand (FscWriter *writer, const uint64_t *ids, unsigned n_ids, FscB
   wire.packet_length = htole32 ((uint32_t) packet.length);
   put (writer, &wire, sizeof wire);
   put_ids (writer, ids, n_ids);
-  put_padded (writer, packet, FSC_PACKET_MAX, (FscBytes){ 0 });
+  put_string (writer, packet, FSC_PACKET_MAX);
 }
 
 size_t
@@ -460,16 +497,23 @@ fsc_codec_item_size (const FscItem *item)
          + PADDED (item->resume.length);
 }
 
+static size_t
+get_content_size (const FscContentInfo *content)
+{
+  return content->is_known ? sizeof (FscWireContent) : 0;
+}
+
 size_t
 fsc_codec_result_size (const FscResult *result)
 {
-  return sizeof (FscWireResult) + PADDED (result->text.length + result->validator.length);
+  return sizeof (FscWireResult) + get_content_size (&result->content)
+         + PADDED (result->text.length + result->validator.length);
 }
 
 size_t
 fsc_codec_entry_size (const FscEntryInfo *entry)
 {
-  return sizeof (FscWireEntry) + PADDED (entry->uri.length);
+  return sizeof (FscWireEntry) + get_content_size (&entry->content) + PADDED (entry->uri.length);
 }
 
 size_t
@@ -522,12 +566,12 @@ get (FscReader *reader, void *wire, size_t length)
 /* Takes two strings and their padding. */
 static bool
 get_strings (FscReader *reader, FscBytes *first, size_t first_length, size_t first_max,
-             FscBytes *second, size_t second_length)
+             FscBytes *second, size_t second_length, size_t second_max)
 {
   size_t length = first_length + second_length;
   const uint8_t *bytes;
 
-  if (!require (reader, first_length <= first_max && second_length <= FSC_VALIDATOR_MAX))
+  if (!require (reader, first_length <= first_max && second_length <= second_max))
     return false;
   bytes = take (reader, PADDED (length));
   if (bytes == NULL)
@@ -545,7 +589,7 @@ get_string (FscReader *reader, FscBytes *string, size_t length, size_t max)
 {
   FscBytes none;
 
-  return get_strings (reader, string, length, max, &none, 0);
+  return get_strings (reader, string, length, max, &none, 0, 0);
 }
 
 int
@@ -666,9 +710,11 @@ fsc_codec_get_item (FscReader *reader, FscItem *item)
   item->sharing = wire.sharing;
   return require (reader, wire.sharing <= FSC_SHARING_LAST
                               && (item->options & ~(uint32_t) FSC_OPTIONS_ALL) == 0
+                              && ((item->options & FSC_OPTION_DIGEST) == 0
+                                  || wire.validator_length == FSC_DIGEST_SIZE)
                               && item->mount_length <= le16toh (wire.uri_length))
          && get_strings (reader, &item->uri, le16toh (wire.uri_length), FSC_URI_MAX,
-                         &item->validator, wire.validator_length)
+                         &item->validator, wire.validator_length, FSC_VALIDATOR_MAX)
          && get_string (reader, &item->resume, wire.resume_length, FSC_RESUME_MAX);
 }
 
@@ -681,6 +727,19 @@ fsc_codec_get_opened (FscReader *reader, uint32_t *n_results)
     return false;
   *n_results = le32toh (wire.n_results);
   return require (reader, *n_results > 0 && *n_results <= FSC_ITEMS_MAX);
+}
+
+/* What `is_known` and `is_sealed` say. */
+static bool
+get_content (FscReader *reader, FscContentInfo *content, bool is_known, bool is_sealed)
+{
+  FscWireContent wire = { 0 };
+
+  if (is_known && !get (reader, &wire, sizeof wire))
+    return false;
+  *content = (FscContentInfo){ is_known, is_sealed, le64toh (wire.size), { 0 } };
+  memcpy (content->digest, wire.digest, sizeof wire.digest);
+  return require (reader, is_known || !is_sealed);
 }
 
 bool
@@ -696,20 +755,38 @@ fsc_codec_get_result (FscReader *reader, FscResult *result)
   result->id = le64toh (wire.id);
   result->age_ms = le32toh (wire.age_ms);
   result->mount_id = le32toh (wire.mount_id);
-  result->has_fd = wire.has_fd == 1;
+  result->has_fd = (wire.has & FSC_RESULT_FD) != 0;
   result->sharing = wire.sharing;
   result->source = wire.source;
   result->coherence = wire.coherence;
   result->kind = wire.kind;
-  if (!require (reader, wire.has_fd <= (reader->fds_left > 0 && result->code == FSC_CODE_OK)))
+  if (!require (reader, (wire.has & ~FSC_RESULT_ALL) == 0
+                            && (wire.has == 0 || result->code == FSC_CODE_OK)
+                            && result->has_fd <= reader->fds_left))
     return false;
-  reader->fds_left -= wire.has_fd;
+  reader->fds_left -= result->has_fd;
   return require (reader, result->index < FSC_ITEMS_MAX && result->code <= FSC_CODE_LAST
                               && result->error >= 0 && wire.sharing <= FSC_SHARING_LAST
                               && wire.source <= FSC_SOURCE_LAST
                               && wire.coherence <= FSC_COHERENCE_LAST && wire.kind <= FSC_KIND_LAST)
+         && get_content (reader, &result->content, (wire.has & FSC_RESULT_CONTENT) != 0,
+                         (wire.has & FSC_RESULT_SEALED) != 0)
          && get_strings (reader, &result->text, le16toh (wire.text_length),
-                         result_text_max (result), &result->validator, wire.validator_length);
+                         result_text_max (result), &result->validator, wire.validator_length,
+                         FSC_VALIDATOR_MAX);
+}
+
+bool
+fsc_codec_get_progress (FscReader *reader, FscProgress *progress)
+{
+  FscWireProgress wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  progress->index = le16toh (wire.index);
+  progress->done = le64toh (wire.done);
+  progress->total = le64toh (wire.total);
+  return require (reader, progress->index < FSC_ITEMS_MAX && wire.zero == 0 && wire.zero2 == 0);
 }
 
 bool
@@ -881,7 +958,7 @@ fsc_codec_get_holding (FscReader *reader, FscHolding *holding)
   holding->sharing = wire.sharing;
   return require (reader, wire.sharing <= FSC_SHARING_LAST && wire.zero == 0)
          && get_strings (reader, &holding->uri, le16toh (wire.uri_length), FSC_URI_MAX,
-                         &holding->name, wire.name_length);
+                         &holding->name, wire.name_length, FSC_NAME_MAX);
 }
 
 bool
@@ -918,6 +995,8 @@ fsc_codec_get_entry (FscReader *reader, FscEntryInfo *entry)
   return require (reader, wire.kind <= FSC_KIND_LAST && wire.coherence <= FSC_COHERENCE_LAST
                               && wire.sharing <= FSC_SHARING_LAST && wire.zero == 0
                               && wire.zero2 == 0)
+         && get_content (reader, &entry->content, (entry->state & FSC_ENTRY_CONTENT) != 0,
+                         (entry->state & FSC_ENTRY_SEALED) != 0)
          && get_string (reader, &entry->uri, le16toh (wire.uri_length), FSC_URI_MAX);
 }
 

@@ -73,6 +73,15 @@ typedef struct
   FscSharing sharing;
 } FscItem;
 
+/* What a handle is of, if that is known and does not change. */
+typedef struct
+{
+  bool is_known;  /* else nothing here means anything */
+  bool is_sealed; /* the kernel sees to it that it does not change */
+  uint64_t size;
+  uint8_t digest[FSC_DIGEST_SIZE]; /* SHA-256 */
+} FscContentInfo;
+
 typedef struct
 {
   unsigned index;
@@ -88,7 +97,15 @@ typedef struct
   FscKind kind;
   FscBytes text;
   FscBytes validator;
+  FscContentInfo content;
 } FscResult;
+
+/* How far the opening of an item has come, in bytes. */
+typedef struct
+{
+  unsigned index;
+  uint64_t done, total; /* total 0: not known */
+} FscProgress;
 
 typedef struct
 {
@@ -115,6 +132,7 @@ typedef struct
   FscKind kind;
   FscCoherence coherence;
   FscSharing sharing;
+  FscContentInfo content;
 } FscEntryInfo;
 
 typedef struct
@@ -178,6 +196,7 @@ void fsc_codec_put_open (FscWriter *writer, uint32_t n_items);
 void fsc_codec_put_item (FscWriter *writer, const FscItem *item);
 void fsc_codec_put_opened (FscWriter *writer, uint32_t n_results);
 void fsc_codec_put_result (FscWriter *writer, const FscResult *result);
+void fsc_codec_put_progress (FscWriter *writer, const FscProgress *progress);
 void fsc_codec_put_watched (FscWriter *writer, uint32_t index, uint32_t n_steps);
 void fsc_codec_put_step (FscWriter *writer, const FscStep *step);
 void fsc_codec_put_give_back (FscWriter *writer, const uint64_t *ids, uint32_t n_ids);
@@ -241,6 +260,7 @@ bool fsc_codec_get_opened (FscReader *reader, uint32_t *n_results);
 
 /* If the result has_fd, the packet has a descriptor for it: the next one. */
 bool fsc_codec_get_result (FscReader *reader, FscResult *result);
+bool fsc_codec_get_progress (FscReader *reader, FscProgress *progress);
 
 /* A way has at least two steps, and only the last of them is without a name. */
 bool fsc_codec_get_watched (FscReader *reader, uint32_t *index, uint32_t *n_steps);

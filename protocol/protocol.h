@@ -26,7 +26,8 @@
 #define FSC_URI_MAX 12304       /* bytes of a URI: "file://" and 4,096 escaped bytes, with room */
 #define FSC_NAME_MAX 64         /* bytes of a client's name */
 #define FSC_TEXT_MAX 512        /* bytes of an error sentence */
-#define FSC_VALIDATOR_MAX 64    /* bytes of a validator */
+#define FSC_VALIDATOR_MAX 255   /* bytes of a validator */
+#define FSC_DIGEST_SIZE 32      /* bytes of a SHA-256 */
 #define FSC_STEPS_MAX 256       /* steps of a way, symlinks and all */
 #define FSC_STEP_NAME_MAX 255
 #define FSC_RESUME_MAX 64   /* bytes of what an opener has said of how far it has come */
@@ -59,7 +60,8 @@ typedef enum
   FSC_OP_UNWATCH = 23, /* not any more; answered by DONE */
   FSC_OP_EVENT = 24,   /* what opening the resource of the WATCH `serial` gives from now on */
   FSC_OP_SPEAK_FOR = 25, /* first request: this connection is another user's; answered by WELCOME */
-  FSC_OP_LAST = FSC_OP_SPEAK_FOR
+  FSC_OP_PROGRESS = 26,  /* how far the opening of an item of the OPEN `serial` has come */
+  FSC_OP_LAST = FSC_OP_PROGRESS
 } FscOpcode;
 
 /* Why a request or an item failed. The errno that goes with it says it in the system's terms. */
@@ -83,7 +85,8 @@ typedef enum
   FSC_CODE_REFUSED = 14,         /* this service does not serve this user (EACCES) */
   FSC_CODE_LEADS_ELSEWHERE = 15, /* opener only: the way leaves the item's mount; the text is the
                                     URI of where it goes on */
-  FSC_CODE_LAST = FSC_CODE_LEADS_ELSEWHERE
+  FSC_CODE_OTHER_CONTENT = 16,   /* its digest is not the one that was asked for (EBADMSG) */
+  FSC_CODE_LAST = FSC_CODE_OTHER_CONTENT
 } FscCode;
 
 typedef enum
@@ -98,7 +101,11 @@ typedef enum
 #define FSC_OPTION_REOPENS (1u << 0)    /* independent: "send me a duplicate, I reopen it myself" */
 #define FSC_OPTION_REVALIDATE (1u << 1) /* check at the source even within a time-to-live */
 #define FSC_OPTION_WATCH (1u << 2)      /* service to opener: make the way watched, then check */
-#define FSC_OPTIONS_ALL (FSC_OPTION_REOPENS | FSC_OPTION_REVALIDATE | FSC_OPTION_WATCH)
+#define FSC_OPTION_DIGEST (1u << 3)   /* the validator is the SHA-256 that the content must have */
+#define FSC_OPTION_PROGRESS (1u << 4) /* tell how far it has come, while it takes long */
+#define FSC_OPTIONS_ALL                                                                            \
+  (FSC_OPTION_REOPENS | FSC_OPTION_REVALIDATE | FSC_OPTION_WATCH | FSC_OPTION_DIGEST               \
+   | FSC_OPTION_PROGRESS)
 
 /* Where the handle of a result came from. */
 typedef enum
@@ -176,6 +183,8 @@ typedef struct
 #define FSC_FEATURE_GENERATIONS (1u << 0) /* WELCOME has the table, results name slots in it */
 #define FSC_FEATURE_EVENTS (1u << 1)      /* WATCH, UNWATCH and EVENT */
 #define FSC_FEATURE_SPEAKING (1u << 2)    /* SPEAK_FOR */
+#define FSC_FEATURE_CONTENT (1u << 3)     /* results and entries tell of content; DIGEST */
+#define FSC_FEATURE_PROGRESS (1u << 4)    /* PROGRESS, the option and the message */
 
 #define FSC_SERVES_PATHS (1u << 0) /* file: and the like: the client sees the same file tree */
 
@@ -222,7 +231,8 @@ typedef struct
   uint32_t max_age_ms;   /* an answer as old as this will do without a check */
   uint16_t uri_length;
   uint8_t sharing;
-  uint8_t validator_length; /* only service to opener: answer UNCHANGED if it still holds */
+  uint8_t validator_length; /* service to opener: answer UNCHANGED if it still holds; from a client
+                               only with FSC_OPTION_DIGEST */
   /* uri, validator; resume */
 } FscWireItem;
 
@@ -231,6 +241,12 @@ typedef struct
   uint32_t n_results;
   /* results */
 } FscWireOpened;
+
+/* Of a result. */
+#define FSC_RESULT_FD (1u << 0)      /* the next of the packet's descriptors belongs to it */
+#define FSC_RESULT_CONTENT (1u << 1) /* what it is of is known, and does not change */
+#define FSC_RESULT_SEALED (1u << 2)  /* to a client: the kernel sees to it that it does not */
+#define FSC_RESULT_ALL (FSC_RESULT_FD | FSC_RESULT_CONTENT | FSC_RESULT_SEALED)
 
 typedef struct
 {
@@ -244,15 +260,31 @@ typedef struct
   uint32_t mount_id; /* from an opener: the mount that the resource lies on; to a client, if `id`
                         names a slot: how many milliseconds the handle may be kept, 0 if not limited
                         by time; else 0 */
-  uint8_t has_fd;    /* the next of the packet's descriptors belongs to this result */
+  uint8_t has;       /* FSC_RESULT_* */
   uint8_t sharing;
   uint8_t source;
   uint8_t coherence;
   uint8_t kind;
-  uint8_t validator_length; /* only from an opener; with LEADS_ELSEWHERE: what to resume with */
+  uint8_t validator_length; /* from an opener; with LEADS_ELSEWHERE: what to resume with; to a
+                               client only with FSC_RESULT_CONTENT */
   uint16_t text_length;
-  /* text, validator */
+  /* content; text, validator */
 } FscWireResult;
+
+typedef struct
+{
+  uint64_t size;
+  uint8_t digest[FSC_DIGEST_SIZE]; /* SHA-256 */
+} FscWireContent;
+
+typedef struct
+{
+  uint16_t index; /* of the item in the OPEN */
+  uint16_t zero;
+  uint32_t zero2;
+  uint64_t done;  /* bytes of what is to be done */
+  uint64_t total; /* 0: not known */
+} FscWireProgress;
 
 typedef struct
 {
@@ -333,6 +365,8 @@ typedef struct
 #define FSC_ENTRY_HELD (1u << 1)     /* the handle stays with its opener */
 #define FSC_ENTRY_LENT (1u << 2)     /* exclusive, and with a client now */
 #define FSC_ENTRY_NEGATIVE (1u << 3) /* no handle: it stands for what is not there */
+#define FSC_ENTRY_CONTENT (1u << 4)  /* with FSC_FEATURE_CONTENT: as FSC_RESULT_CONTENT */
+#define FSC_ENTRY_SEALED (1u << 5)
 
 typedef struct
 {
@@ -351,7 +385,7 @@ typedef struct
   uint8_t zero;
   uint16_t uri_length;
   uint16_t zero2;
-  /* uri */
+  /* content; uri */
 } FscWireEntry;
 
 typedef struct
@@ -413,6 +447,8 @@ static_assert (sizeof (FscWireError) == 8, "ERROR");
 static_assert (sizeof (FscWireDone) == 8, "DONE");
 static_assert (sizeof (FscWireItem) == 24, "item of OPEN");
 static_assert (sizeof (FscWireResult) == 32, "result of OPENED");
+static_assert (sizeof (FscWireContent) == 40, "content");
+static_assert (sizeof (FscWireProgress) == 24, "PROGRESS");
 static_assert (sizeof (FscWireWatched) == 4, "WATCHED");
 static_assert (sizeof (FscWireStep) == 8, "step of WATCHED");
 static_assert (sizeof (FscWireGiveBack) == 8, "GIVE_BACK");

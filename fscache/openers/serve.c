@@ -45,6 +45,8 @@
 /* Results that are ready do not wait longer than this for the next one. */
 #define PATIENCE_NS 500000
 
+#define PROGRESS_NS 100000000
+
 /* A place for a handle. Its number, counted from 1, is the handle's id. */
 typedef struct
 {
@@ -64,6 +66,7 @@ typedef struct
 {
   const char *name;
   FscOpenFunc open;
+  uint32_t features; /* FSC_FEATURE_* that are in force */
   int inotify;       /* the service's, or -1 */
   bool has_receiver; /* never changes once there are two threads */
 
@@ -90,6 +93,14 @@ typedef struct
   uint8_t out[FSC_PACKET_MAX];
   uint8_t in[FSC_PACKET_MAX];
 } Server;
+
+/* Which item is being opened, and when something was last told of it. */
+struct FscReport
+{
+  const Server *server;
+  unsigned index;
+  int64_t told_at;
+};
 
 static int64_t
 now_ns (void)
@@ -268,6 +279,12 @@ put_result (Server *server, unsigned index, const FscFound *found)
     .validator = { (const char *) found->validator, found->validator_length },
   };
 
+  if (found->has_content && (server->features & FSC_FEATURE_CONTENT) != 0)
+    {
+      result.content.is_known = true;
+      result.content.size = found->size;
+      memcpy (result.content.digest, found->digest, sizeof found->digest);
+    }
   if (server->way.n > 0)
     send_way (server, index);
   if (server->writer.position + fsc_codec_result_size (&result) > sizeof server->out)
@@ -301,6 +318,7 @@ take_open (Server *server, const FscHeader *header, FscReader *reader)
   begin_results (server);
   for (uint32_t i = 0; i < n; i++)
     {
+      struct FscReport report = { .server = server, .index = i };
       FscFound found;
       FscItem item;
 
@@ -315,6 +333,8 @@ take_open (Server *server, const FscHeader *header, FscReader *reader)
       found.fd = -1;
       found.inotify = server->inotify;
       found.way = &server->way;
+      found.report = &report;
+      report.told_at = now_ns ();
       server->way.n = 0;
       server->open (&item, uri, &found);
       put_result (server, i, &found);
@@ -438,6 +458,8 @@ greet (Server *server)
       || hello.highest < FSC_PROTOCOL_LOWEST)
     return false;
   server->inotify = fds.n > 0 ? fds.fds[0] : -1;
+  welcome.features = server->features
+      = hello.features & (FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS);
   fsc_writer_begin (&writer, server->out, sizeof server->out);
   fsc_codec_put_welcome (&writer, &welcome);
   send_packet (server->out, fsc_writer_finish (&writer, FSC_OP_WELCOME, 0, 0), NULL, 0);
@@ -574,6 +596,24 @@ fsc_serve (const char *name, FscOpenFunc open)
   if (serve_alone (&server))
     work (&server);
   return 0;
+}
+
+void
+fsc_found_progress (FscFound *found, uint64_t done, uint64_t total)
+{
+  struct FscReport *report = found->report;
+  const FscProgress progress = { .index = report->index, .done = done, .total = total };
+  uint8_t packet[64];
+  FscWriter writer;
+
+  if ((report->server->features & FSC_FEATURE_PROGRESS) == 0
+      || now_ns () - report->told_at < PROGRESS_NS)
+    return;
+  report->told_at = now_ns ();
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_progress (&writer, &progress);
+  send_packet (packet, fsc_writer_finish (&writer, FSC_OP_PROGRESS, report->server->serial, 0),
+               NULL, 0);
 }
 
 void

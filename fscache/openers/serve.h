@@ -19,8 +19,9 @@
 typedef struct
 {
   /* Given: for items with FSC_OPTION_WATCH. */
-  int inotify; /* borrowed; -1: there is none */
-  FscWay *way; /* without steps; those that are put in are reported as watched */
+  int inotify;              /* borrowed; -1: there is none */
+  FscWay *way;              /* without steps; those that are put in are reported as watched */
+  struct FscReport *report; /* for fsc_found_progress() */
 
   FscCode code; /* OK, UNCHANGED, or why not */
   int error;
@@ -33,6 +34,13 @@ typedef struct
   uint32_t mount_id;
   uint8_t validator[FSC_VALIDATOR_MAX]; /* with LEADS_ELSEWHERE: what to resume with */
   unsigned validator_length;
+
+  /* What the handle is of, if that can never change: a memfd with all seals (F_SEAL_SEAL, _SHRINK,
+   * _GROW, _WRITE), or a file that nobody else can find, opened for reading only. */
+  bool has_content;
+  uint64_t size;
+  uint8_t digest[FSC_DIGEST_SIZE]; /* SHA-256, computed in this process */
+
   /* A sentence; with LEADS_ELSEWHERE the URI of where it goes on. */
   char text[FSC_URI_MAX + 1];
 } FscFound;
@@ -43,6 +51,10 @@ typedef void (*FscOpenFunc) (const FscItem *item, const char *uri, FscFound *fou
 
 /* Serves until the service goes. Returns the status to exit with. */
 int fsc_serve (const char *name, FscOpenFunc open);
+
+/* For a provider that takes long: so many bytes are done, of so many (0: nobody knows). May be
+ * called at each step; it is told, to those who want to know, ten times a second. */
+void fsc_found_progress (FscFound *found, uint64_t done, uint64_t total);
 
 /* Fills in a failure: "cannot open NAME: " and the system's words for the errno. */
 void fsc_found_system_error (FscFound *found, const char *name, int error);

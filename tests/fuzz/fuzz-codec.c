@@ -32,7 +32,8 @@ static void
 check_result (const FscTestMessage *message, const FscResult *result, unsigned *n_fds)
 {
   require (result->index < FSC_ITEMS_MAX && result->error >= 0 && result->code <= FSC_CODE_LAST);
-  require (!result->has_fd || result->code == FSC_CODE_OK);
+  require ((!result->has_fd && !result->content.is_known) || result->code == FSC_CODE_OK);
+  require (result->content.is_known || !result->content.is_sealed);
   check_length (result->text,
                 result->code == FSC_CODE_LEADS_ELSEWHERE ? FSC_URI_MAX : FSC_TEXT_MAX);
   check_length (result->validator, FSC_VALIDATOR_MAX);
@@ -54,6 +55,8 @@ check_records (const FscTestMessage *message)
         check_length (message->records[i].item.uri, FSC_URI_MAX);
         check_length (message->records[i].item.validator, FSC_VALIDATOR_MAX);
         check_length (message->records[i].item.resume, FSC_RESUME_MAX);
+        require ((message->records[i].item.options & FSC_OPTION_DIGEST) == 0
+                 || message->records[i].item.validator.length == FSC_DIGEST_SIZE);
         require (message->records[i].item.mount_length <= message->records[i].item.uri.length);
         break;
       case FSC_OP_OPENED:
@@ -83,6 +86,8 @@ check_records (const FscTestMessage *message)
   if (message->header.opcode == FSC_OP_WATCHED)
     require (message->index < FSC_ITEMS_MAX && message->n_records >= 2
              && message->n_records <= FSC_STEPS_MAX);
+  if (message->header.opcode == FSC_OP_PROGRESS)
+    require (message->progress.index < FSC_ITEMS_MAX);
   if (message->header.opcode == FSC_OP_EVENT)
     require (message->event.reason <= FSC_REASON_LAST);
   if (message->header.opcode == FSC_OP_OPENED || message->header.opcode == FSC_OP_EVENT)

@@ -124,6 +124,8 @@ get_body (FscReader *reader, FscTestMessage *message)
     case FSC_OP_WATCHED:
       return fsc_codec_get_watched (reader, &message->index, &message->n_records)
              && get_records (reader, message);
+    case FSC_OP_PROGRESS:
+      return fsc_codec_get_progress (reader, &message->progress);
     case FSC_OP_SPEAK_FOR:
       if (!fsc_codec_get_speak_for (reader, &message->whom))
         return false;
@@ -229,6 +231,9 @@ put_body (FscWriter *writer, const FscTestMessage *message)
     case FSC_OP_SPEAK_FOR:
       fsc_codec_put_speak_for (writer, &message->whom);
       break;
+    case FSC_OP_PROGRESS:
+      fsc_codec_put_progress (writer, &message->progress);
+      break;
     case FSC_OP_EVENT:
       fsc_codec_put_event (writer, &message->event);
       break;
@@ -321,6 +326,16 @@ print_item (FILE *out, const FscItem *item)
 }
 
 static void
+print_content (FILE *out, const FscContentInfo *content)
+{
+  if (!content->is_known)
+    return;
+  fprintf (out, " sealed=%d size=%" PRIu64 " digest=", content->is_sealed, content->size);
+  for (size_t i = 0; i < sizeof content->digest; i++)
+    fprintf (out, "%02x", content->digest[i]);
+}
+
+static void
 print_result (FILE *out, const FscResult *result)
 {
   fprintf (out, "result index=%u code=%d error=%d id=%" PRIu64 " age_ms=%u mount_id=%u",
@@ -328,6 +343,7 @@ print_result (FILE *out, const FscResult *result)
            result->mount_id);
   fprintf (out, " has_fd=%d sharing=%d source=%d coherence=%d kind=%d", result->has_fd,
            result->sharing, result->source, result->coherence, result->kind);
+  print_content (out, &result->content);
   print_bytes (out, "text", result->text);
   print_bytes (out, "validator", result->validator);
 }
@@ -341,6 +357,7 @@ print_entry (FILE *out, const FscEntryInfo *entry)
            entry->checked_ms, entry->ttl_ms, entry->cost_us, entry->flags, entry->state,
            entry->mount_id);
   fprintf (out, " kind=%d coherence=%d sharing=%d", entry->kind, entry->coherence, entry->sharing);
+  print_content (out, &entry->content);
   print_bytes (out, "uri", entry->uri);
 }
 
@@ -466,6 +483,10 @@ print_body (FILE *out, const FscTestMessage *message)
       break;
     case FSC_OP_WATCHED:
       fprintf (out, " index=%u n_steps=%u", message->index, message->n_records);
+      break;
+    case FSC_OP_PROGRESS:
+      fprintf (out, " index=%u done=%" PRIu64 " total=%" PRIu64, message->progress.index,
+               message->progress.done, message->progress.total);
       break;
     case FSC_OP_SPEAK_FOR:
       fprintf (out, " uid=%u gid=%u n_groups=%u", message->whom.uid, message->whom.gid,

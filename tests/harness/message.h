@@ -37,6 +37,7 @@ typedef struct
     FscTarget target;
     FscList list;
     FscSpeakFor whom;
+    FscProgress progress;
     uint64_t next;  /* ENTRIES, HOLDINGS */
     uint32_t index; /* WATCHED */
     struct

@@ -582,9 +582,9 @@ test_longest_strings (void)
     { FSC_OP_WELCOME, 64, put_welcome_name },
     { FSC_OP_ERROR, 512, put_error_text },
     { FSC_OP_OPEN, 12304, put_item_uri },
-    { FSC_OP_OPEN, 64, put_item_validator },
+    { FSC_OP_OPEN, 255, put_item_validator },
     { FSC_OP_OPENED, 512, put_result_text },
-    { FSC_OP_OPENED, 64, put_result_validator },
+    { FSC_OP_OPENED, 255, put_result_validator },
     { FSC_OP_DROP, 12304, put_target_uri },
     { FSC_OP_LIST, 12304, put_list_uri },
     { FSC_OP_ENTRIES, 12304, put_entry_uri },
@@ -652,8 +652,8 @@ test_sizes (void)
       {
         FscItem item
             = { .uri = { text, n }, .validator = { text, m }, .resume = { text, (n + m) % 7 } };
-        FscResult result = { .text = { text, n }, .validator = { text, m } };
-        FscEntryInfo entry = { .uri = { text, n } };
+        FscResult result = { .text = { text, n }, .validator = { text, m }, .content = { n % 2 } };
+        FscEntryInfo entry = { .uri = { text, n }, .content = { m % 2 } };
         FscHolding holding = { .uri = { text, n }, .name = { text, m } };
         FscWriter writer;
 
@@ -763,6 +763,20 @@ random_up_to (unsigned last)
   return random_u32 () % (last + 1);
 }
 
+static FscContentInfo
+random_content (void)
+{
+  FscContentInfo content = { .is_known = random_up_to (1) };
+
+  if (!content.is_known)
+    return content;
+  content.is_sealed = random_up_to (1);
+  content.size = random_u64 ();
+  for (size_t i = 0; i < sizeof content.digest; i++)
+    content.digest[i] = (uint8_t) random_u32 ();
+  return content;
+}
+
 static void
 random_result (FscResult *result, unsigned *n_fds)
 {
@@ -781,6 +795,8 @@ random_result (FscResult *result, unsigned *n_fds)
     .validator = random_bytes (FSC_VALIDATOR_MAX),
   };
   result->has_fd = result->code == FSC_CODE_OK && random_up_to (1);
+  if (result->code == FSC_CODE_OK)
+    result->content = random_content ();
   *n_fds += result->has_fd;
 }
 
@@ -797,12 +813,14 @@ random_record (FscTestMessage *message, FscTestRecord *record)
         .flags = random_u32 (),
         .mode = random_u32 (),
         .umask = random_u32 (),
-        .options = random_up_to (FSC_OPTIONS_ALL),
+        .options = random_up_to (FSC_OPTIONS_ALL) & ~FSC_OPTION_DIGEST,
         .max_age_ms = random_u32 (),
         .resume = random_bytes (FSC_RESUME_MAX),
         .sharing = random_up_to (FSC_SHARING_LAST),
       };
       record->item.mount_length = random_up_to ((unsigned) record->item.uri.length);
+      if (record->item.validator.length == FSC_DIGEST_SIZE)
+        record->item.options |= FSC_OPTION_DIGEST;
       break;
     case FSC_OP_OPENED:
     case FSC_OP_EVENT:
@@ -818,12 +836,17 @@ random_record (FscTestMessage *message, FscTestRecord *record)
         .ttl_ms = random_u32 (),
         .cost_us = random_u32 (),
         .flags = random_u32 (),
-        .state = random_u32 (),
+        .state = random_u32 () & ~(FSC_ENTRY_CONTENT | FSC_ENTRY_SEALED),
         .mount_id = random_u32 (),
         .kind = random_up_to (FSC_KIND_LAST),
         .coherence = random_up_to (FSC_COHERENCE_LAST),
         .sharing = random_up_to (FSC_SHARING_LAST),
+        .content = random_content (),
       };
+      if (record->entry.content.is_known)
+        record->entry.state |= FSC_ENTRY_CONTENT;
+      if (record->entry.content.is_sealed)
+        record->entry.state |= FSC_ENTRY_SEALED;
       break;
     case FSC_OP_HOLDINGS:
       record->holding = (FscHolding){
@@ -940,6 +963,11 @@ random_body (FscTestMessage *message)
       break;
     case FSC_OP_WATCHED:
       message->index = random_up_to (FSC_ITEMS_MAX - 1);
+      break;
+    case FSC_OP_PROGRESS:
+      message->progress = (FscProgress){ .index = random_up_to (FSC_ITEMS_MAX - 1),
+                                         .done = random_u64 (),
+                                         .total = random_u64 () };
       break;
     case FSC_OP_SPEAK_FOR:
       message->whom = (FscSpeakFor){ .uid = random_u32 () >> 1, .gid = random_u32 () >> 1 };
