@@ -8,16 +8,11 @@
  * something that may be opened, it is opened through that same descriptor, so that it cannot be
  * exchanged in between.
  *
- * The kernel resolves the path, and is told not to leave the mount that the service names: another
- * one may be dead, and this process is there for this one. Only if it says that the way leads out
- * is the way gone along by hand (walk.h), to find where to; then the service asks an opener of that
- * mount. What makes a file goes the same way: nothing is made before the whole way is known.
+ * How the path is resolved is in reach.h. What makes a file goes the same way: nothing is made
+ * before the whole way is known.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <limits.h>
-#include <linux/openat2.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,14 +23,12 @@
 #include <unistd.h>
 
 #include "fscache/identity.h"
+#include "fscache/openers/filesystem.h"
+#include "fscache/openers/reach.h"
 #include "fscache/openers/serve.h"
 #include "fscache/openers/walk.h"
 #include "fscache/openers/watcher.h"
 #include "protocol/uri.h"
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 
 #define KNOWN_FLAGS                                                                                \
   (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT    \
@@ -45,9 +38,6 @@
 /* What the kernel looks at with O_PATH, and what it must not be told twice. */
 #define PATH_FLAGS (O_DIRECTORY | O_NOFOLLOW)
 
-/* How often something may change under a walk's feet. */
-#define ATTEMPTS_MAX 8
-
 typedef struct
 {
   const char *path;
@@ -56,50 +46,6 @@ typedef struct
   int path_fd; /* O_PATH */
   struct statx st;
 } Lookup;
-
-/* File systems */
-
-static FscCoherence
-get_coherence (const struct statfs *fs, bool *is_served, bool *is_local)
-{
-  *is_served = true;
-  *is_local = false;
-  switch ((uint32_t) fs->f_type)
-    {
-    case EXT4_SUPER_MAGIC: /* ext2 and ext3 too */
-    case XFS_SUPER_MAGIC:
-    case BTRFS_SUPER_MAGIC:
-    case F2FS_SUPER_MAGIC:
-    case TMPFS_MAGIC:
-      *is_local = true;
-      return FSC_COHERENCE_CHECKED;
-
-    case OVERLAYFS_SUPER_MAGIC: /* a copy-up changes the content under the same inode number */
-      return FSC_COHERENCE_UNCACHED;
-
-    case PROC_SUPER_MAGIC:
-    case SYSFS_MAGIC:
-    case CGROUP_SUPER_MAGIC:
-    case CGROUP2_SUPER_MAGIC:
-    case DEBUGFS_MAGIC:
-    case TRACEFS_MAGIC:
-    case SECURITYFS_MAGIC:
-    case SELINUX_MAGIC:
-    case SMACK_MAGIC:
-    case BPF_FS_MAGIC:
-    case EFIVARFS_MAGIC:
-    case NSFS_MAGIC:
-    case DEVPTS_SUPER_MAGIC:
-    case PIPEFS_MAGIC:
-    case SOCKFS_MAGIC:
-    case BINFMTFS_MAGIC:
-      *is_served = false;
-      return FSC_COHERENCE_UNCACHED;
-
-    default: /* network file systems, FUSE, and what is not known */
-      return FSC_COHERENCE_TTL;
-    }
-}
 
 /* Kinds */
 
@@ -151,202 +97,12 @@ may_be_reopened (FscKind kind, const struct statx *st)
          || (kind == FSC_KIND_CHARACTER && st->stx_rdev_major == 1);
 }
 
-/* Finding the way. What returns a descriptor returns -1 where there is none: then *found says why,
- * if it has a code, else errno does. */
-
-/* Whether the mount is procfs: what is not there for this process may be there for the one that
- * asks. */
-static bool
-is_on_procfs (const Lookup *lookup)
-{
-  char mount[PATH_MAX];
-  size_t length = lookup->item->mount_length;
-  struct statx proc, st;
-
-  if (length <= 1 || length >= sizeof mount)
-    return false;
-  memcpy (mount, lookup->path, length);
-  mount[length] = '\0';
-  return statx (AT_FDCWD, "/proc", AT_STATX_DONT_SYNC, STATX_TYPE, &proc) == 0
-         && statx (AT_FDCWD, mount, AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0
-         && st.stx_dev_major == proc.stx_dev_major && st.stx_dev_minor == proc.stx_dev_minor;
-}
-
-static int
-fail_in_procfs (const Lookup *lookup, FscFound *found)
-{
-  fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
-                  "it leads into procfs, which is not the same for each process");
-  return -1;
-}
-
-/* Another opener goes on; or, without a text, the first one begins again. */
-static int
-lead_elsewhere (const char *path, const FscBookmark *bookmark, FscFound *found)
-{
-  if (path != NULL
-      && fsc_uri_from_path ((FscBytes){ path, strlen (path) }, found->text, sizeof found->text) < 0)
-    {
-      found->text[0] = '\0';
-      errno = ENAMETOOLONG;
-      return -1;
-    }
-  found->code = FSC_CODE_LEADS_ELSEWHERE;
-  if (bookmark != NULL)
-    {
-      found->validator_length = sizeof *bookmark;
-      memcpy (found->validator, bookmark, sizeof *bookmark);
-    }
-  return -1;
-}
-
-/* Opens the last component. For a path only, that has been done. */
-static int
-open_last (const FscWalk *walk, int flags, mode_t mode)
-{
-  if ((flags & O_PATH) == 0)
-    return fsc_walk_open (walk->directory, walk->name, flags | O_NOFOLLOW, mode, walk->resolve);
-  if (walk->last < 0)
-    errno = ENOENT;
-  else if (!S_ISDIR (walk->last_mode)
-           && ((flags & O_DIRECTORY) != 0 || walk->name[strlen (walk->name) - 1] == '/'))
-    errno = ENOTDIR;
-  else
-    return fcntl (walk->last, F_DUPFD_CLOEXEC, 0);
-  return -1;
-}
-
-/* The end of a walk that has come to none. */
-static int
-fail_walk (const Lookup *lookup, const FscWalk *walk, int error, FscFound *found)
-{
-  struct statfs fs;
-
-  if (walk->directory >= 0 && fstatfs (walk->directory, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC)
-    return fail_in_procfs (lookup, found);
-  errno = error;
-  return -1;
-}
-
-static int
-finish_walk (const Lookup *lookup, const FscWalk *walk, FscWalkState state, int flags, mode_t mode,
-             FscFound *found)
-{
-  int fd;
-
-  switch (state)
-    {
-    case FSC_WALK_ARRIVED:
-      fd = open_last (walk, flags, mode);
-      return fd >= 0 ? fd : fail_walk (lookup, walk, errno, found);
-    case FSC_WALK_ELSEWHERE:
-      return lead_elsewhere (walk->text, &walk->bookmark, found);
-    case FSC_WALK_CHANGED:
-      return lead_elsewhere (NULL, NULL, found);
-    case FSC_WALK_MAGIC:
-      fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
-                      "it means something else to each process (a magic link of procfs)");
-      return -1;
-    default:
-      return fail_walk (lookup, walk, walk->error, found);
-    }
-}
-
-/* By hand. What is last may become a symlink or a mount point after it was looked at: then it is
- * looked at again. */
-static int
-walk_to (const Lookup *lookup, int flags, mode_t mode, FscFound *found)
-{
-  FscBookmark bookmark;
-  bool is_resumed = lookup->item->resume.length == sizeof bookmark;
-  bool again = true;
-  int fd = -1;
-
-  if (is_resumed)
-    memcpy (&bookmark, lookup->item->resume.data, sizeof bookmark);
-  for (int i = 0; i < ATTEMPTS_MAX && again; i++)
-    {
-      FscWalk walk;
-      FscWalkState state = fsc_walk_begin (&walk, lookup->path, lookup->item->mount_length,
-                                           is_resumed ? &bookmark : NULL, flags);
-      int error;
-
-      if (state == FSC_WALK_ON)
-        state = fsc_walk_run (&walk);
-      fd = finish_walk (lookup, &walk, state, flags, mode, found);
-      error = errno;
-      again = fd < 0 && found->code == FSC_CODE_OK && state == FSC_WALK_ARRIVED
-              && (error == EXDEV || (error == ELOOP && !S_ISLNK (walk.last_mode)));
-      fsc_walk_end (&walk);
-      errno = error;
-    }
-  return fd;
-}
-
-/* By the kernel in one call, if the way does not leave the mount. A path without ".." that leads
- * through no symlink does not, because it lies on the mount; else the mount point is opened first.
- * It is not kept open: that would keep the mount busy. */
-static int
-open_bound (const Lookup *lookup, int flags, mode_t mode)
-{
-  size_t length = lookup->item->mount_length;
-  const char *rest = lookup->path + length;
-  char path[PATH_MAX];
-  int mount, fd, error;
-
-  if (length == 1)
-    return fsc_walk_open (AT_FDCWD, lookup->path, flags, mode, RESOLVE_NO_XDEV);
-  if (strstr (rest, "/..") == NULL)
-    {
-      fd = fsc_walk_open (AT_FDCWD, lookup->path, flags, mode, RESOLVE_NO_SYMLINKS);
-      if (fd >= 0 || errno != ELOOP)
-        return fd;
-    }
-  rest += strspn (rest, "/");
-  if (rest[0] == '\0') /* the mount point itself */
-    return fsc_walk_open (AT_FDCWD, lookup->path, flags, mode, 0);
-  memcpy (path, lookup->path, length);
-  path[length] = '\0';
-  mount = fsc_walk_open (AT_FDCWD, path, O_PATH, 0, 0);
-  if (mount < 0)
-    return -1;
-  fd = fsc_walk_open (mount, rest, flags, mode, RESOLVE_NO_XDEV);
-  error = errno;
-  close (mount);
-  errno = error;
-  return fd;
-}
-
-/* Opens the path. ELOOP the kernel says of symlinks that go round in circles, and of magic links
- * (/proc/self/fd/1, /dev/stdin), which lead to what belongs to the process that follows them: by
- * hand the two can be told apart. */
 static int
 open_path (const Lookup *lookup, int flags, mode_t mode, FscFound *found)
 {
-  int fd, error;
+  const FscReach reach = { .item = lookup->item, .path = lookup->path, .name = lookup->path };
 
-  if (lookup->item->mount_length == 0 && lookup->item->resume.length == 0)
-    {
-      fd = fsc_walk_open (AT_FDCWD, lookup->path, flags, mode, 0);
-      return fd >= 0 ? fd : walk_to (lookup, flags, mode, found);
-    }
-  if (lookup->item->resume.length > 0)
-    return walk_to (lookup, flags, mode, found);
-  if (strlen (lookup->path) >= PATH_MAX)
-    {
-      errno = ENAMETOOLONG;
-      return -1;
-    }
-  fd = open_bound (lookup, flags, mode);
-  if (fd >= 0)
-    return fd;
-  error = errno;
-  if (error == EXDEV || error == ELOOP)
-    return walk_to (lookup, flags, mode, found);
-  if (is_on_procfs (lookup))
-    return fail_in_procfs (lookup, found);
-  errno = error;
-  return -1;
+  return fsc_reach_open (&reach, flags, mode, found);
 }
 
 static void
@@ -486,20 +242,19 @@ open_created (const Lookup *lookup, int flags, FscFound *found)
 static void
 describe (const Lookup *lookup, FscKind kind, int fd, FscFound *found)
 {
-  struct statfs fs;
   FscIdentity identity = fsc_identity_get (&lookup->st);
-  bool is_served, is_local = false;
+  FscFileSystem fs = fsc_file_system_get (fd);
 
   found->kind = kind;
   found->mount_id = identity.mount_id;
   found->most_sharing = (lookup->flags & O_PATH) != 0 || may_be_reopened (kind, &lookup->st)
                             ? FSC_SHARING_INDEPENDENT
                             : FSC_SHARING_EXCLUSIVE;
-  found->coherence = FSC_COHERENCE_TTL;
-  if (fstatfs (fd, &fs) == 0)
-    found->coherence = get_coherence (&fs, &is_served, &is_local);
+  found->coherence = fs == FSC_FILE_SYSTEM_LOCAL   ? FSC_COHERENCE_CHECKED
+                     : fs == FSC_FILE_SYSTEM_OTHER ? FSC_COHERENCE_TTL
+                                                   : FSC_COHERENCE_UNCACHED;
   /* What a device does when it is closed, its driver decides. */
-  found->hold = !is_local || (is_device (kind) && (lookup->flags & O_PATH) == 0);
+  found->hold = fs != FSC_FILE_SYSTEM_LOCAL || (is_device (kind) && (lookup->flags & O_PATH) == 0);
   found->validator_length
       = found->coherence == FSC_COHERENCE_TTL ? FSC_IDENTITY_LONG : FSC_IDENTITY_SHORT;
   memcpy (found->validator, &identity, found->validator_length);
@@ -509,11 +264,8 @@ describe (const Lookup *lookup, FscKind kind, int fd, FscFound *found)
 static bool
 is_served (const Lookup *lookup, FscFound *found)
 {
-  struct statfs fs;
-  bool served = true, is_local;
+  bool served = fsc_file_system_get (lookup->path_fd) != FSC_FILE_SYSTEM_OF_PROCESS;
 
-  if (fstatfs (lookup->path_fd, &fs) == 0)
-    get_coherence (&fs, &served, &is_local);
   if (!served)
     fsc_found_fail (found, FSC_CODE_NOT_SERVED, EXDEV, lookup->path,
                     "it is on a file system that means something else to each process");
