@@ -4,12 +4,13 @@
  * shows the folder for reading, on libfuse's low-level interface with the threads that libfuse
  * starts by default, and does nothing that can be left out.
  *
- *     bare-fuse plain|passthrough|empty|single SOURCE MOUNTPOINT
+ *     bare-fuse plain|passthrough|kept|empty|single SOURCE MOUNTPOINT
  *
- * By passthrough the kernel reads the files by itself, which takes libfuse 3.17. An empty one
- * answers an open without opening anything, and so cannot be read; a single one does that in one
- * thread, which saves the kernel from waking another, but lets all wait for one. Runs in the
- * foreground, until SIGTERM.
+ * By passthrough the kernel reads the files by itself, which takes libfuse 3.17; kept ones have the
+ * same backing file for ever, so that an open does nothing but name it. An empty one answers an
+ * open without opening anything, and so cannot be read; a single one does that in one thread, which
+ * saves the kernel from waking another, but lets all wait for one. Runs in the foreground, until
+ * SIGTERM.
  */
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
@@ -36,14 +37,14 @@ typedef struct Node
   dev_t device;
   ino_t inode;
   unsigned n_open;
-  int backing; /* while it is open, by passthrough */
+  int backing; /* while it is open, by passthrough, or for ever */
 } Node;
 
 typedef struct
 {
   pthread_mutex_t lock;
   Node root; /* and, in its list, the few others: they stay */
-  bool is_passthrough, is_empty, is_single;
+  bool is_passthrough, is_kept, is_empty, is_single;
 } Bare;
 
 static Node *
@@ -148,7 +149,9 @@ serve_open (fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 
   info->noflush = 1;
   info->keep_cache = !bare->is_passthrough;
-  if (!bare->is_empty)
+  if (bare->is_kept && node->n_open > 0)
+    open_backing (request, node, info);
+  else if (!bare->is_empty)
     {
       int fd = reopen (node, O_RDONLY);
 
@@ -169,9 +172,9 @@ serve_release (fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info
 {
   const Bare *bare = fuse_req_userdata (request);
 
-  if (bare->is_passthrough)
+  if (bare->is_passthrough && !bare->is_kept)
     close_backing (request, get_node (request, inode));
-  if (!bare->is_empty)
+  if (!bare->is_empty && !bare->is_kept)
     close ((int) info->fh);
   fuse_reply_err (request, 0);
 }
@@ -309,10 +312,11 @@ main (int argc, char **argv)
 
   if (argc != 4)
     {
-      fprintf (stderr, "usage: bare-fuse plain|passthrough|empty|single SOURCE MOUNTPOINT\n");
+      fprintf (stderr, "usage: bare-fuse plain|passthrough|kept|empty|single SOURCE MOUNTPOINT\n");
       return 2;
     }
-  bare.is_passthrough = strcmp (argv[1], "passthrough") == 0;
+  bare.is_kept = strcmp (argv[1], "kept") == 0;
+  bare.is_passthrough = bare.is_kept || strcmp (argv[1], "passthrough") == 0;
   bare.is_single = strcmp (argv[1], "single") == 0;
   bare.is_empty = bare.is_single || strcmp (argv[1], "empty") == 0;
   if (bare.is_passthrough && !HAS_PASSTHROUGH)

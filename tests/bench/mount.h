@@ -18,6 +18,7 @@
 #define BENCH_MOUNT_VIEW_PAGES "mount-view-pages"
 #define BENCH_MOUNT_BARE "mount-bare"
 #define BENCH_MOUNT_BARE_PASS "mount-bare-pass"
+#define BENCH_MOUNT_BARE_KEPT "mount-bare-kept"
 #define BENCH_MOUNT_EMPTY "mount-empty"
 #define BENCH_MOUNT_SINGLE "mount-single"
 

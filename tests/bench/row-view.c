@@ -28,6 +28,7 @@ typedef enum
   VIEW_PASS,
   VIEW_PAGES,
   BARE_PASS,
+  BARE_KEPT,
   BARE_PAGES,
   BARE_EMPTY,
   BARE_SINGLE,
@@ -67,8 +68,9 @@ reach (Bench *bench, Place place, const char *path, GError **error)
 {
   static const char *const names[]
       = { [VIEW_PASS] = BENCH_MOUNT_VIEW,      [VIEW_PAGES] = BENCH_MOUNT_VIEW_PAGES,
-          [BARE_PASS] = BENCH_MOUNT_BARE_PASS, [BARE_PAGES] = BENCH_MOUNT_BARE,
-          [BARE_EMPTY] = BENCH_MOUNT_EMPTY,    [BARE_SINGLE] = BENCH_MOUNT_SINGLE };
+          [BARE_PASS] = BENCH_MOUNT_BARE_PASS, [BARE_KEPT] = BENCH_MOUNT_BARE_KEPT,
+          [BARE_PAGES] = BENCH_MOUNT_BARE,     [BARE_EMPTY] = BENCH_MOUNT_EMPTY,
+          [BARE_SINGLE] = BENCH_MOUNT_SINGLE };
   const char *name = names[place];
   bool is_there = true;
 
@@ -85,6 +87,10 @@ reach (Bench *bench, Place place, const char *path, GError **error)
     case BARE_PASS:
       is_there = bench_view_has_passthrough (bench, error)
                  && bench_view_mount_bare (bench, name, "passthrough", error);
+      break;
+    case BARE_KEPT:
+      is_there = bench_view_has_passthrough (bench, error)
+                 && bench_view_mount_bare (bench, name, "kept", error);
       break;
     case BARE_PAGES:
       is_there = bench_view_mount_bare (bench, name, "plain", error);
@@ -268,6 +274,8 @@ const BenchRowSpec bench_rows_view[] = {
        1, set_up_small, run_open),
   ROW ("view-open-single", "the same with a single thread", "view-open-empty", BARE_SINGLE, 1,
        set_up_small, run_open),
+  ROW ("view-open-kept", "an empty one with a backing file that stays, for passthrough",
+       "view-open-empty", BARE_KEPT, 1, set_up_small, run_open),
   ROWS ("view-open", "open() and close()", 1, set_up_small, run_open),
   ROWS ("view-stat", "stat()", N_STATS, set_up_small, run_stat),
   ROWS ("view-list", "listing a folder of 10,000", 1, set_up_list, run_list),
