@@ -44,6 +44,7 @@ struct FscView
   gboolean is_exact;
   gboolean is_read_only;
   gboolean has_others; /* the kernel lets other users come */
+  gboolean is_greeted; /* the kernel has its first answer */
   double timeout;
   FscViewTransport transport;
 

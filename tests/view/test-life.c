@@ -422,6 +422,33 @@ hang (FscTestStage *stage)
   unmount_hanging (&hanging);
 }
 
+/* Nor does a name that cannot be looked up keep anybody from the names beside it. */
+static void
+look_hanging (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "hanging");
+  struct stat st;
+  Hanging hanging;
+  pid_t looker;
+  int status;
+
+  mount_hanging (stage, &hanging);
+  g_assert_no_errno (stat (stage->through, &st));
+  g_assert_no_errno (kill (hanging.server, SIGSTOP));
+  looker = fork ();
+  if (looker == 0)
+    _exit (stat (path, &st) < 0);
+  g_usleep (300000);
+  assert_others (stage);
+  fsc_test_stage_run (stage, "ls $V >$M/../said; grep -qx other7 $M/../said");
+  g_assert_cmpint (waitpid (looker, &status, WNOHANG), ==, 0);
+  g_assert_no_errno (kill (hanging.server, SIGCONT));
+  g_assert_cmpint (waitpid (looker, &status, 0), ==, looker);
+  g_assert_cmpint (status, ==, 0);
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
 static void
 on_alarm (int number)
 {
@@ -538,6 +565,12 @@ test_hang (FscTestStage *stage)
 }
 
 static void
+test_look_hanging (FscTestStage *stage)
+{
+  run_hanging (stage, look_hanging);
+}
+
+static void
 test_interrupt (FscTestStage *stage)
 {
   run_hanging (stage, interrupt);
@@ -571,6 +604,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-life/before-service", test_before_service);
   FSC_STAGE_ADD ("/view-life/descriptors", test_descriptors);
   FSC_STAGE_ADD_CLOSED ("/view-life/hang", test_hang);
+  FSC_STAGE_ADD_CLOSED ("/view-life/look-hanging", test_look_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/interrupt", test_interrupt);
   FSC_STAGE_ADD_CLOSED ("/view-life/open-hanging", test_open_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/close-hanging", test_close_hanging);
