@@ -37,6 +37,8 @@ unref (FscCall *call)
   fsc_caller_clear (&call->caller);
   if (call->file != NULL)
     fsc_file_unref (call->view, call->file);
+  if (call->other != NULL)
+    fsc_file_unref (call->view, call->other);
   fsc_node_unref (call->view->nodes, call->node, 1);
   g_free (call->name);
   g_free (call->data);

@@ -28,14 +28,17 @@ struct FscCall
 
   /* What it is about; not all of it is set for each operation. */
   char *name;
-  FscFile *file; /* referenced, or NULL */
+  FscFile *file;  /* referenced, or NULL */
+  FscFile *other; /* the same: where is copied to */
   struct fuse_file_info info;
-  mode_t mode;
-  int mask; /* of access(), of setattr() */
+  mode_t mode; /* of create(), of fallocate() */
+  int mask;    /* of access(), of setattr() */
   size_t size;
-  off_t offset;
-  void *data;    /* from g_malloc() */
-  gboolean flag; /* fdatasync() */
+  off_t offset, other_offset;
+  int whence;               /* of lseek() */
+  struct timespec times[2]; /* as utimensat() takes them */
+  void *data;               /* from g_malloc() */
+  gboolean flag;            /* fdatasync() */
 };
 
 /* Returns NULL if the request was refused, and answered. */

@@ -5,9 +5,11 @@
 #include "fscache/view/caller.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fscache/view/entry.h"
@@ -338,14 +340,40 @@ fsc_caller_connect (FscCaller *caller)
   return 0;
 }
 
-int
-fsc_caller_access (const FscCaller *caller, int fd, int mask)
+/* What the kernel has to decide for him. */
+
+static int
+run_as (const FscCaller *caller, FscPrivilegesFunc func, int fd, const void *argument)
 {
   const FscUser *user = caller->user;
 
   if (user == NULL)
-    return fsc_privileges_access (fd, mask);
-  return fsc_privileges_access_as (fd, mask, user->uid, user->gid,
-                                   (const gid_t *) (gconstpointer) user->groups->data,
-                                   user->groups->len);
+    return func (fd, argument);
+  return fsc_privileges_run_as (user->uid, user->gid,
+                                (const gid_t *) (gconstpointer) user->groups->data,
+                                user->groups->len, func, fd, argument);
+}
+
+static int
+check_access (int fd, const void *mask)
+{
+  return faccessat (fd, "", *(const int *) mask, AT_EACCESS | AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+int
+fsc_caller_access (const FscCaller *caller, int fd, int mask)
+{
+  return run_as (caller, check_access, fd, &mask);
+}
+
+static int
+set_times (int fd, const void *times)
+{
+  return utimensat (fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+int
+fsc_caller_set_times (const FscCaller *caller, int fd, const struct timespec times[2])
+{
+  return run_as (caller, set_times, fd, times);
 }

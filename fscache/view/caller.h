@@ -16,6 +16,7 @@
 
 #include <glib.h>
 #include <sys/types.h>
+#include <time.h>
 
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
@@ -52,8 +53,10 @@ gboolean fsc_caller_is_served (const FscCaller *caller);
  * Returns 0 or a negative errno; that there is no service is none, but the client will say so. */
 int fsc_caller_connect (FscCaller *caller);
 
-/* As access() would answer the caller for a path-only handle: 0 or a negative errno. Connected. */
+/* As access() and utimensat() would answer the caller for a path-only handle: 0 or a negative
+ * errno. Connected. */
 int fsc_caller_access (const FscCaller *caller, int fd, int mask);
+int fsc_caller_set_times (const FscCaller *caller, int fd, const struct timespec times[2]);
 
 /* The clients of users other than the view's own. */
 FscCallers *fsc_callers_new (FscView *view);

@@ -22,6 +22,9 @@
  * transfers would need buffers that are aligned. */
 #define SOURCE_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_DSYNC | O_SYNC)
 
+/* In one request: it cannot be interrupted, and the answer has 32 bits. */
+#define COPY_MAX (1024 * 1024 * 1024)
+
 FscFile *
 fsc_file_new (FscView *view, FscNode *node)
 {
@@ -414,6 +417,58 @@ fsc_file_sync (FscCall *call)
   fsc_call_finish (call, fd >= 0 && (call->flag ? fdatasync (fd) : fsync (fd)) < 0 ? errno : 0);
 }
 
+/* A text has no holes. */
+static off_t
+seek_text (const GString *text, off_t offset, int whence)
+{
+  if (offset < (off_t) text->len)
+    return whence == SEEK_DATA ? offset : (off_t) text->len;
+  errno = ENXIO;
+  return -1;
+}
+
+/* For data and holes. It moves the offset of the handle, which nobody goes by. */
+void
+fsc_file_seek (FscCall *call)
+{
+  const FscFile *file = call->file;
+  off_t offset = file->text != NULL ? seek_text (file->text, call->offset, call->whence)
+                                    : lseek (file->handle->fd, call->offset, call->whence);
+
+  if (offset < 0)
+    fsc_call_finish (call, errno);
+  else if (fsc_call_claim (call))
+    fuse_reply_lseek (call->request, offset);
+}
+
+void
+fsc_file_allocate (FscCall *call)
+{
+  int fd = call->file->handle->fd;
+  int result = fallocate (fd, (int) call->mode, call->offset, (off_t) call->size);
+
+  fsc_call_finish (call, result < 0 ? errno : 0);
+}
+
+/* Where the sources cannot do it between them (EXDEV), the kernel reads and writes. */
+void
+fsc_file_copy (FscCall *call)
+{
+  ssize_t length;
+
+  if (call->file->handle == NULL)
+    {
+      fsc_call_finish (call, EXDEV);
+      return;
+    }
+  length = copy_file_range (call->file->handle->fd, &call->offset, call->other->handle->fd,
+                            &call->other_offset, MIN (call->size, COPY_MAX), 0);
+  if (length < 0)
+    fsc_call_finish (call, errno);
+  else if (fsc_call_claim (call))
+    fuse_reply_write (call->request, (size_t) length);
+}
+
 void
 fsc_file_release (FscCall *call)
 {
@@ -443,20 +498,35 @@ truncate_file (FscCall *call)
   return error;
 }
 
+static int
+set_times (FscCall *call)
+{
+  struct statx st;
+  int fd = fsc_look_open (call, &st), error;
+
+  if (fd < 0)
+    return fd;
+  error = fsc_caller_set_times (&call->caller, fd, call->times);
+  close (fd);
+  return error;
+}
+
 void
 fsc_file_set_attributes (FscCall *call)
 {
-  static const int with_size
-      = FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
-  int error;
+  static const int unsupported = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
+  static const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
+  int error = 0;
 
   if (call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0
-      || (call->mask & FUSE_SET_ATTR_SIZE) == 0 || (call->mask & ~with_size) != 0)
-    {
-      fsc_call_finish (call, EOPNOTSUPP);
-      return;
-    }
-  error = truncate_file (call);
+      || (call->mask & unsupported) != 0)
+    error = -EOPNOTSUPP;
+  else if ((call->mask & FUSE_SET_ATTR_SIZE) != 0)
+    error = truncate_file (call); /* the time is that of the source */
+  else if ((call->mask & times) != 0)
+    error = set_times (call);
+  /* Else it is to lose its set-user-ID bits before a write, by which it does. */
+
   if (error < 0)
     fsc_call_finish (call, error);
   else

@@ -41,7 +41,10 @@ void fsc_file_read (FscCall *call);
 void fsc_file_write (FscCall *call);
 void fsc_file_flush (FscCall *call);
 void fsc_file_sync (FscCall *call);
+void fsc_file_seek (FscCall *call);
+void fsc_file_allocate (FscCall *call);
+void fsc_file_copy (FscCall *call);
 void fsc_file_release (FscCall *call);
 
-/* Of setattr(): sizes alone can be changed. */
+/* Of setattr(): sizes and times can be changed. */
 void fsc_file_set_attributes (FscCall *call);

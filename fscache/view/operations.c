@@ -96,6 +96,17 @@ op_getattr (fuse_req_t request, fuse_ino_t number, struct fuse_file_info *info)
   run_interruptibly (fsc_call_new_for_file (request, number, info), fsc_look_get_attributes);
 }
 
+/* Of the two times, as utimensat() takes them. */
+static struct timespec
+get_time (int mask, int is_set, int is_now, struct timespec time)
+{
+  if ((mask & is_now) != 0)
+    time.tv_nsec = UTIME_NOW;
+  else if ((mask & is_set) == 0)
+    time.tv_nsec = UTIME_OMIT;
+  return time;
+}
+
 static void
 op_setattr (fuse_req_t request, fuse_ino_t number, struct stat *attributes, int mask,
             struct fuse_file_info *info)
@@ -104,6 +115,10 @@ op_setattr (fuse_req_t request, fuse_ino_t number, struct stat *attributes, int 
 
   call->mask = mask;
   call->offset = attributes->st_size;
+  call->times[0]
+      = get_time (mask, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, attributes->st_atim);
+  call->times[1]
+      = get_time (mask, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, attributes->st_mtim);
   run (call, fsc_file_set_attributes);
 }
 
@@ -204,6 +219,45 @@ op_fsync (fuse_req_t request, fuse_ino_t number, int is_data, struct fuse_file_i
 
   call->flag = is_data;
   run (call, fsc_file_sync);
+}
+
+static void
+op_lseek (fuse_req_t request, fuse_ino_t number, off_t offset, int whence,
+          struct fuse_file_info *info)
+{
+  FscCall *call = fsc_call_new_for_file (request, number, info);
+
+  call->offset = offset;
+  call->whence = whence;
+  run_interruptibly (call, fsc_file_seek);
+}
+
+static void
+op_fallocate (fuse_req_t request, fuse_ino_t number, int mode, off_t offset, off_t length,
+              struct fuse_file_info *info)
+{
+  FscCall *call = fsc_call_new_for_file (request, number, info);
+
+  call->mode = (mode_t) mode;
+  call->offset = offset;
+  call->size = (size_t) length;
+  run (call, fsc_file_allocate);
+}
+
+static void
+op_copy_file_range (fuse_req_t request, fuse_ino_t number, off_t offset,
+                    struct fuse_file_info *info, fuse_ino_t other, off_t other_offset,
+                    struct fuse_file_info *other_info, size_t length, int flags)
+{
+  FscView *view = fuse_req_userdata (request);
+  FscCall *call = fsc_call_new_for_file (request, number, info);
+  FscNode *from = fsc_view_get_node (view, number), *to = fsc_view_get_node (view, other);
+
+  call->offset = offset;
+  call->other = fsc_file_ref ((FscFile *) (uintptr_t) other_info->fh);
+  call->other_offset = other_offset;
+  call->size = length;
+  fsc_call_run (call, fsc_node_get_source (from->is_local ? to : from), fsc_file_copy);
 }
 
 static void
@@ -336,6 +390,9 @@ const struct fuse_lowlevel_ops fsc_operations = {
   .write = op_write,
   .flush = op_flush,
   .fsync = op_fsync,
+  .lseek = op_lseek,
+  .fallocate = op_fallocate,
+  .copy_file_range = op_copy_file_range,
   .release = op_release,
   .opendir = op_opendir,
   .readdir = op_readdir,

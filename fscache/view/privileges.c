@@ -5,7 +5,6 @@
 #include "fscache/view/privileges.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
 #include <linux/capability.h>
 #include <sys/fsuid.h>
@@ -50,16 +49,10 @@ fsc_privileges_restore (void)
   change (TRUE);
 }
 
-int
-fsc_privileges_access (int fd, int mask)
-{
-  return faccessat (fd, "", mask, AT_EACCESS | AT_EMPTY_PATH) < 0 ? -errno : 0;
-}
-
 /* By system calls, which change the thread; setgroups() would change them all. */
 int
-fsc_privileges_access_as (int fd, int mask, uid_t uid, gid_t gid, const gid_t *groups,
-                          size_t n_groups)
+fsc_privileges_run_as (uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups,
+                       FscPrivilegesFunc func, int fd, const void *argument)
 {
   int n_own = getgroups (0, NULL), error;
   g_autofree gid_t *own = g_new (gid_t, MAX (n_own, 1));
@@ -71,7 +64,7 @@ fsc_privileges_access_as (int fd, int mask, uid_t uid, gid_t gid, const gid_t *g
   setfsuid (uid);
   /* Neither says whether it went well. */
   error = setfsuid ((uid_t) -1) == (int) uid && setfsgid ((gid_t) -1) == (int) gid
-              ? fsc_privileges_access (fd, mask)
+              ? func (fd, argument)
               : -EACCES;
   setfsuid (geteuid ());
   setfsgid (getegid ());

@@ -14,10 +14,9 @@
 void fsc_privileges_drop (void);
 void fsc_privileges_restore (void);
 
-/* access() for a handle: 0 or a negative errno. */
-int fsc_privileges_access (int fd, int mask);
+/* What is done with a handle: 0 or a negative errno. */
+typedef int (*FscPrivilegesFunc) (int fd, const void *argument);
 
-/* The same as a process of this user would be answered; for root, in a thread without privileges.
- */
-int fsc_privileges_access_as (int fd, int mask, uid_t uid, gid_t gid, const gid_t *groups,
-                              size_t n_groups);
+/* The same as a process of this user would do it; for root, in a thread without privileges. */
+int fsc_privileges_run_as (uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups,
+                           FscPrivilegesFunc func, int fd, const void *argument);

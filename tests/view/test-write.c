@@ -108,6 +108,181 @@ assert_fails (int result, int error)
   g_assert_cmpint (errno, ==, error);
 }
 
+/* What the two times of a file are then, in whole seconds. */
+static void
+assert_times (const char *path, time_t accessed, time_t modified)
+{
+  struct stat st;
+
+  g_assert_no_errno (lstat (path, &st));
+  g_assert_cmpint (st.st_atim.tv_sec, ==, accessed);
+  g_assert_cmpint (st.st_mtim.tv_sec, ==, modified);
+}
+
+static void
+test_times (FscTestStage *stage)
+{
+  static const char *const names[] = { "file", "dir", "link" };
+  static const struct timespec both[] = { { 1000, 1 }, { 2000, 2 } };
+  static const struct timespec one[] = { { 3000, 0 }, { 0, UTIME_OMIT } };
+  static const struct timespec now[] = { { 0, UTIME_OMIT }, { 0, UTIME_NOW } };
+  g_autofree char *other = fsc_test_stage_through (stage, "other");
+  time_t before = time (NULL);
+  struct stat st;
+
+  fsc_test_stage_run (stage, "cd $S; echo >file; mkdir dir; ln -s nowhere link; echo >other;"
+                             " chown 12:34 other; chmod 644 other");
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autofree char *source = fsc_test_stage_source (stage, names[i]);
+      g_autofree char *through = fsc_test_stage_through (stage, names[i]);
+
+      g_assert_no_errno (utimensat (AT_FDCWD, through, both, AT_SYMLINK_NOFOLLOW));
+      assert_times (source, 1000, 2000);
+      assert_times (through, 1000, 2000);
+      g_assert_no_errno (utimensat (AT_FDCWD, through, one, AT_SYMLINK_NOFOLLOW));
+      assert_times (source, 3000, 2000);
+      g_assert_no_errno (utimensat (AT_FDCWD, through, now, AT_SYMLINK_NOFOLLOW));
+      g_assert_no_errno (lstat (source, &st));
+      g_assert_cmpint (st.st_atim.tv_sec, ==, 3000);
+      g_assert_cmpint (st.st_mtim.tv_sec, >=, before);
+    }
+  assert_fails (utimensat (AT_FDCWD, other, both, 0), EPERM);
+  assert_fails (utimensat (AT_FDCWD, other, NULL, 0), EACCES);
+
+  /* What is written keeps the time that it is given. */
+  fsc_test_stage_run (stage, "touch -d @4000 $S/file; cp --preserve=timestamps $S/file $V/copy;"
+                             " test $(stat -c %Y $S/copy) = 4000");
+  fsc_test_stage_run (stage, "mkdir $S/d; tar -C $S -cf - file | tar -C $V/d --no-same-owner"
+                             " --no-same-permissions -xf -; test $(stat -c %Y $S/d/file) = 4000");
+}
+
+/* The same call for the source and through the view says the same. */
+static void
+assert_seeks (int source, int through, off_t offset, int whence)
+{
+  off_t expected = lseek (source, offset, whence);
+  int error = errno;
+
+  errno = error;
+  g_assert_cmpint (lseek (through, offset, whence), ==, expected);
+  if (expected < 0)
+    g_assert_cmpint (errno, ==, error);
+}
+
+static void
+test_holes (FscTestStage *stage)
+{
+  static const off_t offsets[] = { 0, 5, 65536, 1 << 20, (1 << 20) + 1, 3 << 20, 4 << 20, 5 << 20 };
+  static const int flags[] = { O_RDONLY, O_RDWR };
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+  g_autofree char *status = fsc_test_stage_at (stage, "status.json");
+  int direct, fd;
+
+  fsc_test_stage_run (stage, "cd $S; truncate -s 4M file; printf 1234 |"
+                             " dd of=file bs=1M seek=1 conv=notrunc status=none");
+  direct = open (source, O_RDONLY | O_CLOEXEC);
+  for (gsize i = 0; i < G_N_ELEMENTS (flags); i++)
+    {
+      fd = open (through, flags[i] | O_CLOEXEC);
+      for (gsize j = 0; j < G_N_ELEMENTS (offsets); j++)
+        {
+          assert_seeks (direct, fd, offsets[j], SEEK_DATA);
+          assert_seeks (direct, fd, offsets[j], SEEK_HOLE);
+        }
+      close (fd);
+    }
+  g_assert_cmpint (lseek (direct, 5, SEEK_DATA), >, 5); /* there are holes here */
+  close (direct);
+
+  fd = open (status, O_RDONLY | O_CLOEXEC);
+  g_assert_cmpint (lseek (fd, 1, SEEK_DATA), ==, 1);
+  g_assert_cmpint (lseek (fd, 1, SEEK_HOLE), >, 1);
+  assert_fails ((int) lseek (fd, 1 << 20, SEEK_DATA), ENXIO);
+  close (fd);
+}
+
+/* What is done to a file through the view, and to one like it directly, comes to the same. */
+static void
+test_allocate (FscTestStage *stage)
+{
+  static const int modes[] = {
+    0,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_ZERO_RANGE,
+    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE, /* EOPNOTSUPP */
+  };
+  g_autofree char *twin = fsc_test_stage_source (stage, "twin");
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+  int direct, fd;
+
+  fsc_test_stage_run (stage, "cd $S; head -c 100000 /dev/urandom >file; cp file twin;"
+                             " cmp $V/file twin");
+  direct = open (twin, O_RDWR | O_CLOEXEC);
+  fd = open (through, O_RDWR | O_CLOEXEC);
+  for (gsize i = 0; i < G_N_ELEMENTS (modes); i++)
+    for (off_t offset = 10000; offset < 200000; offset += 50000)
+      {
+        int result = fallocate (direct, modes[i], offset, 30000), error = errno;
+        struct stat a, b;
+
+        g_assert_cmpint (fallocate (fd, modes[i], offset, 30000), ==, result);
+        if (result < 0)
+          g_assert_cmpint (errno, ==, error);
+        g_assert_no_errno (fstat (direct, &a));
+        g_assert_no_errno (fstat (fd, &b));
+        g_assert_cmpint (a.st_size, ==, b.st_size);
+        fsc_test_stage_run (stage, "cmp $S/file $S/twin; cmp $V/file $S/twin");
+      }
+  assert_fails (fallocate (fd, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), EOPNOTSUPP);
+  close (fd);
+  close (direct);
+}
+
+/* The source copies: nothing is read through the view. */
+static void
+test_copy (FscTestStage *stage)
+{
+  g_autofree char *from = fsc_test_stage_through (stage, "from");
+  g_autofree char *to = fsc_test_stage_through (stage, "to");
+  off_t from_offset = 1000, to_offset = 5000;
+  int in, out;
+
+  fsc_test_stage_run (stage, "cd $S; head -c 300000 /dev/urandom >from; head -c 9000 /dev/urandom"
+                             " >to; cmp $V/to to; cp to expected; dd if=from of=expected"
+                             " bs=1000 skip=1 seek=5 count=200 conv=notrunc status=none");
+  fsc_test_stage_run (stage, "grep '\"reads\"' $M/status.json >$M/../before");
+  in = open (from, O_RDONLY | O_CLOEXEC);
+  out = open (to, O_RDWR | O_CLOEXEC);
+  while (to_offset < 205000)
+    g_assert_cmpint (
+        copy_file_range (in, &from_offset, out, &to_offset, (size_t) (205000 - to_offset), 0), >,
+        0);
+  close (out);
+  close (in);
+  fsc_test_stage_run (stage, "grep '\"reads\"' $M/status.json | cmp - $M/../before;"
+                             " cmp $S/to $S/expected; cmp $V/to $S/expected");
+}
+
+/* A database is written to; its journal cannot be removed, so it is emptied. */
+static void
+test_database (FscTestStage *stage)
+{
+  if (system ("command -v sqlite3 >/dev/null") != 0)
+    {
+      g_test_skip ("there is no sqlite3");
+      return;
+    }
+  fsc_test_stage_run (stage, "sqlite3 $V/db 'pragma journal_mode=truncate; create table t (n);"
+                             " insert into t values (1), (2), (3)' >$M/../said;"
+                             " sqlite3 $V/db 'pragma journal_mode=truncate;"
+                             " update t set n = n + 1; vacuum' >$M/../said;"
+                             " test \"$(sqlite3 $S/db 'select sum (n) from t')\" = 9");
+}
+
 static void
 test_unsupported (FscTestStage *stage)
 {
@@ -127,6 +302,10 @@ test_unsupported (FscTestStage *stage)
   assert_fails (mkfifo (other, 0644), EOPNOTSUPP);
   assert_fails (chmod (file, 0600), EOPNOTSUPP);
   assert_fails (chown (file, 1, 1), EOPNOTSUPP);
+  assert_fails (renameat2 (AT_FDCWD, file, AT_FDCWD, dir, RENAME_EXCHANGE), EOPNOTSUPP);
+  assert_fails (mknod (other, S_IFREG | 0644, 0), EOPNOTSUPP);
+  assert_fails (utimensat (AT_FDCWD, status, NULL, 0), EOPNOTSUPP);
+  fsc_test_stage_assert_open (dir, O_WRONLY | O_TMPFILE, EOPNOTSUPP);
   fsc_test_stage_assert_open (top, O_WRONLY | O_CREAT, EACCES);
   fsc_test_stage_assert_open (status, O_WRONLY, EACCES);
   fsc_test_stage_assert_open (dir, O_WRONLY, EISDIR);
@@ -148,6 +327,13 @@ test_read_only (FscTestStage *stage)
   fsc_test_stage_assert_open (file, O_RDONLY | O_TRUNC, EROFS);
   fsc_test_stage_assert_open (other, O_WRONLY | O_CREAT, EROFS);
   assert_fails (truncate (file, 0), EROFS);
+  assert_fails (utimensat (AT_FDCWD, file, NULL, 0), EROFS);
+  assert_fails (chmod (file, 0600), EROFS);
+  assert_fails (g_rename (file, other), EROFS);
+  assert_fails (g_mkdir (other, 0755), EROFS);
+  assert_fails (symlink ("file", other), EROFS);
+  assert_fails (link (file, other), EROFS);
+  assert_fails (mkfifo (other, 0644), EROFS);
   assert_fails (g_unlink (cached), EROFS);
   fsc_test_stage_run (stage, "! setfattr -n user.fscache.pinned -v 1 $V/file 2>$M/../said;"
                              " grep -q 'Read-only' $M/../said");
@@ -180,6 +366,11 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-write/append", test_append);
   FSC_STAGE_ADD ("/view-write/create", test_create);
   FSC_STAGE_ADD ("/view-write/shared", test_shared);
+  FSC_STAGE_ADD ("/view-write/times", test_times);
+  FSC_STAGE_ADD ("/view-write/holes", test_holes);
+  FSC_STAGE_ADD ("/view-write/allocate", test_allocate);
+  FSC_STAGE_ADD ("/view-write/copy", test_copy);
+  FSC_STAGE_ADD ("/view-write/database", test_database);
   FSC_STAGE_ADD ("/view-write/unsupported", test_unsupported);
   FSC_STAGE_ADD ("/view-write/read-only", test_read_only);
   FSC_STAGE_ADD ("/view-write/refused", test_refused);
