@@ -16,6 +16,7 @@ typedef struct
 {
   FscWriter writer;
   guint32 n;
+  gboolean tells_content; /* the client has asked for that */
   guint8 buffer[FSC_PACKET_MAX];
 } Page;
 
@@ -378,6 +379,8 @@ put_entry (FscCache *cache, FscEntry *entry, gpointer data)
   FscEntryInfo info;
 
   fsc_cache_describe (cache, entry, &info);
+  if (!page->tells_content)
+    info.content = (FscContentInfo){ 0 };
   if (page->writer.position + fsc_codec_entry_size (&info) > sizeof page->buffer)
     return FALSE;
   fsc_codec_put_entry (&page->writer, &info);
@@ -402,9 +405,10 @@ send_page (FscConnection *connection, guint32 serial, Page *page, guint64 next)
 }
 
 static void
-page_begin (Page *page)
+page_begin (Page *page, const FscConnection *connection)
 {
   page->n = 0;
+  page->tells_content = (connection->features & FSC_FEATURE_CONTENT) != 0;
   fsc_writer_begin (&page->writer, page->buffer, sizeof page->buffer);
   fsc_codec_put_entries (&page->writer, 0, 0);
 }
@@ -418,7 +422,7 @@ fsc_admin_take_info (FscConnection *connection, guint32 serial, FscReader *reade
 
   if (!fsc_codec_get_target (reader, &target) || fsc_reader_finish (reader) < 0 || target.is_mount)
     return FALSE;
-  page_begin (&page);
+  page_begin (&page, connection);
   target.is_pattern = false;
   if (target.uri.length == 0)
     {
@@ -444,7 +448,7 @@ fsc_admin_take_list (FscConnection *connection, guint32 serial, FscReader *reade
 
   if (!fsc_codec_get_list (reader, &list) || fsc_reader_finish (reader) < 0)
     return FALSE;
-  page_begin (&page);
+  page_begin (&page, connection);
   next = fsc_cache_list (connection->server->cache, connection->credential->number,
                          &(FscTarget){ .uri = list.uri, .is_pattern = list.is_pattern },
                          list.cursor, put_entry, &page);

@@ -6,10 +6,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "protocol/uri.h"
 
-/* Whether the entry's handle will do without a check. */
+static gboolean
+has_demanded_content (const FscHandle *handle, const FscWaiter *waiter)
+{
+  return !waiter->wants_digest
+         || (handle->content != NULL
+             && memcmp (handle->content->info.digest, waiter->digest, sizeof waiter->digest) == 0);
+}
+
+/* Whether the entry's handle will do without a check. If it is not what was demanded, the source
+ * may have that by now. */
 static gboolean
 is_fresh (const FscEntry *entry, const FscWaiter *waiter, gint64 time)
 {
@@ -19,6 +29,8 @@ is_fresh (const FscEntry *entry, const FscWaiter *waiter, gint64 time)
     return FALSE;
   if (fsc_entry_is_watched (entry))
     return TRUE;
+  if (!has_demanded_content (entry->handle, waiter))
+    return FALSE;
   if (entry->coherence == FSC_COHERENCE_TTL)
     allowed = MAX (allowed, entry->ttl_ms);
   return allowed > 0 && time - entry->checked_at <= allowed * 1000;
@@ -49,6 +61,26 @@ fsc_answer_fault (const FscWaiter *waiter, FscCode code, int error, FscBytes nam
   FscAnswer answer = { .code = code, .error = error, .text = text };
 
   waiter->func (&answer, waiter->data, waiter->index);
+}
+
+/* Answers one request that demands other content than this. */
+static void
+deliver_difference (const FscHandle *handle, const FscWaiter *waiter, FscBytes name)
+{
+  char phrase[sizeof "has other content: its SHA-256 is " + 2 * FSC_DIGEST_SIZE];
+  int length;
+
+  if (handle->content == NULL)
+    {
+      fsc_answer_fault (waiter, FSC_CODE_BAD_REQUEST, EOPNOTSUPP, name,
+                        "has no digest that is known: its content may change");
+      return;
+    }
+  length = g_snprintf (phrase, sizeof phrase, "has other content: its SHA-256 is ");
+  for (guint i = 0; i < FSC_DIGEST_SIZE; i++)
+    length += g_snprintf (phrase + length, sizeof phrase - (gsize) length, "%02x",
+                          handle->content->info.digest[i]);
+  fsc_answer_fault (waiter, FSC_CODE_OTHER_CONTENT, EBADMSG, name, phrase);
 }
 
 /* Answers one request with what open() said when it was last tried. */
@@ -109,6 +141,11 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
     {
       fsc_answer_fault (waiter, FSC_CODE_BAD_REQUEST, EISDIR, name,
                         "is a directory, which cannot be shared: readers would share its position");
+      return;
+    }
+  if (!has_demanded_content (handle, waiter))
+    {
+      deliver_difference (handle, waiter, name);
       return;
     }
 
@@ -217,9 +254,14 @@ fsc_answer_passed (FscCache *cache, FscJob *job, FscOutcome *outcome)
         .coherence = FSC_COHERENCE_UNCACHED,
       };
 
-      cache->counters.misses += handle != NULL;
-      cache->counters.passed += handle != NULL;
-      waiter->func (&answer, waiter->data, waiter->index);
+      if (handle != NULL && !has_demanded_content (handle, waiter))
+        deliver_difference (handle, waiter, job->item.uri);
+      else
+        {
+          cache->counters.misses += handle != NULL;
+          cache->counters.passed += handle != NULL;
+          waiter->func (&answer, waiter->data, waiter->index);
+        }
     }
   fsc_job_free (job);
 }

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "fscache/answer.h"
 #include "fscache/coherence.h"
@@ -57,13 +58,15 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   FscEntry *entry = job->entry;
   gboolean keep = outcome->coherence != FSC_COHERENCE_UNCACHED;
 
+  if (!entry->key.is_exclusive)
+    fsc_handle_unite (outcome->handle, cache->contents, entry->key.credential);
   if (entry->handle != NULL)
     {
       cache->counters.invalidations += !fsc_handle_is_nothing (entry->handle)
                                        && !fsc_handle_is_same (entry->handle, outcome->handle);
       fsc_entry_set_handle (cache, entry, NULL);
     }
-  if (keep && !fsc_cache_make_room (cache, 1, outcome->handle->bytes))
+  if (keep && !fsc_cache_make_room (cache, 1, fsc_handle_get_more_bytes (outcome->handle)))
     keep = FALSE;
   cache->counters.opens += job->item.validator.length > 0; /* it was to be a check only */
 
@@ -81,6 +84,25 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
   fsc_answer_waiters (cache, job, entry, keep ? FSC_SOURCE_OPENED : FSC_SOURCE_PASSED);
   if (!keep)
     fsc_entry_set_handle (cache, entry, NULL);
+}
+
+static void
+tell_progress (FscCache *cache, const GQueue *waiters, const FscProgress *progress)
+{
+  for (const GList *l = waiters->head; l != NULL; l = l->next)
+    {
+      const FscWaiter *waiter = l->data;
+
+      if (waiter->wants_progress)
+        cache->provider.tell_progress (waiter->data, waiter->index, progress);
+    }
+}
+
+void
+fsc_cache_progress (FscCache *cache, const FscJob *job, const FscProgress *progress)
+{
+  tell_progress (cache, &job->waiters, progress);
+  tell_progress (cache, &job->late, progress);
 }
 
 void
@@ -146,6 +168,8 @@ find_fault (const FscItem *item)
 
   if (item->sharing == FSC_SHARING_SHARED && (item->flags & WRITING_FLAGS) == 0 && others != 0)
     return "cannot be shared with these flags: a shared handle has no status flags of its own";
+  if ((item->options & FSC_OPTION_DIGEST) != 0 && (item->flags & WRITING_FLAGS) != 0)
+    return "cannot be written to and have a digest that is known";
   return NULL;
 }
 
@@ -233,7 +257,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   gboolean is_exclusive = item->sharing == FSC_SHARING_EXCLUSIVE;
   guint32 flags = item->flags & FSC_VARIANT_FLAGS;
   const char *fault = find_fault (item);
-  const FscWaiter who = {
+  FscWaiter who = {
     .func = func,
     .data = data,
     .lessee = lessee,
@@ -242,6 +266,8 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
     .index = index,
     .sharing = (guint8) item->sharing,
     .revalidate = (item->options & FSC_OPTION_REVALIDATE) != 0,
+    .wants_progress = (item->options & FSC_OPTION_PROGRESS) != 0,
+    .wants_digest = (item->options & FSC_OPTION_DIGEST) != 0,
   };
   char canonical[FSC_URI_MAX + 1];
   FscBytes uri = item->uri;
@@ -249,6 +275,8 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   FscKey key;
   int length;
 
+  if (who.wants_digest)
+    memcpy (who.digest, item->validator.data, sizeof who.digest);
   if (fault != NULL)
     {
       fsc_answer_fault (&who, FSC_CODE_BAD_REQUEST, EINVAL, uri, fault);
@@ -320,6 +348,7 @@ fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data, const FscL
   fsc_store_init (&cache->store);
   fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
   cache->leases = g_hash_table_new (g_int64_hash, g_int64_equal);
+  cache->contents = fsc_contents_new ();
   return cache;
 }
 
@@ -337,6 +366,7 @@ fsc_cache_free (FscCache *cache)
         }
     }
   g_hash_table_unref (cache->leases);
+  g_hash_table_unref (cache->contents);
   fsc_store_clear (&cache->store);
   g_free (cache);
 }

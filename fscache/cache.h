@@ -13,6 +13,7 @@
  *  - Exactness: a handle is given only if it was checked after the request was made, or is watched
  * and nothing has happened to it since it was checked, or is younger than the age that the request
  * or the file system's time-to-live allows. Who asks sees to it that all events are read before.
+ *  - Content that never changes is kept once for each user, and counted once.
  *  - A failure reaches all who wait for that job. That there is nothing is kept like a handle, but
  * only as long as it is watched.
  *  - Entries in O(1), in and out; eviction by cost and use (store.c); pinned and lent entries stay.
@@ -42,8 +43,10 @@ typedef struct
 {
   FscItem item; /* strings are owned by the job */
   guint32 credential;
-  gint64 since; /* when the first who waits asked: deadlines count from here */
-  gint64 begun; /* or 0 */
+  gint64 since;    /* when the first who waits asked: deadlines count from here */
+  gint64 begun;    /* or 0 */
+  guint64 done;    /* bytes of it, as far as is known, */
+  gint64 moved_at; /* and since when */
   gpointer provider_data;
   gboolean alone; /* the provider's: to be tried in no company */
 
@@ -83,6 +86,10 @@ typedef struct
 
   /* The generation table of a credential; NULL if there is none. */
   FscGenerations *(*get_generations) (guint32 credential, gpointer data);
+
+  /* Who asked with FSC_OPTION_PROGRESS, and waits, is to be told; `asker` and `index` are the
+   * `data` and `index` of fsc_cache_open(). */
+  void (*tell_progress) (gpointer asker, guint index, const FscProgress *progress);
 } FscCacheFuncs;
 
 /* The answer to a request. Everything is borrowed, until `func` returns or drops the entry. */
@@ -140,6 +147,9 @@ FscWaiter *fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *i
 
 /* The answer is not wanted any more: `func` is not called. */
 void fsc_cache_cancel (FscCache *cache, FscWaiter *waiter);
+
+/* A job gets on: who waits for it is told. */
+void fsc_cache_progress (FscCache *cache, const FscJob *job, const FscProgress *progress);
 
 /* A job is done. Takes the job and the outcome's handle. */
 void fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome);

@@ -21,7 +21,9 @@
 #define BLOCKED_MAX_SECONDS 60
 #define GREETING_MAX_SECONDS 10
 
-#define FEATURES ((guint32) (FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING))
+#define FEATURES                                                                                   \
+  ((guint32) (FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING                  \
+              | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS))
 
 /* Waiting for the loop */
 
@@ -138,6 +140,7 @@ send_welcome (FscConnection *connection, guint32 serial)
 
   if (generations == NULL)
     welcome.features &= ~(guint32) FSC_FEATURE_GENERATIONS;
+  connection->outbox.tells_content = (welcome.features & FSC_FEATURE_CONTENT) != 0;
   connection->outbox.names_generations = (welcome.features & FSC_FEATURE_GENERATIONS) != 0;
   if (connection->outbox.names_generations)
     fd = fsc_generations_get_fd (generations);

@@ -26,6 +26,9 @@ void fsc_connection_new (FscServer *server, int socket);
 /* Ends it: all requests are cancelled, all leases end. */
 void fsc_connection_close (FscConnection *connection);
 
+/* For the cache: tells how far an item of a request has come, unless the client does not read. */
+void fsc_connection_tell_progress (gpointer request, guint index, const FscProgress *progress);
+
 /* Sends what waits, as far as the client reads. If it was found not to, nothing is tried until the
  * loop says that it has (or with `force`). */
 void fsc_connection_flush (FscConnection *connection, gboolean force);

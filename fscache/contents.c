@@ -36,6 +36,7 @@ fsc_cache_list (FscCache *cache, guint32 credential, const FscTarget *target, gu
 void
 fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
 {
+  const FscContent *content = entry->handle->content;
   gint64 time = fsc_cache_now (cache);
 
   *info = (FscEntryInfo){
@@ -56,6 +57,8 @@ fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
     .coherence = fsc_entry_get_coherence (entry),
     .sharing = entry->key.is_exclusive ? FSC_SHARING_EXCLUSIVE : FSC_SHARING_SHARED,
   };
+  if (content != NULL)
+    info->content = content->info;
 }
 
 guint64

@@ -15,8 +15,9 @@ struct FscCache
   FscLimits limits;
   FscCounters counters;
   FscStore store;
-  GHashTable *leases; /* lease -> FscEntry */
-  gint64 relieved_at; /* when memory was short the last time */
+  GHashTable *leases;   /* lease -> FscEntry */
+  GHashTable *contents; /* of the handles */
+  gint64 relieved_at;   /* when memory was short the last time */
   FscTurnFunc turn_func;
   gpointer turn_data;
   guint n_watch_jobs;

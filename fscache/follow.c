@@ -561,8 +561,9 @@ fsc_follows_take_watch (FscFollows *follows, FscConnection *connection, guint32 
   Follow *follow;
   int length;
 
-  if (!fsc_codec_get_item (reader, &item) || fsc_reader_finish (reader) < 0 || item.mount_length > 0
-      || item.resume.length > 0 || (item.options & FSC_OPTION_WATCH) != 0)
+  if (!fsc_codec_get_item (reader, &item) || fsc_reader_finish (reader) < 0
+      || !fsc_connection_may_ask (connection, &item)
+      || (item.options & (FSC_OPTION_DIGEST | FSC_OPTION_PROGRESS)) != 0)
     return FALSE;
   if (connection->watches == NULL)
     connection->watches = g_hash_table_new (NULL, NULL);

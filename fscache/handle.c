@@ -49,6 +49,17 @@ fsc_handle_new_local (int fd, FscBytes validator)
 }
 
 FscHandle *
+fsc_handle_new_content (FscContent *content, FscBytes validator)
+{
+  FscHandle *handle = handle_new (validator);
+
+  handle->fd = content->fd;
+  handle->bytes = content->bytes;
+  handle->content = content;
+  return handle;
+}
+
+FscHandle *
 fsc_handle_new_held (FscHolder *holder, guint64 id, FscBytes validator)
 {
   FscHandle *handle = handle_new (validator);
@@ -67,6 +78,21 @@ fsc_handle_new_nothing (int error)
   return handle;
 }
 
+void
+fsc_handle_unite (FscHandle *handle, GHashTable *contents, guint32 credential)
+{
+  if (handle->content == NULL || handle->fd < 0)
+    return;
+  handle->content = fsc_contents_unite (contents, credential, handle->content);
+  handle->fd = handle->content->fd;
+}
+
+guint64
+fsc_handle_get_more_bytes (const FscHandle *handle)
+{
+  return handle->content == NULL || handle->content->n_kept == 0 ? handle->bytes : 0;
+}
+
 FscHandle *
 fsc_handle_ref (FscHandle *handle)
 {
@@ -80,7 +106,9 @@ fsc_handle_unref (FscHandle *handle)
   g_assert (handle->n_refs > 0);
   if (--handle->n_refs > 0)
     return;
-  if (handle->fd >= 0)
+  if (handle->content != NULL)
+    fsc_content_unref (handle->content);
+  else if (handle->fd >= 0)
     fsc_closer_close (handle->fd);
   if (handle->holder != NULL)
     {

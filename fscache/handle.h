@@ -14,6 +14,7 @@
 
 #include <glib.h>
 
+#include "fscache/content.h"
 #include "protocol/codec.h"
 
 typedef struct FscHolder FscHolder;
@@ -42,7 +43,8 @@ void fsc_holder_unref (FscHolder *holder);
 typedef struct
 {
   guint n_refs;
-  int fd; /* or -1: held */
+  int fd;              /* or -1: held */
+  FscContent *content; /* whose the descriptor is then; NULL: what it is of may change */
   FscHolder *holder;
   guint64 id;
   guint64 bytes; /* of memory that it keeps */
@@ -57,8 +59,18 @@ typedef struct
 /* Takes the descriptor. */
 FscHandle *fsc_handle_new_local (int fd, FscBytes validator);
 
+/* Takes the content, which has a descriptor. */
+FscHandle *fsc_handle_new_content (FscContent *content, FscBytes validator);
+
 /* Takes the handle that `holder` has under `id`, and a reference of the holder's. */
 FscHandle *fsc_handle_new_held (FscHolder *holder, guint64 id, FscBytes validator);
+
+/* From now on it has its content in common with others of the same user, if there are equal ones;
+ * for a handle that nobody else knows. */
+void fsc_handle_unite (FscHandle *handle, GHashTable *contents, guint32 credential);
+
+/* How many bytes more are kept if this handle is kept too. */
+guint64 fsc_handle_get_more_bytes (const FscHandle *handle);
 
 /* Stands for what is not there: the errno of open(). */
 FscHandle *fsc_handle_new_nothing (int error);

@@ -13,6 +13,8 @@ fsc_job_new (const FscItem *item, FscBytes uri, guint32 credential, gint64 since
   job->item.uri.data = g_memdup2 (uri.data, uri.length);
   job->item.uri.length = uri.length;
   job->item.validator = job->item.resume = (FscBytes){ 0 };
+  job->item.options
+      &= ~(guint32) (FSC_OPTION_DIGEST | FSC_OPTION_PROGRESS); /* who waits has them */
   job->credential = credential;
   job->since = since;
   g_queue_init (&job->waiters);

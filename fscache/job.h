@@ -20,6 +20,9 @@ struct FscWaiter
   guint index;
   guint8 sharing;
   guint8 revalidate;
+  guint8 wants_progress;
+  guint8 wants_digest; /* `digest`, and no other content */
+  guint8 digest[FSC_DIGEST_SIZE];
 };
 
 /* The item's strings are copied, but for its validator, which is not wanted. */

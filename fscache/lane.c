@@ -79,7 +79,8 @@ get_n_openers (const FscLane *lane)
 
 /* What is due
  *
- * A job's time runs from when it was asked for, over all lanes that its way leads through, an
+ * A job's time runs from when it was asked for, over all lanes that its way leads through, or from
+ * when it was last heard that it gets on, an
  * opener's from when it was told to do something: a job that has waited for long is answered in
  * time, and the opener that has just been given it is not ended for that. One that was given
  * several is ended after half the time: each of them then has the other half, alone, and only the
@@ -88,7 +89,7 @@ get_n_openers (const FscLane *lane)
 static gint64
 get_job_due (const FscLane *lane, const FscJob *job)
 {
-  return job->since + get_deadline (lane);
+  return MAX (job->since, job->moved_at) + get_deadline (lane);
 }
 
 /* When an opener will be ended, unless it has done before what it was told; 0: never. */
@@ -246,6 +247,14 @@ opener_done (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data)
 }
 
 static void
+opener_progressed (FscOpener *opener, FscJob *job, const FscProgress *progress, gpointer data)
+{
+  FscLane *lane = data;
+
+  lane->lanes->progressed (job, progress, lane->lanes->data);
+}
+
+static void
 opener_handing (FscOpener *opener, gpointer data)
 {
   FscLane *lane = data;
@@ -356,9 +365,11 @@ get_watches (const FscLane *lane)
 static void
 start_opener (FscLane *lane)
 {
-  static const FscOpenerEvents events = {
-    .idle = opener_idle, .done = opener_done, .handing = opener_handing, .failed = opener_failed
-  };
+  static const FscOpenerEvents events = { .idle = opener_idle,
+                                          .done = opener_done,
+                                          .progressed = opener_progressed,
+                                          .handing = opener_handing,
+                                          .failed = opener_failed };
   FscLanes *lanes = lane->lanes;
   g_auto (GStrv) command = fsc_provider_get_command (lane->key->provider, lanes->opener_dir);
   g_autofree char *place = fsc_lane_describe (lane);

@@ -32,6 +32,7 @@ struct FscLanes
   const char *opener_dir;
   const FscCredentials *credentials;
   FscLanesDone done;
+  FscLanesProgressed progressed;
   FscLanesLost lost;
   gpointer data;
   GHashTable *lanes;  /* FscLaneKey (the lane's own) -> FscLane */

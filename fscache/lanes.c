@@ -392,7 +392,7 @@ free_key (gpointer key)
 FscLanes *
 fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
                const FscCredentials *credentials, const FscConfig *config, const char *opener_dir,
-               FscLanesDone done, FscLanesLost lost, gpointer data)
+               FscLanesDone done, FscLanesProgressed progressed, FscLanesLost lost, gpointer data)
 {
   static GSourceFuncs timer_funcs = { .dispatch = dispatch_timer };
   FscLanes *lanes = g_new0 (FscLanes, 1);
@@ -404,6 +404,7 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
   lanes->opener_dir = opener_dir;
   lanes->credentials = credentials;
   lanes->done = done;
+  lanes->progressed = progressed;
   lanes->lost = lost;
   lanes->data = data;
   lanes->lanes = g_hash_table_new_full (lane_key_hash, lane_key_equal, NULL, free_lane);

@@ -35,15 +35,17 @@ typedef struct
   guint64 stuck;                                     /* killed, but not yet gone */
 } FscLaneCounters;
 
-/* `done` gets the outcome of each job, never from within fsc_lanes_start(). `lost` is called when
+/* `done` gets the outcome of each job, never from within fsc_lanes_start(); `progressed`, before
+ * that, how far it has come, if it takes long (the index is the opener's). `lost` is called when
  * an opener went that may have held handles. `opener_dir` is where the programs are. */
 typedef void (*FscLanesDone) (FscJob *job, FscOutcome *outcome, gpointer data);
+typedef void (*FscLanesProgressed) (FscJob *job, const FscProgress *progress, gpointer data);
 typedef void (*FscLanesLost) (gpointer data);
 
 FscLanes *fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
                          const FscCredentials *credentials, const FscConfig *config,
-                         const char *opener_dir, FscLanesDone done, FscLanesLost lost,
-                         gpointer data);
+                         const char *opener_dir, FscLanesDone done, FscLanesProgressed progressed,
+                         FscLanesLost lost, gpointer data);
 
 /* Fails all jobs and ends all openers. */
 void fsc_lanes_free (FscLanes *lanes);

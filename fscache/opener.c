@@ -18,6 +18,8 @@
 
 #define STARVED_MS 5
 
+#define FEATURES ((guint32) (FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS))
+
 /* The steps of a way, whose names are in the packet. */
 typedef struct
 {
@@ -51,6 +53,7 @@ struct FscOpener
   const FscOpenerEvents *events;
   gpointer data;
 
+  guint32 features; /* FSC_FEATURE_* that are in force */
   guint32 last_serial;
   guint32 open_serial; /* of the OPEN under way, or 0 */
   guint n_unanswered;
@@ -194,6 +197,7 @@ send_hello (FscOpener *opener, int inotify)
   fsc_codec_put_hello (&writer, &(FscHello){ .magic = FSC_PROTOCOL_MAGIC,
                                              .lowest = FSC_PROTOCOL_LOWEST,
                                              .highest = FSC_PROTOCOL_HIGHEST,
+                                             .features = FEATURES,
                                              .name = { "fscached", strlen ("fscached") } });
   length = fsc_writer_finish (&writer, FSC_OP_HELLO, 0, inotify >= 0);
   send_packet (opener, buffer, (size_t) length, inotify);
@@ -218,6 +222,7 @@ fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs)
   for (guint i = 0; i < n; i++)
     {
       fsc_codec_put_item (&writer, &jobs[i]->item);
+      jobs[i]->done = 0;
       if (fsc_hop_get (jobs[i]) == NULL)
         jobs[i]->begun = time;
       g_array_append_val (
@@ -315,27 +320,48 @@ take_welcome (FscOpener *opener, FscReader *reader)
     return "greeted with nonsense";
   if (welcome.version < FSC_PROTOCOL_LOWEST || welcome.version > FSC_PROTOCOL_HIGHEST)
     return "speaks another version of the protocol";
+  opener->features = welcome.features & FEATURES;
   opener->state = WORKING;
   opener->idle_since = g_get_monotonic_time ();
   opener->events->idle (opener, opener->data);
   return NULL;
 }
 
-/* The handle that a result brings, or NULL if the result makes no sense. */
+/* The handle that a result brings, or NULL: *fault says what the opener has done. */
 static FscHandle *
-take_handle (FscOpener *opener, const FscResult *result, FscFds *fds, guint *next_fd)
+take_handle (FscOpener *opener, const FscResult *result, FscFds *fds, guint *next_fd,
+             const char **fault)
 {
+  g_autoptr (FscContent) content = NULL;
   FscHandle *handle;
+  int fd = -1;
 
+  *fault = "answered without a handle";
   if (result->has_fd == (result->id != 0) || (result->has_fd && *next_fd >= fds->n))
     return NULL;
+  *fault = "answered nonsense";
+  if (result->content.is_sealed
+      || (result->content.is_known && (opener->features & FSC_FEATURE_CONTENT) == 0))
+    return NULL;
   if (result->has_fd)
-    handle = fsc_handle_new_local (fsc_fds_steal (fds, (*next_fd)++), result->validator);
-  else
+    fd = fsc_fds_steal (fds, (*next_fd)++);
+  if (result->content.is_known)
+    {
+      content = fsc_content_new (fd, &result->content, fault);
+      if (content == NULL)
+        return NULL;
+    }
+
+  if (!result->has_fd)
     {
       handle = fsc_handle_new_held (&opener->holder, result->id, result->validator);
+      handle->content = g_steal_pointer (&content);
       opener->n_held++;
     }
+  else if (content != NULL)
+    handle = fsc_handle_new_content (g_steal_pointer (&content), result->validator);
+  else
+    handle = fsc_handle_new_local (fd, result->validator);
   handle->kind = (guint8) result->kind;
   handle->mount_id = result->mount_id;
   handle->most_sharing = (guint8) result->sharing;
@@ -370,8 +396,8 @@ is_sensible (const FscResult *result, const FscJob *job)
   if (result->text.length == 0)
     return job->item.resume.length > 0;
   length = fsc_uri_canonicalize (result->text, canonical, sizeof canonical, &reason);
-  return job->item.mount_length > 0 && has_same_scheme (result->text, job->item.uri)
-         && length == (int) result->text.length
+  return job->item.mount_length > 0 && result->validator.length <= FSC_RESUME_MAX
+         && has_same_scheme (result->text, job->item.uri) && length == (int) result->text.length
          && memcmp (canonical, result->text.data, result->text.length) == 0;
 }
 
@@ -382,6 +408,7 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
       = { .code = result->code, .error = result->error, .coherence = result->coherence };
   g_autofree char *text = NULL;
   g_autoptr (Way) way = NULL;
+  const char *fault;
   Question *question;
   FscJob *job;
 
@@ -393,9 +420,9 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
     return "answered the same question twice";
   if (result->code == FSC_CODE_OK)
     {
-      outcome.handle = take_handle (opener, result, fds, next_fd);
+      outcome.handle = take_handle (opener, result, fds, next_fd, &fault);
       if (outcome.handle == NULL)
-        return "answered without a handle";
+        return fault;
       outcome.is_final = result->source == FSC_SOURCE_PASSED;
     }
   else if (!is_sensible (result, job))
@@ -452,6 +479,32 @@ take_opened (FscOpener *opener, const FscHeader *header, FscReader *reader, FscF
       opener->events->idle (opener, opener->data);
     }
   return fault;
+}
+
+/* Of what is forgotten nobody wants to know. */
+static const char *
+take_progress (FscOpener *opener, const FscHeader *header, FscReader *reader)
+{
+  const Question *question;
+  FscProgress progress;
+
+  if (!fsc_codec_get_progress (reader, &progress) || fsc_reader_finish (reader) < 0)
+    return "answered nonsense";
+  if ((opener->features & FSC_FEATURE_PROGRESS) == 0 || header->serial != opener->open_serial
+      || progress.index >= opener->questions->len)
+    return "told of what it was not asked";
+  question = &g_array_index (opener->questions, Question, progress.index);
+  if (question->is_answered)
+    return "told of what it had answered";
+  if (question->job == NULL)
+    return NULL;
+  if (progress.done > question->job->done)
+    {
+      question->job->done = progress.done;
+      question->job->moved_at = opener->asked_since = g_get_monotonic_time ();
+    }
+  opener->events->progressed (opener, question->job, &progress, opener->data);
+  return NULL;
 }
 
 static const char *
@@ -536,6 +589,8 @@ opener_ready (FscPoll *poll, guint32 events)
     fault = take_opened (opener, &header, &reader, &fds);
   else if (header.opcode == FSC_OP_WATCHED && opener->open_serial != 0)
     fault = take_watched (opener, buffer, (size_t) length);
+  else if (header.opcode == FSC_OP_PROGRESS)
+    fault = take_progress (opener, &header, &reader);
   else if (header.opcode == FSC_OP_DONE)
     fault = take_done (opener, &header, &reader);
   else

@@ -23,6 +23,7 @@ typedef struct
    * more, or be ended when it has been idle for long. */
   void (*idle) (FscOpener *opener, gpointer data);
   void (*done) (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data);
+  void (*progressed) (FscOpener *opener, FscJob *job, const FscProgress *progress, gpointer data);
   /* It was told to hand something out, and has not yet. */
   void (*handing) (FscOpener *opener, gpointer data);
   /* It is gone. `jobs` (borrowed) are those it has not answered; `why` continues "the opener ...".

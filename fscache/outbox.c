@@ -39,7 +39,7 @@ typedef struct
   FscOutbox *outbox;
   guint8 *packet; /* or NULL */
   int packet_fd;  /* that goes with the packet, borrowed; or -1 */
-  size_t length;  /* of the packet, or an upper bound of what the replies will take */
+  size_t length;  /* of the packet that is, or will be */
   guint32 serial;
   gboolean is_held_back;
   gboolean is_event; /* an EVENT: one reply, never divided, nor another added */
@@ -104,29 +104,24 @@ parcel_free_moved (Parcel *parcel)
   parcel_free (parcel);
 }
 
-static size_t
-get_size (gboolean has_text)
-{
-  return sizeof (FscWireResult) + (has_text ? FSC_TEXT_MAX : 0);
-}
-
 static gboolean
-parcel_has_room (const Parcel *parcel, gboolean has_text)
+parcel_has_room (const Parcel *parcel, const Reply *reply)
 {
   size_t most = FSC_PACKET_MAX;
 
   if (parcel->holder != NULL) /* it travels in another packet */
     most -= 1024 + FSC_FDS_MAX * sizeof (guint64);
-  return parcel->n < parcel->capacity && parcel->length + get_size (has_text) <= most;
+  return parcel->n < parcel->capacity
+         && parcel->length + fsc_codec_result_size (&reply->result) <= most;
 }
 
-/* Counts a reply in, and says where to put it. */
-static Reply *
-parcel_add (Parcel *parcel, gboolean has_fd)
+/* Takes what is in the reply. */
+static void
+parcel_add (Parcel *parcel, const Reply *reply)
 {
-  parcel->n_fds += has_fd;
-  parcel->length += get_size (!has_fd);
-  return &parcel->replies[parcel->n++];
+  parcel->n_fds += reply->result.has_fd;
+  parcel->length += fsc_codec_result_size (&reply->result);
+  parcel->replies[parcel->n++] = *reply;
 }
 
 static void
@@ -173,11 +168,12 @@ set_text (Reply *reply, char *text)
     reply->result.text = (FscBytes){ text, MIN (strlen (text), FSC_TEXT_MAX) };
 }
 
-/* Finds a place for a reply in a parcel that waits, or in a new one with room for `n` such. The
- * answers to one request may go in any order. */
-static Reply *
-add_reply (FscOutbox *outbox, guint32 serial, FscHolder *holder, gboolean has_fd, guint n)
+/* Puts a reply into a parcel that waits, or into a new one with room for `n` such. The answers to
+ * one request may go in any order. Takes what is in the reply. */
+static void
+add_reply (FscOutbox *outbox, guint32 serial, const Reply *reply, guint n)
 {
+  FscHolder *holder = reply->handle != NULL ? reply->handle->holder : NULL;
   Parcel *parcel = NULL;
 
   for (GList *l = outbox->parcels.tail; l != NULL; l = l->prev)
@@ -186,7 +182,7 @@ add_reply (FscOutbox *outbox, guint32 serial, FscHolder *holder, gboolean has_fd
 
       if (last->packet != NULL || last->is_event || last->serial != serial)
         break;
-      if (last->holder == holder && parcel_has_room (last, !has_fd))
+      if (last->holder == holder && parcel_has_room (last, reply))
         {
           parcel = last;
           break;
@@ -197,7 +193,7 @@ add_reply (FscOutbox *outbox, guint32 serial, FscHolder *holder, gboolean has_fd
       parcel = parcel_new (outbox, serial, holder, CLAMP (n, 1, FSC_ITEMS_MAX));
       push_parcel (outbox, parcel);
     }
-  return parcel_add (parcel, has_fd);
+  parcel_add (parcel, reply);
 }
 
 static void
@@ -228,6 +224,12 @@ fill_reply (const FscOutbox *outbox, Reply *reply, guint index, const FscAnswer 
       reply->handle = fsc_handle_ref (handle);
       reply->result.kind = handle->kind;
     }
+  if (handle != NULL && handle->content != NULL && outbox->tells_content)
+    {
+      reply->result.content = handle->content->info;
+      reply->result.validator
+          = (FscBytes){ (const char *) handle->validator, handle->validator_length };
+    }
   if (handle != NULL && handle->holder != NULL)
     reply->label = fsc_label_ref (answer->label);
 }
@@ -236,10 +238,10 @@ void
 fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const FscAnswer *answer,
                         guint n_expected)
 {
-  FscHolder *holder = answer->handle != NULL ? answer->handle->holder : NULL;
+  Reply reply;
 
-  fill_reply (outbox, add_reply (outbox, serial, holder, answer->handle != NULL, n_expected), index,
-              answer);
+  fill_reply (outbox, &reply, index, answer);
+  add_reply (outbox, serial, &reply, n_expected);
 }
 
 /* Events */
@@ -248,14 +250,15 @@ fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index, const Fs
 static void
 set_event (Parcel *parcel, const FscAnswer *answer)
 {
-  gboolean has_fd = answer->handle != NULL;
+  Reply reply;
 
   if (parcel->n > 0)
     reply_clear (&parcel->replies[0]);
   parcel->n = parcel->n_fds = 0;
   parcel->length = sizeof (FscWireHeader) + sizeof (FscWireEvent);
-  parcel->holder = has_fd ? answer->handle->holder : NULL;
-  fill_reply (parcel->outbox, parcel_add (parcel, has_fd), 0, answer);
+  parcel->holder = answer->handle != NULL ? answer->handle->holder : NULL;
+  fill_reply (parcel->outbox, &reply, 0, answer);
+  parcel_add (parcel, &reply);
 }
 
 gboolean
@@ -487,16 +490,16 @@ fail_parcel (Parcel *parcel, int error)
   for (guint i = 0; i < parcel->n; i++)
     {
       const Reply *lost = &parcel->replies[i];
-      Reply *reply = add_reply (parcel->outbox, parcel->serial, NULL, FALSE, parcel->n - i);
+      Reply reply = {
+        .result = { .index = lost->result.index, .code = FSC_CODE_OPENER_FAILED, .error = error },
+      };
       char name[FSC_NAME_IN_TEXT_MAX];
 
       fsc_uri_abbreviate (fsc_label_get_uri (lost->label), name);
-      *reply = (Reply){
-        .result = { .index = lost->result.index, .code = FSC_CODE_OPENER_FAILED, .error = error },
-      };
-      set_text (reply, g_strdup_printf ("cannot hand over %s: the process that holds it %s", name,
-                                        error == EIO ? "has ended or does not answer"
-                                                     : g_strerror (error)));
+      set_text (&reply, g_strdup_printf ("cannot hand over %s: the process that holds it %s", name,
+                                         error == EIO ? "has ended or does not answer"
+                                                      : g_strerror (error)));
+      add_reply (parcel->outbox, parcel->serial, &reply, parcel->n - i);
     }
   parcel_free (parcel);
 }
@@ -513,12 +516,12 @@ lies_on (const Reply *reply, const GArray *mounts)
 static void
 fail_released (FscOutbox *outbox, guint32 serial, Reply *lost, guint n_expected, const char *name)
 {
-  Reply *reply = add_reply (outbox, serial, NULL, FALSE, n_expected);
-
-  *reply = (Reply){
+  Reply reply = {
     .result = { .index = lost->result.index, .code = FSC_CODE_CANCELLED, .error = ECANCELED },
   };
-  set_text (reply, g_strdup_printf ("the service lets go of the mount %s (drop --mount)", name));
+
+  set_text (&reply, g_strdup_printf ("the service lets go of the mount %s (drop --mount)", name));
+  add_reply (outbox, serial, &reply, n_expected);
   reply_clear (lost);
 }
 
@@ -549,7 +552,7 @@ release_parcel (Parcel *parcel, const GArray *mounts, GPtrArray *holders, const 
       if (lies_on (reply, mounts))
         fail_released (outbox, parcel->serial, reply, n - i, name);
       else
-        *parcel_add (rest, reply->result.has_fd) = *reply;
+        parcel_add (rest, reply);
     }
   n -= rest->n;
   if (rest->n > 0)
@@ -682,7 +685,7 @@ divide (FscOutbox *outbox, Parcel *whole, guint n_fds)
     {
       gboolean has_fd = whole->replies[i].result.has_fd;
 
-      *parcel_add (parts[parts[0]->n_fds + has_fd > n_fds], has_fd) = whole->replies[i];
+      parcel_add (parts[parts[0]->n_fds + has_fd > n_fds], &whole->replies[i]);
     }
   g_queue_insert_after_link (&outbox->parcels, &whole->link, &parts[1]->link);
   g_queue_unlink (&outbox->parcels, &whole->link);

@@ -36,7 +36,8 @@ typedef struct
   gboolean is_dirty;
   gint64 blocked_since; /* 0: not blocked */
   gboolean is_starved;
-  gboolean names_generations; /* the client has asked for that */
+  gboolean names_generations; /* the client has asked for that, */
+  gboolean tells_content;     /* and for this */
   gboolean has_sent_table;    /* and is not known to have read it */
 } FscOutbox;
 

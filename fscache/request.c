@@ -120,6 +120,21 @@ item_answered (const FscAnswer *answer, gpointer data, guint index)
   fsc_request_answered (request);
 }
 
+void
+fsc_connection_tell_progress (gpointer data, guint index, const FscProgress *progress)
+{
+  const FscRequest *request = data;
+  const FscProgress told = { index, progress->done, progress->total };
+  guint8 buffer[64];
+  FscWriter writer;
+
+  if (fsc_outbox_is_blocked (&request->connection->outbox))
+    return;
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_progress (&writer, &told);
+  fsc_connection_send_packet (request->connection, &writer, FSC_OP_PROGRESS, request->serial);
+}
+
 static void
 refuse_item (FscRequest *request, guint index, FscCode code, int error, const char *format,
              FscBytes uri)
@@ -148,6 +163,19 @@ open_item (FscRequest *request, guint index, const FscItem *item)
 }
 
 gboolean
+fsc_connection_may_ask (const FscConnection *connection, const FscItem *item)
+{
+  guint32 forbidden = FSC_OPTION_WATCH;
+
+  if ((connection->features & FSC_FEATURE_CONTENT) == 0)
+    forbidden |= FSC_OPTION_DIGEST;
+  if ((connection->features & FSC_FEATURE_PROGRESS) == 0)
+    forbidden |= FSC_OPTION_PROGRESS;
+  return (item->options & forbidden) == 0 && item->mount_length == 0 && item->resume.length == 0
+         && (item->validator.length == 0 || (item->options & FSC_OPTION_DIGEST) != 0);
+}
+
+gboolean
 fsc_request_take_open (FscConnection *connection, guint32 serial, FscReader *reader)
 {
   g_autofree FscItem *items = NULL;
@@ -164,9 +192,7 @@ fsc_request_take_open (FscConnection *connection, guint32 serial, FscReader *rea
     {
       FscItem *item = n > 1 ? &items[i] : &one;
 
-      /* Where mounts are and how far a walk has come, no client has to say. */
-      if (!fsc_codec_get_item (reader, item) || item->mount_length > 0 || item->resume.length > 0
-          || (item->options & FSC_OPTION_WATCH) != 0)
+      if (!fsc_codec_get_item (reader, item) || !fsc_connection_may_ask (connection, item))
         return FALSE;
     }
   if (fsc_reader_finish (reader) < 0)

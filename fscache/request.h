@@ -69,6 +69,10 @@ void fsc_connection_send_error (FscConnection *connection, guint32 serial, FscCo
                                 const char *format, ...) G_GNUC_PRINTF (5, 6);
 void fsc_connection_send_done (FscConnection *connection, guint32 serial, guint64 count);
 
+/* Whether a client may ask for such an item: where mounts are and how far a walk has come, it has
+ * not to say, and it must have the features of its options. */
+gboolean fsc_connection_may_ask (const FscConnection *connection, const FscItem *item);
+
 /* The client is given the handle of an answer. */
 void fsc_connection_note_gift (FscConnection *connection, const FscAnswer *answer);
 

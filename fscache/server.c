@@ -88,6 +88,12 @@ job_done (FscJob *job, FscOutcome *outcome, gpointer data)
 }
 
 static void
+job_progressed (FscJob *job, const FscProgress *progress, gpointer data)
+{
+  fsc_cache_progress (((FscServer *) data)->cache, job, progress);
+}
+
+static void
 opener_lost (gpointer data)
 {
   FscServer *server = data;
@@ -315,7 +321,8 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
                                    .now = get_time,
                                    .cancelled = request_cancelled,
                                    .get_watches = get_watches,
-                                   .get_generations = get_generations };
+                                   .get_generations = get_generations,
+                                   .tell_progress = fsc_connection_tell_progress };
   FscLimits limits;
 
   if (!find_limits (server->config, &limits, &server->max_clients, &server->most_handles, error)
@@ -332,8 +339,9 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   server->follows = fsc_follows_new (server->loop, server->cache, server->mounts, catch_up, server);
   if (server->config->gives_back)
     watch_memory (server);
-  server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->credentials,
-                                 server->config, opener_dir, job_done, opener_lost, server);
+  server->lanes
+      = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->credentials,
+                       server->config, opener_dir, job_done, job_progressed, opener_lost, server);
   if (!fsc_spawner_attach (server->spawner, server->loop, fsc_lanes_opener_exited, server->lanes,
                            error))
     return FALSE;

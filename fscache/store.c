@@ -356,13 +356,17 @@ fsc_store_set_handle (FscStore *store, FscEntry *entry, FscHandle *handle)
   if (handle != NULL)
     {
       store->n_handles++;
-      store->n_bytes += handle->bytes;
+      store->n_bytes += fsc_handle_get_more_bytes (handle);
+      if (handle->content != NULL)
+        handle->content->n_kept++;
       store->n_held += handle->holder != NULL;
     }
   if (old != NULL)
     {
       store->n_handles--;
-      store->n_bytes -= old->bytes;
+      if (old->content != NULL)
+        old->content->n_kept--;
+      store->n_bytes -= fsc_handle_get_more_bytes (old);
       store->n_held -= old->holder != NULL;
       fsc_handle_unref (old);
     }

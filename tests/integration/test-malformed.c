@@ -257,8 +257,11 @@ judge (const guint8 *bytes, size_t length)
           verdict = DANGEROUS;
       for (guint i = 0; i < message.n_records; i++)
         if (message.records[i].item.mount_length > 0 || message.records[i].item.resume.length > 0
-            || (message.records[i].item.options & FSC_OPTION_WATCH) != 0)
-          verdict = MALFORMED; /* only the service tells openers */
+            || message.records[i].item.validator.length > 0
+            || (message.records[i].item.options
+                & (FSC_OPTION_WATCH | FSC_OPTION_DIGEST | FSC_OPTION_PROGRESS))
+                   != 0)
+          verdict = MALFORMED; /* only the service tells openers; features that are not in force */
       break;
     case FSC_OP_GIVE_BACK:
     case FSC_OP_CANCEL:

@@ -6,7 +6,8 @@
  * does it if it is quick.
  *
  * A good answer's validator is a text: the process, the number of items in the OPEN, how many this
- * process has answered before, and the item's mount_length and length of resume.
+ * process has answered before, and the item's mount_length and length of resume. The digest of
+ * content is that of no content: 32 times its size.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -161,6 +163,124 @@ put_arguments (Fake *fake, unsigned index)
                                     .code = FSC_CODE_SYSTEM,
                                     .error = E2BIG,
                                     .text = { text, strlen (text) } });
+}
+
+/* Content of so many bytes, of which `told` is said. */
+static void
+put_content (Fake *fake, unsigned index, int fd, size_t size, int seals, size_t told,
+             bool is_sealed)
+{
+  Answer *answer = &fake->answer;
+  FscResult result = { .index = index,
+                       .has_fd = true,
+                       .sharing = FSC_SHARING_INDEPENDENT,
+                       .coherence = FSC_COHERENCE_TTL,
+                       .kind = FSC_KIND_REGULAR,
+                       .validator = { "v", 1 },
+                       .content = { .is_known = true, .is_sealed = is_sealed, .size = told } };
+
+  memset (result.content.digest, (int) told, sizeof result.content.digest);
+  if (fd < 0 || (size > 0 && ftruncate (fd, (off_t) size) < 0)
+      || (seals != 0 && fcntl (fd, F_ADD_SEALS, seals) < 0))
+    _exit (9);
+  answer->fds[answer->n_fds++] = fd;
+  put (answer, &result);
+}
+
+static int
+make_memfd (void)
+{
+  return memfd_create ("content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+/* For reading only, and without a name. */
+static int
+make_file (void)
+{
+  char name[] = "/tmp/fake-opener-XXXXXX", own[32];
+  int fd = mkstemp (name), readable;
+
+  snprintf (own, sizeof own, "/proc/self/fd/%d", fd);
+  if (fd < 0 || ftruncate (fd, 5) < 0)
+    _exit (9);
+  readable = open (own, O_RDONLY | O_CLOEXEC);
+  unlink (name);
+  close (fd);
+  return readable;
+}
+
+static bool
+answer_with_content (Fake *fake, const char *what, unsigned index)
+{
+  const int all = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
+  if (strcmp (what, "content") == 0)
+    put_content (fake, index, make_memfd (), 5, all, 5, false);
+  else if (strcmp (what, "content-empty") == 0)
+    put_content (fake, index, make_memfd (), 0, all, 0, false);
+  else if (strcmp (what, "content-unsealed") == 0)
+    put_content (fake, index, make_memfd (), 5, 0, 5, false);
+  else if (strcmp (what, "content-may-be-unsealed") == 0) /* others may add the last seal */
+    put_content (fake, index, make_memfd (), 5, all & ~F_SEAL_WRITE, 5, false);
+  else if (strcmp (what, "content-of-other-size") == 0)
+    put_content (fake, index, make_memfd (), 5, all, 6, false);
+  else if (strcmp (what, "content-says-sealed") == 0)
+    put_content (fake, index, make_memfd (), 5, all, 5, true);
+  else
+    return false;
+  return true;
+}
+
+/* Progress */
+
+static void
+send_progress (Fake *fake, unsigned index, uint64_t done)
+{
+  uint8_t packet[64];
+  FscWriter writer;
+
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_progress (&writer, &(FscProgress){ index, done, 100 });
+  send_message (&writer, FSC_OP_PROGRESS, fake->answer.serial);
+}
+
+static bool
+answer_with_progress (Fake *fake, const char *what, unsigned index)
+{
+  if (strcmp (what, "progress") == 0) /* for two seconds */
+    for (unsigned i = 0; i < 20; i++)
+      {
+        usleep (100000);
+        send_progress (fake, index, 5 * (i + 1));
+      }
+  else if (strcmp (what, "no-progress") == 0)
+    for (;;)
+      {
+        usleep (100000);
+        send_progress (fake, index, 5);
+      }
+  else if (strcmp (what, "progress-of-other") == 0)
+    send_progress (fake, index + fake->answer.n_items, 1);
+  else if (strcmp (what, "progress-after") == 0)
+    {
+      put_failure (&fake->answer, index, ENOENT);
+      if (index + 1 == fake->answer.n_items)
+        return true;
+      flush (&fake->answer);
+      send_progress (fake, index, 1);
+      return true;
+    }
+  else if (strcmp (what, "progress-unasked") == 0)
+    {
+      put_failure (&fake->answer, index, ENOENT);
+      flush (&fake->answer);
+      send_progress (fake, index, 1);
+      return true;
+    }
+  else
+    return false;
+  put_handle (fake, index, 0);
+  return true;
 }
 
 /* Ways that lead elsewhere. A path is in the last component, with '+' for '/', and for the next hop
@@ -404,7 +524,10 @@ do_item (Fake *fake, unsigned index, const FscItem *item)
       flush (&fake->answer);
       abort ();
     }
-  else if (!watch_wrongly (fake, what, index))
+  else if (strcmp (what, "content-in-file") == 0)
+    put_content (fake, index, make_file (), 0, 0, 5, false);
+  else if (!answer_with_content (fake, what, index) && !answer_with_progress (fake, what, index)
+           && !watch_wrongly (fake, what, index))
     send_nonsense (fake, what, index);
 }
 
@@ -489,8 +612,9 @@ take_give_back (Fake *fake, FscReader *reader)
   return true;
 }
 
+/* `features` are those that it knows of. */
 static bool
-serve_one (Fake *fake)
+serve_one (Fake *fake, uint32_t features)
 {
   FscHeader header;
   FscReader reader;
@@ -505,6 +629,7 @@ serve_one (Fake *fake)
     {
       fsc_writer_begin (&writer, fake->answer.packet, sizeof fake->answer.packet);
       fsc_codec_put_welcome (&writer, &(FscWelcome){ .version = FSC_PROTOCOL_HIGHEST,
+                                                     .features = features,
                                                      .packet_max = FSC_PACKET_MAX,
                                                      .items_max = FSC_ITEMS_MAX });
       send_message (&writer, FSC_OP_WELCOME, 0);
@@ -523,12 +648,14 @@ serve_one (Fake *fake)
 int
 main (int argc, char **argv)
 {
+  uint32_t features
+      = strcmp (argv[argc - 1], "old") != 0 ? FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS : 0;
   static Fake fake; /* too large for a stack */
 
   fake.arguments = argv;
   for (unsigned i = 0; i < HELD_MAX; i++)
     fake.held[i] = -1;
-  while (serve_one (&fake))
+  while (serve_one (&fake, features))
     ;
   _exit (0);
 }

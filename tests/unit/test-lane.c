@@ -50,6 +50,8 @@ typedef struct
   FscHandle *handle;
   guint32 ttl_ms;
   guint n_steps;
+  guint n_progressed;
+  FscProgress progress; /* the last */
 } Asked;
 
 /* What a good answer of the fake opener says of itself. */
@@ -86,6 +88,17 @@ job_done (FscJob *job, FscOutcome *outcome, gpointer data)
   asked->ttl_ms = outcome->ttl_ms;
   asked->n_steps = outcome->n_steps;
   g_assert_cmpint (asked->handle != NULL, ==, asked->code == FSC_CODE_OK);
+}
+
+static void
+job_progressed (FscJob *job, const FscProgress *progress, gpointer data)
+{
+  Asked *asked = (Asked *) job;
+
+  g_assert_false (asked->is_answered);
+  g_assert_cmpuint (progress->total, ==, 100);
+  asked->progress = *progress;
+  asked->n_progressed++;
 }
 
 static void
@@ -202,8 +215,9 @@ stage_start (Stage *stage)
 {
   g_autoptr (GError) error = NULL;
 
-  stage->lanes = fsc_lanes_new (stage->loop, stage->spawner, stage->mounts, stage->credentials,
-                                &stage->config, stage->dir, job_done, opener_lost, stage);
+  stage->lanes
+      = fsc_lanes_new (stage->loop, stage->spawner, stage->mounts, stage->credentials,
+                       &stage->config, stage->dir, job_done, job_progressed, opener_lost, stage);
   fsc_spawner_attach (stage->spawner, stage->loop, fsc_lanes_opener_exited, stage->lanes, &error);
   g_assert_no_error (error);
 }
@@ -856,6 +870,11 @@ test_nonsense (void)
     { "done", "answered what it was not asked" },
     { "bytes", "sent nonsense" },
     { "truncated", "sent nonsense" },
+    { "content-unsealed", "gave out content that can be written to" },
+    { "content-may-be-unsealed", "gave out content that can be written to" },
+    { "content-of-other-size", "gave out content of another size than it says" },
+    { "content-says-sealed", "answered nonsense" },
+    { "progress-of-other", "told of what it was not asked" },
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (kinds); i++)
@@ -878,6 +897,120 @@ test_nonsense (void)
       }
       stage_clear (&stage);
     }
+}
+
+/* Content that never changes: the kernel says whether that is so. */
+static void
+test_content (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) sealed = ask (&stage, "file:///content/1");
+    g_autoptr (Asked) empty = ask (&stage, "file:///content-empty/1");
+    g_autoptr (Asked) file = ask (&stage, "file:///content-in-file/1");
+    g_autoptr (Asked) other = ask (&stage, "file:///answer/1");
+
+    wait_for_all (&stage);
+    assert_answer (sealed, FSC_CODE_OK, 0, NULL);
+    g_assert_true (sealed->handle->content->info.is_known);
+    g_assert_true (sealed->handle->content->info.is_sealed);
+    g_assert_cmpuint (sealed->handle->content->info.size, ==, 5);
+    g_assert_cmpuint (sealed->handle->content->info.digest[31], ==, 5);
+    g_assert_cmpuint (sealed->handle->bytes, ==, 5);
+    g_assert_cmpint (sealed->handle->fd, ==, sealed->handle->content->fd);
+    g_assert_cmpuint (sealed->handle->validator_length, ==, 1);
+    assert_answer (empty, FSC_CODE_OK, 0, NULL);
+    g_assert_true (empty->handle->content->info.is_sealed);
+    g_assert_cmpuint (empty->handle->bytes, ==, 0);
+    assert_answer (file, FSC_CODE_OK, 0, NULL);
+    g_assert_false (file->handle->content->info.is_sealed);
+    g_assert_cmpuint (file->handle->content->info.size, ==, 5);
+    assert_answer (other, FSC_CODE_OK, 0, NULL);
+    g_assert_null (other->handle->content);
+  }
+  g_assert_cmpuint (counters (&stage)->openers_failed, ==, 0);
+  stage_clear (&stage);
+}
+
+/* An opener that has not said that it knows of them tells of neither content nor progress. */
+static void
+test_without_features (void)
+{
+  static const char *const uris[] = { "file:///content/1", "file:///progress/1" };
+  g_autofree char *fake = get_fake_opener ();
+  g_autofree char *script = g_strdup_printf ("#!/bin/sh\nexec %s old\n", fake);
+
+  for (guint i = 0; i < G_N_ELEMENTS (uris); i++)
+    {
+      Stage stage;
+
+      stage_init (&stage, 1, 60);
+      install_opener (&stage, script);
+      stage_start (&stage);
+      {
+        g_autoptr (Asked) asked = ask (&stage, uris[i]);
+
+        wait_for_all (&stage);
+        assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, i == 0 ? "nonsense" : "not asked");
+        g_assert_cmpuint (asked->n_progressed, ==, 0);
+        assert_works (&stage);
+      }
+      stage_clear (&stage);
+    }
+}
+
+/* What gets on is not late, however long it takes; what only says so is. */
+static void
+test_progress (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 2, 1);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) long_one = ask (&stage, "file:///progress/1");
+    g_autoptr (Asked) stuck = ask (&stage, "file:///no-progress/1");
+
+    wait_for_all (&stage);
+    get_told (long_one);
+    g_assert_cmpuint (long_one->n_progressed, ==, 20);
+    g_assert_cmpuint (long_one->progress.done, ==, 100);
+    assert_answer (stuck, FSC_CODE_TIMED_OUT, ETIMEDOUT, NULL);
+    g_assert_cmpuint (stuck->n_progressed, >, 1);
+    g_assert_cmpuint (stuck->progress.done, ==, 5);
+    g_assert_cmpuint (stuck->order, <, long_one->order);
+  }
+  stage_clear (&stage);
+}
+
+/* Of what is answered nothing more can be told. */
+static void
+test_progress_after (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) asked = ask (&stage, "file:///progress-unasked/1");
+
+    wait_for_all (&stage);
+    assert_answer (asked, FSC_CODE_SYSTEM, ENOENT, NULL);
+    wait_for (counters (&stage)->openers_failed == 1);
+  }
+  if (!skip_without_local_mount (&stage))
+    {
+      g_autoptr (Asked) first = ask_locally (&stage, "file:///progress-after/1", TRUE);
+      g_autoptr (Asked) second = ask_locally (&stage, "file:///mute/1", TRUE);
+
+      wait_for_all (&stage);
+      assert_answer (first, FSC_CODE_SYSTEM, ENOENT, NULL);
+      assert_answer (second, FSC_CODE_OPENER_FAILED, EIO, "told of what it had answered");
+    }
+  stage_clear (&stage);
 }
 
 /* An opener that answers one of two items twice has not answered the other. */
@@ -1776,6 +1909,10 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/hang-in-batch", test_hang_in_batch);
   g_test_add_func ("/lane/overdue-but-working", test_overdue_but_working);
   g_test_add_func ("/lane/nonsense", test_nonsense);
+  g_test_add_func ("/lane/content", test_content);
+  g_test_add_func ("/lane/without-features", test_without_features);
+  g_test_add_func ("/lane/progress", test_progress);
+  g_test_add_func ("/lane/progress-after", test_progress_after);
   g_test_add_func ("/lane/answered-twice", test_answered_twice);
   g_test_add_func ("/lane/watched", test_watched);
   g_test_add_func ("/lane/missing-program", test_missing_program);
