@@ -134,8 +134,12 @@ show_entry (const FscEntryInfo *info, FscacheEntryFunc func, void *data)
     .hits = info->hits,
     .age_ms = info->age_ms,
     .idle_ms = info->idle_ms,
+    .content = { .is_known = info->content.is_known,
+                 .is_sealed = info->content.is_sealed,
+                 .size = info->content.size },
   };
 
+  memcpy (entry.content.digest, info->content.digest, sizeof info->content.digest);
   memcpy (uri, info->uri.data, info->uri.length);
   uri[info->uri.length] = '\0';
   func (&entry, data);

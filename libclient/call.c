@@ -106,6 +106,23 @@ fsc_client_answer_fail (FscAnswer *answer, FscacheCode code, int error, FscBytes
     answer->text = strndup (text.data, text.length); /* without memory: a sentence made here */
 }
 
+/* Without memory for it nothing is said. */
+void
+fsc_client_answer_set_content (FscAnswer *answer, const FscResult *result)
+{
+  if (!result->content.is_known)
+    return;
+  answer->content = malloc (sizeof *answer->content);
+  if (answer->content == NULL)
+    return;
+  answer->content->is_known = true;
+  answer->content->is_sealed = result->content.is_sealed;
+  answer->content->size = result->content.size;
+  memcpy (answer->content->digest, result->content.digest, sizeof result->content.digest);
+  answer->content->validator_length = (uint8_t) result->validator.length;
+  memcpy (answer->content->validator, result->validator.data, result->validator.length);
+}
+
 void
 fsc_client_answer_clear (FscAnswer *answer)
 {
@@ -114,6 +131,8 @@ fsc_client_answer_clear (FscAnswer *answer)
   answer->fd = -1;
   free (answer->text);
   answer->text = NULL;
+  free (answer->content);
+  answer->content = NULL;
 }
 
 /* Calls */
@@ -202,7 +221,18 @@ fsc_client_call_sent (FscacheClient *client, FscCall *call, size_t index, uint32
   unqueue (client, call);
 }
 
-/* Tells the thread that waits, or puts it where fscache_dispatch() finds it. */
+/* Puts a call with a callback where fscache_dispatch() finds it. */
+static void
+make_due (FscacheClient *client, FscCall *call)
+{
+  if (call->is_due || call->is_delivering)
+    return;
+  call->is_due = true;
+  client->n_due++;
+  TAILQ_INSERT_TAIL (&client->due, call, in_due);
+}
+
+/* Tells the thread that waits, or fscache_dispatch(). */
 static void
 notify (FscacheClient *client, FscCall *call, uint32_t index)
 {
@@ -219,12 +249,43 @@ notify (FscacheClient *client, FscCall *call, uint32_t index)
   else
     call->openings[call->last_answered].next_answered = index;
   call->last_answered = index;
+  make_due (client, call);
+}
 
-  if (!call->is_due && !call->is_delivering)
+void
+fsc_client_call_progress (FscacheClient *client, FscCall *call, size_t index,
+                          const FscProgress *progress)
+{
+  FscOpening *opening = &call->openings[index];
+
+  if (opening->progress == NULL)
+    return;
+  opening->done = progress->done;
+  opening->total = progress->total;
+  opening->has_news = call->has_news = true;
+  if (call->callback != NULL)
+    make_due (client, call);
+  else if (call->is_waiting)
+    pthread_cond_signal (&call->condition);
+}
+
+/* What is answered meanwhile is no news any more. */
+void
+fsc_client_call_tell (FscacheClient *client, FscCall *call)
+{
+  call->has_news = false;
+  for (size_t i = 0; i < call->n; i++)
     {
-      call->is_due = true;
-      client->n_due++;
-      TAILQ_INSERT_TAIL (&client->due, call, in_due);
+      FscOpening *opening = &call->openings[i];
+      bool has_news = opening->has_news && opening->state == FSC_OPENING_SENT;
+      uint64_t done = opening->done, total = opening->total;
+
+      opening->has_news = false;
+      if (!has_news)
+        continue;
+      fsc_client_unlock (client);
+      opening->progress (done, total, opening->progress_data);
+      fsc_client_lock (client);
     }
 }
 

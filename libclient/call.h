@@ -29,12 +29,13 @@ typedef struct
   FscacheKind kind;
   uint32_t age_ms;
   uint64_t lease;
-  uint64_t generation;  /* of the connection, for the lease or the name */
-  uint64_t name;        /* of slot and generation in its table; 0 if it may not be kept */
-  uint32_t lifetime_ms; /* for how long it may be kept at most; 0: until the generation ends */
-  bool is_local;        /* none of the above: whoever finishes this opens the file itself */
-  bool is_phrase;       /* `text` is only the reason, to be put into a sentence */
-  char *text;           /* owned; NULL if there is none */
+  uint64_t generation;     /* of the connection, for the lease or the name */
+  uint64_t name;           /* of slot and generation in its table; 0 if it may not be kept */
+  uint32_t lifetime_ms;    /* for how long it may be kept at most; 0: until the generation ends */
+  FscacheContent *content; /* owned; NULL: not known */
+  bool is_local;           /* none of the above: whoever finishes this opens the file itself */
+  bool is_phrase;          /* `text` is only the reason, to be put into a sentence */
+  char *text;              /* owned; NULL if there is none */
 } FscAnswer;
 
 /* One resource of a call. The life of an opening, and who may touch it:
@@ -67,11 +68,17 @@ typedef struct
   bool happens_once;   /* repeating it might do something else */
   bool reopens;        /* independent: reopen a duplicate in this process */
   int64_t deadline;    /* FSC_NEVER if none */
+  bool has_digest;
+  uint8_t digest[FSC_DIGEST_SIZE];
+  FscacheProgressFunc progress; /* or NULL */
+  void *progress_data;
 
   FscOpeningState state;
   uint32_t slot;           /* while SENT */
   unsigned losses, faults; /* how many connections were lost meanwhile, or garbled */
   uint32_t next_answered;
+  bool has_news; /* of these two, while SENT: */
+  uint64_t done, total;
   FscAnswer answer;
 } FscOpening;
 
@@ -88,7 +95,7 @@ struct FscCall
 {
   TAILQ_ENTRY (FscCall) in_calls;   /* all of the client's */
   TAILQ_ENTRY (FscCall) in_unsent;  /* while n_queued > 0 */
-  TAILQ_ENTRY (FscCall) in_due;     /* with a callback: while there are answers to deliver */
+  TAILQ_ENTRY (FscCall) in_due;     /* with a callback: while there are answers, or news */
   TAILQ_ENTRY (FscCall) in_waiting; /* without: while its thread waits for `condition` */
 
   FscCallKind kind;
@@ -105,6 +112,7 @@ struct FscCall
 
   uint32_t first_answered, last_answered; /* with a callback: a list by next_answered */
   bool is_due, is_delivering, is_cancelled;
+  bool has_news; /* an opening may have */
 
   bool has_condition, is_waiting;
   pthread_cond_t condition;
@@ -157,6 +165,9 @@ void fsc_client_call_clear (FscCall *call);
 /* Sets the answer of an opening to a failure. `text` may be NULL and is copied. */
 void fsc_client_answer_fail (FscAnswer *answer, FscacheCode code, int error, FscBytes text);
 
+/* Takes in what a result says of content. */
+void fsc_client_answer_set_content (FscAnswer *answer, const FscResult *result);
+
 /* Ends an answer: closes and frees what it owns. */
 void fsc_client_answer_clear (FscAnswer *answer);
 
@@ -171,6 +182,13 @@ void fsc_client_call_queue (FscacheClient *client, FscCall *call, size_t index);
 
 /* The opening is in this slot's packet. */
 void fsc_client_call_sent (FscacheClient *client, FscCall *call, size_t index, uint32_t slot);
+
+/* The opening has come so far: whoever waits for it is to tell. */
+void fsc_client_call_progress (FscacheClient *client, FscCall *call, size_t index,
+                               const FscProgress *progress);
+
+/* Tells all news there are of a call: lets go of the lock meanwhile. */
+void fsc_client_call_tell (FscacheClient *client, FscCall *call);
 
 /* The opening's answer is set: takes it out of the queue, or out of its slot, which is freed with
  * its last one, and tells whoever is to finish it. Returns the serial if the packet is not wanted

@@ -74,7 +74,8 @@ send_hello (int fd, int root)
     .magic = FSC_PROTOCOL_MAGIC,
     .lowest = FSC_PROTOCOL_LOWEST,
     .highest = FSC_PROTOCOL_HIGHEST,
-    .features = FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING,
+    .features = FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING
+                | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS,
     .name = { name, strnlen (name, FSC_NAME_MAX) },
   };
   FscWriter writer;
@@ -186,7 +187,7 @@ fsc_client_connection_welcome (FscConnection *connection, const FscWelcome *welc
       || welcome->items_max == 0)
     return -EPROTO;
   connection->serves_paths = welcome->serves & FSC_SERVES_PATHS;
-  connection->has_events = welcome->features & FSC_FEATURE_EVENTS;
+  connection->features = welcome->features;
   connection->packet_max
       = welcome->packet_max < FSC_PACKET_MAX ? welcome->packet_max : FSC_PACKET_MAX;
   connection->items_max = welcome->items_max < FSC_ITEMS_MAX ? welcome->items_max : FSC_ITEMS_MAX;

@@ -41,7 +41,7 @@ typedef struct
   bool is_speaking;    /* SPEAK_FOR was sent: the WELCOME that counts is the next one */
   bool is_ready;       /* WELCOME has come; before that, the following are not set */
   bool serves_paths;
-  bool has_events; /* it watches */
+  uint32_t features; /* FSC_FEATURE_* that are in force */
   size_t packet_max;
   unsigned items_max;
   char name[FSC_NAME_MAX + 1];

@@ -180,6 +180,9 @@ fill_reply (FscacheReply *reply, FscAnswer *answer)
   reply->kind = answer->kind;
   reply->age_ms = answer->age_ms;
   reply->lease = answer->lease;
+  reply->content.is_known = answer->content != NULL;
+  if (answer->content != NULL)
+    reply->content = *answer->content;
   memset (reply->reserved, 0, sizeof reply->reserved);
   reply->reserved[0] = answer->generation; /* fscache_give_back() needs it */
   reply->message[0] = '\0';

@@ -128,6 +128,7 @@ extern "C"
     FSCACHE_ERROR_NOT_CACHED = 12,     /* there is no such entry */
     FSCACHE_ERROR_VERSION = 13,        /* library and service have no protocol version in common */
     FSCACHE_ERROR_REFUSED = 14,        /* the service does not serve this user */
+    FSCACHE_ERROR_OTHER_CONTENT = 16,  /* it has not the digest that was asked for (EBADMSG) */
     FSCACHE_ERROR_NO_SERVICE = 100,    /* it cannot be reached */
     FSCACHE_ERROR_NO_DESCRIPTOR = 101, /* this process has no free descriptor; may be tried again */
     FSCACHE_ERROR_PROTOCOL = 102,      /* the service's answer was malformed */
@@ -137,6 +138,34 @@ extern "C"
 /* Options of a request, and of a client (for all its requests). */
 #define FSCACHE_NO_FALLBACK (1u << 0) /* never open anything in this process */
 #define FSCACHE_REVALIDATE (1u << 1)  /* check at the source even within a time-to-live */
+
+#define FSCACHE_DIGEST_SIZE 32 /* bytes of a SHA-256 */
+#define FSCACHE_VALIDATOR_MAX 255
+
+  /* What a handle is of, if that is known and never changes: what was unpacked or fetched. When the
+   * source changes, opening it gives another handle. */
+  typedef struct
+  {
+    bool is_known; /* else nothing below means anything: a file may be written to at any time */
+    bool
+        is_sealed; /* the kernel sees to it that nobody writes to it, or makes it shorter: it may be
+                      mapped without fear of a SIGBUS. Else it is a file that nobody is to find */
+    uint8_t digest[FSCACHE_DIGEST_SIZE];      /* SHA-256 of all of it */
+    uint64_t size;                            /* in bytes */
+    uint8_t validator[FSCACHE_VALIDATOR_MAX]; /* what the source called it when it was opened (an
+                                                 ETag, say); what it means depends on the scheme */
+    uint8_t validator_length;
+  } FscacheContent;
+
+  /* How far the opening of a resource that takes long has come: so many bytes of `total`, of which
+   * 0 says that nobody knows, and which may turn out to be wrong. Some ten times a second, and
+   * never once the request is answered; most requests are answered before it is called at all.
+   *
+   * Called from within the call that waits, by the thread that made it, or, for what was submitted,
+   * from fscache_dispatch(). Never with a lock held: it may call the library, except for
+   * fscache_disconnect(); it should be quick. A process that is forked in it must not return from
+   * it. */
+  typedef void (*FscacheProgressFunc) (uint64_t done, uint64_t total, void *data);
 
   /* What to open. All zero but the URI is a request for reading, independent, as exact as can be.
    */
@@ -151,7 +180,13 @@ extern "C"
      * asks for what holds now, or within the time-to-live of a file system that changes behind the
      * kernel's back. */
     uint32_t max_age_ms;
-    uint32_t timeout_ms;  /* give up after this time; 0 leaves it to the service's deadline */
+    uint32_t timeout_ms; /* give up after this time; 0 leaves it to the service's deadline */
+    /* The SHA-256 that the content must have, FSCACHE_DIGEST_SIZE bytes, borrowed during the call
+     * only; or NULL. If it has another one the request fails with FSCACHE_ERROR_OTHER_CONTENT; if
+     * none is known, which goes for files, with EOPNOTSUPP. Never opened in this process. */
+    const uint8_t *digest;
+    FscacheProgressFunc progress; /* or NULL */
+    void *progress_data;
     uint64_t reserved[4]; /* 0 */
   } FscacheRequest;
 
@@ -169,6 +204,7 @@ extern "C"
     FscacheKind kind;
     uint32_t age_ms; /* since the handle was last known to be that of the source */
     uint64_t lease;  /* of an exclusive handle that must be given back; else 0 */
+    FscacheContent content;
     uint64_t reserved[4];
     char message[FSCACHE_MESSAGE_SIZE]; /* a sentence that names the object; "" if it succeeded */
   } FscacheReply;
@@ -413,10 +449,10 @@ extern "C"
                                         void *data);
 
   /* Watches what `request` would open, for reading or path-only; its max_age_ms, timeout_ms and
-   * FSCACHE_REVALIDATE do not matter. Does not wait. Returns 0 and, if `id` is not NULL, a number
-   * for fscache_unwatch(); or a negative errno (-EINVAL: no callback; -ENOMEM; -ENOSPC), and then
-   * the callback is not called. FORK: the watches stay with the parent. fscache_disconnect() ends
-   * all, without a last event. */
+   * FSCACHE_REVALIDATE do not matter, nor does its progress. Does not wait. Returns 0 and, if `id`
+   * is not NULL, a number for fscache_unwatch(); or a negative errno (-EINVAL: no callback, or a
+   * digest; -ENOMEM; -ENOSPC), and then the callback is not called. FORK: the watches stay with the
+   * parent. fscache_disconnect() ends all, without a last event. */
   int fscache_watch (FscacheClient *client, const FscacheRequest *request,
                      FscacheEventCallback callback, void *data, uint64_t *id);
 
@@ -443,8 +479,9 @@ extern "C"
     uint32_t cost_us;       /* what opening it took */
     uint32_t checked_ms;    /* time since it was last known to be that of the source */
     uint64_t hits;
-    uint64_t age_ms;  /* since it was opened */
-    uint64_t idle_ms; /* since it was last given to anyone */
+    uint64_t age_ms;        /* since it was opened */
+    uint64_t idle_ms;       /* since it was last given to anyone */
+    FscacheContent content; /* without a validator */
   } FscacheEntry;
 
   typedef void (*FscacheEntryFunc) (const FscacheEntry *entry, void *data);

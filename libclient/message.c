@@ -80,6 +80,8 @@ get_reason (FscacheCode code)
       return "the service speaks another version of the protocol";
     case FSCACHE_ERROR_REFUSED:
       return "the service does not serve this user";
+    case FSCACHE_ERROR_OTHER_CONTENT:
+      return "it has other content than was asked for";
     case FSCACHE_ERROR_NO_SERVICE:
       return "there is no service";
     case FSCACHE_ERROR_NO_DESCRIPTOR:

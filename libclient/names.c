@@ -61,6 +61,8 @@ fscache_code_name (FscacheCode code)
       return "version";
     case FSCACHE_ERROR_REFUSED:
       return "refused";
+    case FSCACHE_ERROR_OTHER_CONTENT:
+      return "other-content";
     case FSCACHE_ERROR_NO_SERVICE:
       return "no-service";
     case FSCACHE_ERROR_NO_DESCRIPTOR:

@@ -215,6 +215,13 @@ prepare (FscacheClient *client, const FscacheRequest *request, FscDirectory *dir
                           || ((request->flags & O_CREAT) != 0 && (request->flags & O_EXCL) != 0);
   opening->reopens = request->sharing == FSCACHE_INDEPENDENT
                      && !__atomic_load_n (&client->never_reopens, __ATOMIC_RELAXED);
+  opening->progress = request->progress;
+  opening->progress_data = request->progress_data;
+  if (request->digest != NULL)
+    {
+      opening->has_digest = true;
+      memcpy (opening->digest, request->digest, sizeof opening->digest);
+    }
   if (request->timeout_ms > 0)
     {
       opening->timeout_ms = request->timeout_ms;
@@ -223,7 +230,7 @@ prepare (FscacheClient *client, const FscacheRequest *request, FscDirectory *dir
 
   /* Until it is known to be a URI of another scheme. */
   opening->is_file = true;
-  opening->may_fall_back = !(options & FSCACHE_NO_FALLBACK);
+  opening->may_fall_back = !(options & FSCACHE_NO_FALLBACK) && request->digest == NULL;
   r = fsc_client_canonicalize (request->uri, directory, buffer, size, &reason);
   if (r < 0)
     {

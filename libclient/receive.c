@@ -17,6 +17,9 @@
 static_assert ((int) FSCACHE_ERROR_SYSTEM == FSC_CODE_SYSTEM, "");
 static_assert ((int) FSCACHE_ERROR_BAD_URI == FSC_CODE_BAD_URI, "");
 static_assert ((int) FSCACHE_ERROR_REFUSED == FSC_CODE_REFUSED, "");
+static_assert ((int) FSCACHE_ERROR_OTHER_CONTENT == FSC_CODE_OTHER_CONTENT, "");
+static_assert (FSCACHE_DIGEST_SIZE == FSC_DIGEST_SIZE, "");
+static_assert (FSCACHE_VALIDATOR_MAX == FSC_VALIDATOR_MAX, "");
 static_assert ((int) FSCACHE_EXCLUSIVE == FSC_SHARING_EXCLUSIVE, "");
 static_assert ((int) FSCACHE_SOURCE_PASSED == FSC_SOURCE_PASSED, "");
 static_assert ((int) FSCACHE_COHERENCE_WATCHED == FSC_COHERENCE_WATCHED, "");
@@ -87,6 +90,7 @@ set_success (FscacheClient *client, FscOpening *opening, const FscResult *result
     .name = is_named ? result->id : 0,
     .lifetime_ms = is_named ? result->mount_id : 0,
   };
+  fsc_client_answer_set_content (&opening->answer, result);
 }
 
 /* The opening that a result answers; NULL if nobody waits for it (any more). */
@@ -144,6 +148,22 @@ take_opened (FscacheClient *client, const FscHeader *header, FscReader *reader, 
   for (uint32_t i = 0; i < n; i++)
     take_result (client, header->serial, &client->results[i], fds, &next_fd, lost);
   return n > 0 ? 0 : -EPROTO;
+}
+
+static int
+take_progress (FscacheClient *client, const FscHeader *header, FscReader *reader)
+{
+  const FscSlot *slot = fsc_client_slots_find (&client->slots, header->serial);
+  FscProgress progress;
+  size_t position;
+  FscCall *call;
+
+  if (!fsc_codec_get_progress (reader, &progress) || fsc_reader_finish (reader) < 0
+      || (slot != NULL && (slot->call->kind != FSC_CALL_OPEN || progress.index >= slot->n)))
+    return -EPROTO;
+  if (find_opening (client, header->serial, progress.index, &call, &position) != NULL)
+    fsc_client_call_progress (client, call, position, &progress);
+  return 0;
 }
 
 /* The whole request is refused. */
@@ -294,6 +314,9 @@ fsc_client_receive_packet (FscacheClient *client, const void *packet, size_t len
     {
     case FSC_OP_OPENED:
       r = take_opened (client, &header, &reader, fds, lost);
+      break;
+    case FSC_OP_PROGRESS:
+      r = take_progress (client, &header, &reader);
       break;
     case FSC_OP_EVENT:
       r = fsc_client_watch_take_event (client, &header, &reader, fds, lost);

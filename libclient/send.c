@@ -140,9 +140,9 @@ fsc_client_send_ping (FscacheClient *client)
 /* Calls */
 
 static FscItem
-get_item (const FscOpening *opening)
+get_item (const FscConnection *connection, const FscOpening *opening)
 {
-  return (FscItem){
+  FscItem item = {
     .uri = opening->uri,
     .flags = opening->flags,
     .mode = opening->mode,
@@ -152,6 +152,22 @@ get_item (const FscOpening *opening)
     .max_age_ms = opening->max_age_ms,
     .sharing = (FscSharing) opening->sharing,
   };
+
+  if (opening->has_digest)
+    {
+      item.options |= FSC_OPTION_DIGEST;
+      item.validator = (FscBytes){ (const char *) opening->digest, sizeof opening->digest };
+    }
+  if (opening->progress != NULL && (connection->features & FSC_FEATURE_PROGRESS) != 0)
+    item.options |= FSC_OPTION_PROGRESS;
+  return item;
+}
+
+/* Whether it demands what this service knows nothing of. */
+static bool
+is_beyond_service (const FscacheClient *client, const FscOpening *opening)
+{
+  return opening->has_digest && (client->link.connection->features & FSC_FEATURE_CONTENT) == 0;
 }
 
 /* Writes as many of the queued openings from `first` on as fit into one packet. Returns its length,
@@ -171,9 +187,9 @@ write_openings (const FscacheClient *client, const FscCall *call, size_t first, 
       const size_t end = writer.position;
       FscItem item;
 
-      if (opening->state != FSC_OPENING_QUEUED)
+      if (opening->state != FSC_OPENING_QUEUED || is_beyond_service (client, opening))
         break;
-      item = get_item (opening);
+      item = get_item (connection, opening);
       fsc_codec_put_item (&writer, &item);
       if (writer.failed)
         {
@@ -195,13 +211,12 @@ is_local (const FscacheClient *client, const FscOpening *opening)
 }
 
 static void
-answer_too_long (FscacheClient *client, FscCall *call, size_t index)
+refuse (FscacheClient *client, FscCall *call, size_t index, int error, const char *phrase)
 {
-  static const char too_long[] = "its name is too long for the service";
   FscAnswer *answer = &call->openings[index].answer;
 
-  fsc_client_answer_fail (answer, FSCACHE_ERROR_BAD_REQUEST, ENAMETOOLONG,
-                          (FscBytes){ too_long, sizeof too_long - 1 });
+  fsc_client_answer_fail (answer, FSCACHE_ERROR_BAD_REQUEST, error,
+                          (FscBytes){ phrase, strlen (phrase) });
   answer->is_phrase = true;
   fsc_client_call_answered (client, call, index);
 }
@@ -224,6 +239,11 @@ send_some (FscacheClient *client, FscCall *call)
   if (call->kind == FSC_CALL_NOTHING || call->openings[first].answer.is_local)
     {
       fsc_client_call_answered (client, call, first);
+      return 0;
+    }
+  if (is_beyond_service (client, &call->openings[first]))
+    {
+      refuse (client, call, first, EOPNOTSUPP, "the service knows no digests: it is an older one");
       return 0;
     }
 
@@ -249,7 +269,7 @@ send_some (FscacheClient *client, FscCall *call)
     return r;
   if (n == 0)
     {
-      answer_too_long (client, call, first);
+      refuse (client, call, first, ENAMETOOLONG, "its name is too long for the service");
       return 0;
     }
 

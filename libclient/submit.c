@@ -155,6 +155,8 @@ deliver_call (FscacheClient *client, FscCall *call)
   call->first_answered = FSC_CLIENT_NO_INDEX;
   call->is_delivering = true; /* nobody else delivers or frees it meanwhile */
 
+  if (call->has_news)
+    fsc_client_call_tell (client, call);
   while (index != FSC_CLIENT_NO_INDEX)
     {
       uint32_t next = call->openings[index].next_answered;
@@ -185,7 +187,7 @@ deliver_call (FscacheClient *client, FscCall *call)
       fsc_client_call_remove (client, call);
       free_call (call);
     }
-  else if (call->first_answered != FSC_CLIENT_NO_INDEX)
+  else if (call->first_answered != FSC_CLIENT_NO_INDEX || call->has_news)
     {
       call->is_due = true;
       client->n_due++;

@@ -295,7 +295,13 @@ fsc_client_wait (FscacheClient *client, FscCall *call)
   fsc_client_call_add (client, call);
   fsc_client_send_queued (client);
   while (call->n_open > 0)
-    step (client, call);
+    {
+      step (client, call);
+      if (call->has_news && !client->has_reader)
+        fsc_client_wait_wake_one (client); /* somebody has to read meanwhile */
+      if (call->has_news)
+        fsc_client_call_tell (client, call);
+    }
   fsc_client_call_remove (client, call);
   if (!client->has_reader)
     {

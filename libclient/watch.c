@@ -285,6 +285,8 @@ fill_answer (FscAnswer *answer, const FscResult *result, FscFds *fds, bool lost)
       .kind = (FscacheKind) result->kind,
       .age_ms = result->age_ms,
     };
+  if (answer->fd >= 0)
+    fsc_client_answer_set_content (answer, result);
 }
 
 int
@@ -364,7 +366,7 @@ fsc_client_watch_send (FscacheClient *client)
       uint8_t packet[PACKET_MAX];
       int r;
 
-      if (!connection->has_events)
+      if ((connection->features & FSC_FEATURE_EVENTS) == 0)
         {
           refuse (client, watching, FSCACHE_ERROR_NOT_SERVED, EOPNOTSUPP,
                   (FscBytes){ too_old, sizeof too_old - 1 }, true);
@@ -514,9 +516,10 @@ fscache_watch (FscacheClient *client, const FscacheRequest *request, FscacheEven
   size_t size;
   int r;
 
-  if (callback == NULL)
+  if (callback == NULL || own.digest != NULL)
     return -EINVAL;
   own.options |= FSCACHE_NO_FALLBACK;
+  own.progress = NULL;
   own.timeout_ms = 0;
   fsc_client_directory_init (&directory);
   size = fsc_client_get_uri_bound (own.uri, &directory);

@@ -166,7 +166,7 @@ handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
   FscWelcome welcome = { .version = 1, .packet_max = FSC_PACKET_MAX };
   FscCode refusal;
   FscWriter writer;
-  gboolean has_table, has_events;
+  gboolean has_table, has_events, knows_content;
 
   g_assert_true (fsc_codec_get_hello (reader, &hello));
   g_assert_cmpint (fsc_reader_finish (reader), ==, 0);
@@ -175,6 +175,7 @@ handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
   refusal = fake->orders.refusal;
   has_table = fake->orders.has_table && (hello.features & FSC_FEATURE_GENERATIONS) != 0;
   has_events = fake->orders.has_events && (hello.features & FSC_FEATURE_EVENTS) != 0;
+  knows_content = fake->orders.knows_content;
   welcome.serves = fake->orders.serves_nothing ? 0 : FSC_SERVES_PATHS;
   welcome.items_max = fake->orders.items_max > 0 ? fake->orders.items_max : FSC_ITEMS_MAX;
   pthread_mutex_unlock (&fake->lock);
@@ -184,8 +185,9 @@ handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
       return FALSE;
     }
   welcome.name = bytes ("fake 1.0");
-  welcome.features
-      = (has_table ? FSC_FEATURE_GENERATIONS : 0) | (has_events ? FSC_FEATURE_EVENTS : 0);
+  welcome.features = (has_table ? FSC_FEATURE_GENERATIONS : 0)
+                     | (has_events ? FSC_FEATURE_EVENTS : 0)
+                     | (knows_content ? FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS : 0);
   peer->is_welcome = TRUE;
   fsc_writer_begin (&writer, fake->out, sizeof fake->out);
   fsc_codec_put_welcome (&writer, &welcome);
@@ -247,6 +249,39 @@ open_file (FakeService *fake, const FscItem *item, FscResult *result, int *fd)
     }
 }
 
+static void
+open_content (const FscItem *item, FscResult *result, int *fd)
+{
+  FscContentInfo content = { .is_known = true, .is_sealed = true, .size = 4 };
+
+  memset (content.digest, FAKE_DIGEST, sizeof content.digest);
+  if ((item->options & FSC_OPTION_DIGEST) != 0
+      && memcmp (content.digest, item->validator.data, sizeof content.digest) != 0)
+    {
+      result->code = FSC_CODE_OTHER_CONTENT;
+      result->error = EBADMSG;
+      result->text = bytes ("test:content has other content");
+      return;
+    }
+  *fd = memfd_create ("content", MFD_CLOEXEC);
+  g_assert_cmpint (write (*fd, "four", 4), ==, 4);
+  result->sharing = FSC_SHARING_SHARED;
+  result->source = FSC_SOURCE_OPENED;
+  result->kind = FSC_KIND_REGULAR;
+  result->content = content;
+  result->validator = bytes ("tag");
+}
+
+static void
+send_progress (FakeService *fake, Peer *peer, uint32_t serial, unsigned index)
+{
+  FscWriter writer;
+
+  fsc_writer_begin (&writer, fake->out, sizeof fake->out);
+  fsc_codec_put_progress (&writer, &(FscProgress){ index, 30, 100 });
+  send_out (fake, peer, &writer, FSC_OP_PROGRESS, serial, NULL, 0);
+}
+
 /* Fills the result of an item. Returns FALSE if it is not to be answered (now). */
 static gboolean
 open_item (FakeService *fake, Peer *peer, uint32_t serial, const FscItem *item, FscResult *result,
@@ -257,10 +292,14 @@ open_item (FakeService *fake, Peer *peer, uint32_t serial, const FscItem *item, 
   *fd = -1;
   if (fsc_uri_has_scheme (item->uri, "file"))
     open_file (fake, item, result, fd);
-  else if (g_str_equal (uri, "test:hang"))
+  else if (g_str_equal (uri, "test:content"))
+    open_content (item, result, fd);
+  else if (g_str_equal (uri, "test:hang") || g_str_equal (uri, "test:slow"))
     {
       Hanging hanging = { serial, result->index };
 
+      if ((item->options & FSC_OPTION_PROGRESS) != 0 && g_str_equal (uri, "test:slow"))
+        send_progress (fake, peer, serial, result->index);
       g_array_append_val (peer->hanging, hanging);
       return FALSE;
     }
@@ -310,6 +349,11 @@ send_garbage (FakeService *fake, Peer *peer, uint32_t serial)
       /* An answer to something else; and one with a descriptor. */
       fsc_codec_put_done (&writer, 1);
       send_out (fake, peer, &writer, FSC_OP_DONE, serial, fds, kind - 1);
+      return;
+    }
+  if (kind == 10)
+    {
+      send_progress (fake, peer, serial, 252); /* there is no such item */
       return;
     }
   if (kind == 9)

@@ -32,11 +32,13 @@ typedef struct
   uint32_t lifetime_ms;   /* of what is given with the name of a slot */
   gboolean bad_table;     /* the descriptor is of one that may be cut */
   gboolean has_events;    /* takes WATCH, and answers with what there is */
+  gboolean knows_content; /* and progress */
   FscCode watch_refusal;  /* answer WATCH with this ERROR */
   gboolean is_watch_mute; /* answer it not at all */
 } FakeOrders;
 
 #define FAKE_SLOTS 1024
+#define FAKE_DIGEST 0x11
 
 /* What it has seen. */
 typedef struct
@@ -50,7 +52,7 @@ typedef struct
   gboolean had_root; /* the last HELLO came with a descriptor */
 } FakeSeen;
 
-#define FAKE_GARBAGE_KINDS 10
+#define FAKE_GARBAGE_KINDS 11
 
 FakeService *fake_service_new (const char *path);
 void fake_service_free (FakeService *fake);
@@ -75,4 +77,6 @@ void fake_service_send_event (FakeService *fake, uint32_t serial, FscEvent event
  *   test:lease  /dev/null, exclusive
  *   test:limit  an item that fails with a text
  *   test:error  the whole OPEN is refused with a text
+ *   test:content  a memfd of four bytes; its digest is FAKE_DIGEST, 32 times
+ *   test:slow   30 of 100 bytes are done, and then it is as test:hang
  * Anything else is of an unknown scheme. */
