@@ -356,7 +356,7 @@ fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader
       pin_cached (connection, serial, &target);
       return TRUE;
     }
-  if (!connection->serves_paths && fsc_uri_has_scheme (target.uri, "file"))
+  if (!connection->serves_paths && fsc_uri_names_path (target.uri))
     {
       fsc_connection_send_error (connection, serial, FSC_CODE_NOT_SERVED, EXDEV,
                                  "cannot pin: this client sees another file tree, or is in other "

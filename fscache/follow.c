@@ -264,7 +264,7 @@ get_state (const Followed *followed, const FscAnswer *answer)
   char path[FSC_URI_MAX + 1];
   const FscMount *way = NULL;
 
-  if (fsc_uri_to_path ((FscBytes){ followed->uri, strlen (followed->uri) }, path, sizeof path) > 0)
+  if (fsc_uri_get_path ((FscBytes){ followed->uri, strlen (followed->uri) }, path, sizeof path) > 0)
     way = fsc_mounts_find (followed->owner->mounts, path);
   if (way != NULL)
     {
@@ -529,7 +529,7 @@ is_allowed (FscFollows *follows, FscConnection *connection, guint32 serial, cons
     fsc_connection_send_error (connection, serial, FSC_CODE_BAD_REQUEST, EEXIST,
                                "cannot watch %s: the serial %u names a watch already", name,
                                serial);
-  else if (!connection->serves_paths && fsc_uri_has_scheme (item->uri, "file"))
+  else if (!connection->serves_paths && fsc_uri_names_path (item->uri))
     fsc_connection_send_error (
         connection, serial, FSC_CODE_NOT_SERVED, EXDEV,
         "cannot watch %s: this client sees another file tree, or is in other "

@@ -111,7 +111,7 @@ find_mount (FscLanes *lanes, FscBytes uri)
 {
   char path[FSC_URI_MAX + 1];
 
-  return fsc_uri_to_path (uri, path, sizeof path) > 0 ? fsc_mounts_find (lanes->mounts, path)
+  return fsc_uri_get_path (uri, path, sizeof path) > 0 ? fsc_mounts_find (lanes->mounts, path)
                                                       : NULL;
 }
 

@@ -42,7 +42,7 @@ take_jobs (FscLanes *lanes, GQueue *queue, const GArray *mounts, GPtrArray *jobs
     {
       FscJob *job = l->data;
       char path[FSC_URI_MAX + 1];
-      const FscMount *mount = fsc_uri_to_path (job->item.uri, path, sizeof path) > 0
+      const FscMount *mount = fsc_uri_get_path (job->item.uri, path, sizeof path) > 0
                                   ? fsc_mounts_find (lanes->mounts, path)
                                   : NULL;
 

@@ -151,7 +151,7 @@ open_item (FscRequest *request, guint index, const FscItem *item)
 {
   FscConnection *connection = request->connection;
 
-  if (!connection->serves_paths && fsc_uri_has_scheme (item->uri, "file"))
+  if (!connection->serves_paths && fsc_uri_names_path (item->uri))
     refuse_item (request, index, FSC_CODE_NOT_SERVED, EXDEV,
                  "cannot open %s: this client sees another file tree, or is in other groups, than "
                  "the service",

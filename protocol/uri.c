@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Names of resources; see uri.h.
+ * Names of resources; see uri.h. How bytes are written is in uri-path.c.
  */
 #include "protocol/uri.h"
 
 #include <errno.h>
 #include <string.h>
+
+#include "protocol/uri-path.h"
 
 #define FILE_PREFIX "file://"
 
@@ -20,14 +22,6 @@ is_digit (char c)
 {
   return c >= '0' && c <= '9';
 }
-
-/* What stands for itself in a canonical path, except '/'. */
-static const bool is_plain[256] = {
-  ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true, ['.'] = true,
-  ['_'] = true,         ['~'] = true,         ['!'] = true,         ['$'] = true, ['&'] = true,
-  ['\''] = true,        ['('] = true,         [')'] = true,         ['+'] = true, [','] = true,
-  [';'] = true,         ['='] = true,         [':'] = true,         ['@'] = true,
-};
 
 static char
 to_lower (char c)
@@ -45,16 +39,38 @@ is_same (const char *text, const char *lower, size_t length)
   return true;
 }
 
-static int
-hex_value (char c)
+static FscBytes
+skip (FscBytes text, size_t length)
 {
-  if (is_digit (c))
-    return c - '0';
-  if (c >= 'a' && c <= 'f')
-    return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F')
-    return c - 'A' + 10;
-  return -1;
+  return (FscBytes){ text.data + length, text.length - length };
+}
+
+static bool
+begins_with (FscBytes text, const char *beginning)
+{
+  size_t length = strlen (beginning);
+
+  return text.length >= length && memcmp (text.data, beginning, length) == 0;
+}
+
+/* Where a character is first, or the length. */
+static size_t
+find (FscBytes text, char c)
+{
+  const char *found = text.length > 0 ? memchr (text.data, c, text.length) : NULL;
+
+  return found != NULL ? (size_t) (found - text.data) : text.length;
+}
+
+/* Where a host and its port end. */
+static size_t
+find_end_of_authority (FscBytes text)
+{
+  size_t i = 0;
+
+  while (i < text.length && text.data[i] != '/' && text.data[i] != '?' && text.data[i] != '#')
+    i++;
+  return i;
 }
 
 size_t
@@ -82,287 +98,322 @@ fsc_uri_has_scheme (FscBytes uri, const char *scheme)
   return uri.length > length && uri.data[length] == ':' && is_same (uri.data, scheme, length);
 }
 
+bool
+fsc_uri_names_path (FscBytes uri)
+{
+  return fsc_uri_has_scheme (uri, "file") || fsc_uri_has_scheme (uri, "unpack")
+         || (fsc_uri_has_scheme (uri, "unix") && !begins_with (skip (uri, strlen ("unix:")), "@"));
+}
+
 FscBytes
 fsc_uri_get_host (FscBytes uri)
 {
-  size_t start = fsc_uri_get_scheme_length (uri) + 3, end = start;
+  FscBytes rest = skip (uri, fsc_uri_get_scheme_length (uri));
 
-  if (uri.length < start || memcmp (uri.data + start - 3, "://", 3) != 0)
+  if (!begins_with (rest, "://"))
     return (FscBytes){ 0 };
-  while (end < uri.length && uri.data[end] != '/' && uri.data[end] != '?' && uri.data[end] != '#')
-    end++;
-  return (FscBytes){ uri.data + start, end - start };
+  rest = skip (rest, strlen ("://"));
+  return (FscBytes){ rest.data, find_end_of_authority (rest) };
 }
 
-/* Appends to a buffer; the first byte that does not fit makes it fail. */
-typedef struct
+/* The schemes. Each appends what follows the colon in canonical form. Returns 0, or -EINVAL with a
+ * phrase in *reason. */
+
+typedef struct Scheme Scheme;
+
+struct Scheme
 {
-  char *data;
-  size_t size, length;
-  bool overflow;
-} Output;
+  const char *name;
+  int (*append) (FscUriOutput *output, const Scheme *scheme, FscBytes rest, const char **reason);
+  unsigned default_port; /* 0: there is none */
+};
 
-static void
-append (Output *output, char c)
-{
-  if (output->length + 1 < output->size)
-    output->data[output->length++] = c;
-  else
-    output->overflow = true;
-}
-
-static void
-append_escaped (Output *output, char c)
-{
-  static const char digits[] = "0123456789ABCDEF";
-
-  if (is_plain[(unsigned char) c])
-    {
-      append (output, c);
-      return;
-    }
-  append (output, '%');
-  append (output, digits[(unsigned char) c >> 4]);
-  append (output, digits[(unsigned char) c & 15]);
-}
-
-/* Sixteen bytes at a time, by the vector extension of gcc and clang. */
-typedef unsigned char Block __attribute__ ((vector_size (16)));
-
-static Block
-get_block (const char *bytes)
-{
-  Block block;
-
-  memcpy (&block, bytes, sizeof block);
-  return block;
-}
-
-/* Whether a path that starts with '/' is known at a glance to be canonical, as most are: it has
- * only letters, digits and "-./_", and neither an empty component nor one that starts with a dot.
- * All others, and short ones, are left to whoever looks at each byte. */
-static bool
-is_canonical (FscBytes path)
-{
-  Block found = { 0 };
-  uint64_t halves[2];
-
-  if (path.length <= sizeof found)
-    return false;
-  for (size_t left = path.length - 1; left > 0; left -= left < sizeof found ? left : sizeof found)
-    {
-      /* The last one overlaps the one before it. */
-      const char *bytes = path.data + path.length - 1 - (left < sizeof found ? sizeof found : left);
-      Block c = get_block (bytes + 1);
-      Block is_common
-          = (Block) ((c | 32) - 'a' < 26) | (Block) (c - '-' <= '9' - '-') | (Block) (c == '_');
-
-      found |= ~is_common
-               | ((Block) (get_block (bytes) == '/') & ((Block) (c == '/') | (Block) (c == '.')));
-    }
-  memcpy (halves, &found, sizeof halves);
-  return (halves[0] | halves[1]) == 0;
-}
-
-static void
-append_bytes (Output *output, const char *bytes, size_t length)
-{
-  if (length >= output->size - output->length)
-    {
-      output->overflow = true;
-      return;
-    }
-  memcpy (output->data + output->length, bytes, length);
-  output->length += length;
-}
-
+/* "//" and an absolute path, which may be written with "localhost" as its host, or without "//". */
 static int
-finish (Output *output)
+append_path (FscUriOutput *output, const Scheme *scheme, FscBytes path, const char **reason)
 {
-  if (output->overflow || output->size == 0)
-    return -ENAMETOOLONG;
-  output->data[output->length] = '\0';
-  return (int) output->length;
-}
+  static const char localhost[] = "localhost";
+  size_t n = strlen (localhost);
 
-/* Decodes one byte of a path in a URI at *position. Returns it, or -EINVAL. */
-static int
-next_byte (FscBytes path, size_t *position, bool is_escaped, const char **reason)
-{
-  char c = path.data[(*position)++];
-
-  if (!is_escaped)
-    return (unsigned char) c;
-  if (c == '%')
+  if (begins_with (path, "//"))
     {
-      int high = *position + 1 < path.length ? hex_value (path.data[*position]) : -1;
-      int low = high >= 0 ? hex_value (path.data[*position + 1]) : -1;
-
-      if (low < 0)
+      path = skip (path, 2);
+      if (path.length > n && is_same (path.data, localhost, n) && path.data[n] == '/')
+        path = skip (path, n);
+      else if (path.length > 0 && path.data[0] != '/')
         {
-          *reason = "has a '%' that is not followed by two hexadecimal digits";
+          *reason = "names a host: only files of this machine are served, as in file:///path";
           return -EINVAL;
         }
-      *position += 2;
-      if (high == 0 && low == 0)
-        {
-          *reason = "has a zero byte (%00) in its path";
-          return -EINVAL;
-        }
-      return high * 16 + low;
     }
-  if (c == '?' || c == '#')
+  if (!begins_with (path, "/"))
     {
-      *reason = "has a '?' or '#', which must be written %3F or %23 in a file: URI";
+      *reason = "has no absolute path, as in file:///path";
       return -EINVAL;
     }
-  if (c == '\0')
-    {
-      *reason = "has a zero byte in its path";
-      return -EINVAL;
-    }
-  return (unsigned char) c;
+  fsc_uri_append_bytes (output, "//", 2);
+  return fsc_uri_append_path (output, path, true, reason);
 }
 
-/* Appends a path without empty components, and without '.' but at its end: there open() wants to
- * search the directory. */
+/* A path, and perhaps a member's name after '#'. */
 static int
-append_path (Output *output, FscBytes path, bool is_escaped, const char **reason)
+append_unpack (FscUriOutput *output, const Scheme *scheme, FscBytes rest, const char **reason)
 {
-  size_t first = output->length;
-  size_t start = first; /* where the last '/' is */
-  size_t position = 0;
-  bool ends_with_dot = false;
+  size_t end = find (rest, '#');
+  int r = append_path (output, scheme, (FscBytes){ rest.data, end }, reason);
 
-  if (is_canonical (path))
+  if (r < 0 || end == rest.length)
+    return r;
+  if (end + 1 == rest.length)
     {
-      append_bytes (output, path.data, path.length);
-      return 0;
+      *reason = "has no name of a member after its '#'";
+      return -EINVAL;
     }
-  while (position < path.length)
+  fsc_uri_append (output, '#');
+  return fsc_uri_append_name (output, skip (rest, end + 1), reason);
+}
+
+/* A path, or '@' and an abstract name. */
+static int
+append_unix (FscUriOutput *output, const Scheme *scheme, FscBytes rest, const char **reason)
+{
+  if (!begins_with (rest, "@"))
+    return append_path (output, scheme, rest, reason);
+  if (rest.length == 1)
     {
-      int byte = next_byte (path, &position, is_escaped, reason);
-
-      if (byte < 0)
-        return byte;
-      if (byte == '/')
-        {
-          size_t component = output->length - start;
-
-          if (component == 2 && output->data[start + 1] == '.')
-            {
-              output->length = start + 1; /* "/./" is "/", unless nothing follows */
-              ends_with_dot = true;
-            }
-          else if (output->length == first || output->data[output->length - 1] != '/')
-            {
-              start = output->length;
-              append (output, '/');
-            }
-        }
-      else
-        {
-          append_escaped (output, (char) byte);
-          ends_with_dot = false;
-        }
+      *reason = "has no name after its '@'";
+      return -EINVAL;
     }
-  if (ends_with_dot)
-    append (output, '.');
+  return fsc_uri_append_name (output, rest, reason);
+}
+
+static int
+append_handle (FscUriOutput *output, const Scheme *scheme, FscBytes name, const char **reason)
+{
+  if (name.length == 0)
+    {
+      *reason = "has no name: write handle:NAME";
+      return -EINVAL;
+    }
+  return fsc_uri_append_name (output, name, reason);
+}
+
+/* Returns the length of the name, or of the address in brackets, with which it begins; 0: of
+ * neither. */
+static size_t
+get_host_length (FscBytes host)
+{
+  bool is_address = begins_with (host, "[");
+  size_t i = is_address ? 1 : 0;
+
+  for (; i < host.length; i++)
+    {
+      char c = host.data[i];
+
+      if (is_address ? c == ']' : c == ':')
+        break;
+      if (is_address
+              ? !is_digit (c) && !(is_alpha (c) && to_lower (c) <= 'f') && c != ':' && c != '.'
+              : !is_digit (c) && !is_alpha (c) && c != '-' && c != '.' && c != '_')
+        return 0;
+    }
+  if (!is_address)
+    return i;
+  return i > 1 && i < host.length ? i + 1 : 0;
+}
+
+/* Returns the number, 0 if there is none, or -1. */
+static int
+read_port (FscBytes text)
+{
+  int port = 0;
+
+  for (size_t i = 0; i < text.length; i++)
+    {
+      if (!is_digit (text.data[i]))
+        return -1;
+      port = port * 10 + (text.data[i] - '0');
+      if (port > 65535)
+        return -1;
+    }
+  return port > 0 || text.length == 0 ? port : -1;
+}
+
+static void
+append_port (FscUriOutput *output, int port)
+{
+  char digits[6];
+  size_t n = sizeof digits;
+
+  do
+    digits[--n] = (char) ('0' + port % 10);
+  while ((port /= 10) > 0);
+  digits[--n] = ':';
+  fsc_uri_append_bytes (output, digits + n, sizeof digits - n);
+}
+
+/* "//", a host in lower case, and its port unless it is the default one. */
+static int
+append_authority (FscUriOutput *output, const Scheme *scheme, FscBytes authority,
+                  const char **reason)
+{
+  size_t n = get_host_length (authority);
+  FscBytes rest = skip (authority, n);
+  int port = begins_with (rest, ":") ? read_port (skip (rest, 1)) : 0;
+
+  *reason = NULL;
+  if (find (authority, '@') < authority.length)
+    *reason = "has a user or a password, which whoever lists what is cached would see";
+  else if (n == 0)
+    *reason = "has no host, or one that is neither a name nor an address in brackets";
+  else if (port < 0 || (rest.length > 0 && rest.data[0] != ':'))
+    *reason = "has a port that is not a number from 1 to 65535";
+  else if (port == 0 && scheme->default_port == 0)
+    *reason = "has no port: write tcp://host:port";
+  if (*reason != NULL)
+    return -EINVAL;
+
+  fsc_uri_append_bytes (output, "//", 2);
+  for (size_t i = 0; i < n; i++)
+    fsc_uri_append (output, to_lower (authority.data[i]));
+  if (port != 0 && (unsigned) port != scheme->default_port)
+    append_port (output, port);
   return 0;
 }
 
-int
-fsc_uri_from_path (FscBytes path, char *buffer, size_t size)
+static int
+append_opaque (FscUriOutput *output, const Scheme *scheme, FscBytes rest, const char **reason)
 {
-  Output output = { .data = buffer, .size = size };
-  const char *reason;
+  for (size_t i = 0; i < rest.length; i++)
+    {
+      if (rest.data[i] <= ' ' || rest.data[i] > '~')
+        {
+          *reason = "has a byte that must be escaped as %XX";
+          return -EINVAL;
+        }
+      fsc_uri_append (output, rest.data[i]);
+    }
+  return 0;
+}
 
-  if (path.length == 0 || path.data[0] != '/')
-    return -EINVAL;
-  append_bytes (&output, FILE_PREFIX, sizeof FILE_PREFIX - 1);
-  append_path (&output, path, false, &reason);
-  return finish (&output);
+/* The fragment is for whoever reads the content. */
+static int
+append_http (FscUriOutput *output, const Scheme *scheme, FscBytes rest, const char **reason)
+{
+  size_t host, end;
+  int r;
+
+  if (!begins_with (rest, "//"))
+    {
+      *reason = "has no host: write http://host/path";
+      return -EINVAL;
+    }
+  rest = skip (rest, 2);
+  host = find_end_of_authority (rest);
+  r = append_authority (output, scheme, (FscBytes){ rest.data, host }, reason);
+  if (r < 0)
+    return r;
+  rest = skip (rest, host);
+  if (!begins_with (rest, "/"))
+    fsc_uri_append (output, '/');
+  end = find (rest, '#');
+  return append_opaque (output, scheme, (FscBytes){ rest.data, end }, reason);
 }
 
 static int
-canonicalize_file (FscBytes uri, Output *output, const char **reason)
+append_tcp (FscUriOutput *output, const Scheme *scheme, FscBytes rest, const char **reason)
 {
-  FscBytes path = { uri.data + strlen ("file:"), uri.length - strlen ("file:") };
-  int r;
-
-  if (path.length >= 2 && path.data[0] == '/' && path.data[1] == '/')
+  if (!begins_with (rest, "//") || find_end_of_authority (skip (rest, 2)) + 2 < rest.length)
     {
-      static const char localhost[] = "localhost";
-      size_t n = strlen (localhost);
-
-      path = (FscBytes){ path.data + 2, path.length - 2 };
-      if (path.length > n && is_same (path.data, localhost, n) && path.data[n] == '/')
-        path = (FscBytes){ path.data + n, path.length - n };
-      else if (path.length > 0 && path.data[0] != '/')
-        {
-          *reason = "names a host: only files of this machine are served, as file:///path";
-          return -EINVAL;
-        }
-    }
-  if (path.length == 0 || path.data[0] != '/')
-    {
-      *reason = "has no absolute path: write file:///path";
+      *reason = "is not a host and a port alone: write tcp://host:port";
       return -EINVAL;
     }
+  return append_authority (output, scheme, skip (rest, 2), reason);
+}
 
-  append_bytes (output, FILE_PREFIX, sizeof FILE_PREFIX - 1);
-  r = append_path (output, path, true, reason);
-  return r < 0 ? r : finish (output);
+static const Scheme schemes[] = {
+  { "file", append_path, 0 },     { "unpack", append_unpack, 0 }, { "unix", append_unix, 0 },
+  { "http", append_http, 80 },    { "https", append_http, 443 },  { "tcp", append_tcp, 0 },
+  { "handle", append_handle, 0 },
+};
+
+static const Scheme opaque = { .append = append_opaque };
+
+static const Scheme *
+find_scheme (FscBytes uri)
+{
+  for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+    if (fsc_uri_has_scheme (uri, schemes[i].name))
+      return &schemes[i];
+  return &opaque;
 }
 
 int
 fsc_uri_canonicalize (FscBytes uri, char *buffer, size_t size, const char **reason)
 {
-  Output output = { .data = buffer, .size = size };
-  size_t scheme = fsc_uri_get_scheme_length (uri);
+  FscUriOutput output = { .data = buffer, .size = size };
+  size_t n = fsc_uri_get_scheme_length (uri);
+  const Scheme *scheme;
+  int r;
 
-  *reason = "is too long";
-  if (scheme == 0)
+  if (n == 0)
     {
       *reason = "has no scheme, such as file:";
       return -EINVAL;
     }
-  if (fsc_uri_has_scheme (uri, "file"))
-    return canonicalize_file (uri, &output, reason);
+  scheme = find_scheme (uri);
+  for (size_t i = 0; i <= n; i++)
+    fsc_uri_append (&output, to_lower (uri.data[i]));
+  r = scheme->append (&output, scheme, skip (uri, n + 1), reason);
+  if (r < 0)
+    return r;
+  *reason = "is too long";
+  return fsc_uri_finish (&output);
+}
 
-  for (size_t i = 0; i < uri.length; i++)
-    {
-      char c = uri.data[i];
+int
+fsc_uri_from_path (FscBytes path, char *buffer, size_t size)
+{
+  FscUriOutput output = { .data = buffer, .size = size };
+  const char *reason;
 
-      if (c <= ' ' || c > '~')
-        {
-          *reason = "has a byte that must be escaped as %XX";
-          return -EINVAL;
-        }
-      append (&output, i < scheme ? to_lower (c) : c);
-    }
-  return finish (&output);
+  if (path.length == 0 || path.data[0] != '/')
+    return -EINVAL;
+  fsc_uri_append_bytes (&output, FILE_PREFIX, sizeof FILE_PREFIX - 1);
+  fsc_uri_append_path (&output, path, false, &reason);
+  return fsc_uri_finish (&output);
 }
 
 int
 fsc_uri_to_path (FscBytes uri, char *buffer, size_t size)
 {
-  Output output = { .data = buffer, .size = size };
-  size_t position = strlen (FILE_PREFIX);
-  const char *reason;
+  return begins_with (uri, "file:") ? fsc_uri_get_path (uri, buffer, size) : -EINVAL;
+}
 
-  if (uri.length <= position || memcmp (uri.data, FILE_PREFIX, position) != 0
-      || uri.data[position] != '/')
+int
+fsc_uri_get_path (FscBytes uri, char *buffer, size_t size)
+{
+  FscBytes path = skip (uri, fsc_uri_get_scheme_length (uri));
+  size_t end;
+
+  if (!fsc_uri_names_path (uri) || !begins_with (path, ":///"))
     return -EINVAL;
-  while (position < uri.length)
-    {
-      int byte = next_byte (uri, &position, true, &reason);
+  path = skip (path, strlen ("://"));
+  end = find (path, '#');
+  if (find (path, '?') < path.length || (end < path.length && !begins_with (uri, "unpack:")))
+    return -EINVAL;
+  path.length = end;
+  return fsc_uri_decode (path, buffer, size);
+}
 
-      if (byte < 0)
-        return byte;
-      append (&output, (char) byte);
-    }
-  return finish (&output);
+int
+fsc_uri_to_member (FscBytes uri, char *buffer, size_t size)
+{
+  size_t end = find (uri, '#');
+
+  if (!fsc_uri_has_scheme (uri, "unpack") || end == uri.length)
+    return -ENOENT;
+  return fsc_uri_decode (skip (uri, end + 1), buffer, size);
 }
 
 const char *

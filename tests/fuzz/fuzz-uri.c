@@ -20,6 +20,23 @@ require (bool condition)
     abort ();
 }
 
+/* What a canonical URI is made of is in it, or it is refused. */
+static void
+take_apart (FscBytes uri)
+{
+  static char part[FSC_URI_MAX + 1];
+  FscBytes host = fsc_uri_get_host (uri);
+  int path = fsc_uri_get_path (uri, part, sizeof part);
+  int member;
+
+  require (host.length == 0
+           || (host.data > uri.data && host.data + host.length <= uri.data + uri.length));
+  require (path == -EINVAL
+           || (fsc_uri_names_path (uri) && part[0] == '/' && strlen (part) == (size_t) path));
+  member = fsc_uri_to_member (uri, part, sizeof part);
+  require (member == -ENOENT || (member > 0 && path > 0 && strlen (part) == (size_t) member));
+}
+
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
@@ -40,6 +57,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
            == length);
   require (strcmp (once, again) == 0);
 
+  take_apart ((FscBytes){ once, (size_t) length });
   if (!fsc_uri_has_scheme ((FscBytes){ once, (size_t) length }, "file"))
     return 0;
   require (fsc_uri_to_path ((FscBytes){ once, (size_t) length }, path, sizeof path) > 0);

@@ -258,16 +258,30 @@ test_independent_without_proc (FscTestService *service)
   close (fd);
 }
 
+/* Who sees another file tree is served nothing that has a path, and all else. */
 static void
 test_without_root (FscTestService *service)
 {
-  FscItem item = { .uri = { "file:///", strlen ("file:///") } };
-  g_auto (FscTestPacket) packet = { 0 };
+  static const struct
+  {
+    const char *uri;
+    FscCode code;
+  } cases[] = {
+    { "file:///", FSC_CODE_NOT_SERVED },      { "Unpack:/a.zst", FSC_CODE_NOT_SERVED },
+    { "unix:///run/x", FSC_CODE_NOT_SERVED }, { "nosuch:///", FSC_CODE_UNKNOWN_SCHEME },
+    { "no such:///a", FSC_CODE_BAD_URI },
+  };
   int fd = fsc_test_raw_greet (service->socket, FALSE);
 
-  fsc_test_raw_open (fd, &item, &packet);
-  g_assert_cmpint (packet.message.records[0].result.code, ==, FSC_CODE_NOT_SERVED);
-  g_assert_cmpuint (packet.fds.n, ==, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      FscItem item = { .uri = { cases[i].uri, strlen (cases[i].uri) } };
+      g_auto (FscTestPacket) packet = { 0 };
+
+      fsc_test_raw_open (fd, &item, &packet);
+      g_assert_cmpint (packet.message.records[0].result.code, ==, cases[i].code);
+      g_assert_cmpuint (packet.fds.n, ==, 0);
+    }
   close (fd);
 }
 

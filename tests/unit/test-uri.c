@@ -72,10 +72,35 @@ test_canonical (void)
     { "file:///-._~!$&'()+,;=:@", "file:///-._~!$&'()+,;=:@" },
     { "file:///\"<>[\\]^`{|}", "file:///%22%3C%3E%5B%5C%5D%5E%60%7B%7C%7D" },
     { "file:///a%09%0a%7f", "file:///a%09%0A%7F" },
-    { "HTTPS://Host/Object?q#f", "https://Host/Object?q#f" },
+    { "HTTPS://Host/Object?q#f", "https://host/Object?q" },
+    { "http://Example.ORG", "http://example.org/" },
+    { "http://a:80", "http://a/" },
+    { "http://a:", "http://a/" },
+    { "http://a:0080/", "http://a/" },
+    { "http://a:443/", "http://a:443/" },
+    { "https://a:443/", "https://a/" },
+    { "https://a:08443/X/../%7e//", "https://a:8443/X/../%7e//" },
+    { "http://a?q", "http://a/?q" },
+    { "http://a#f", "http://a/" },
+    { "http://a/b@c:d", "http://a/b@c:d" },
+    { "http://[2001:DB8::1]:80/", "http://[2001:db8::1]/" },
+    { "http://[::ffff:1.2.3.4]:1/", "http://[::ffff:1.2.3.4]:1/" },
+    { "http://xn--e1afmkfd.example./a_b", "http://xn--e1afmkfd.example./a_b" },
+    { "TCP://LocalHost:05432", "tcp://localhost:5432" },
+    { "tcp://[::1]:65535", "tcp://[::1]:65535" },
     { "unpack:///srv/a.tar.gz#dir/./member", "unpack:///srv/a.tar.gz#dir/./member" },
+    { "UNPACK:/srv//./m.zst", "unpack:///srv/m.zst" },
+    { "unpack://localhost/a%23b#c", "unpack:///a%23b#c" },
+    { "unpack:///a#../../etc/passwd", "unpack:///a#../../etc/passwd" },
+    { "unpack:///a#/abs//x/", "unpack:///a#/abs//x/" },
+    { "unpack:///a#a#b?c %2f%c3%bc\377", "unpack:///a#a%23b%3Fc%20/%C3%BC%FF" },
+    { "unix:///run//db.sock", "unix:///run/db.sock" },
+    { "unix:/run/db.sock", "unix:///run/db.sock" },
+    { "UNIX:@Bus//./x#?", "unix:@Bus//./x%23%3F" },
     { "Helper+S3://Bucket/%41", "helper+s3://Bucket/%41" },
+    { "helper+git:", "helper+git:" },
     { "handle:listener-80", "handle:listener-80" },
+    { "Handle:a b/%61/..#", "handle:a%20b/a/..%23" },
     { "x-y.z+1:", "x-y.z+1:" },
   };
 
@@ -113,17 +138,58 @@ test_refused (void)
     { "file:///a%4g", "'%'" },
     { "file:///a%g4", "'%'" },
     { "file:///a%00b", "zero byte" },
-    { "http://a b", "escaped" },
-    { "http://a\tb", "escaped" },
-    { "http://\303\274", "escaped" },
-    { "http://a\177", "escaped" },
+    { "http://a/ b", "escaped" },
+    { "http://a/\tb", "escaped" },
+    { "http://a/\303\274", "escaped" },
+    { "helper+x:a\177", "escaped" },
+    { "http:", "no host" },
+    { "http:/a", "no host" },
+    { "http://", "no host" },
+    { "http:///a", "no host" },
+    { "http://:80/", "no host" },
+    { "http://\303\274/", "no host" },
+    { "http://a%62/", "no host" },
+    { "http://a b/", "no host" },
+    { "http://[]/", "no host" },
+    { "http://[::1", "no host" },
+    { "http://[::1%25eth0]/", "no host" },
+    { "http://[g]/", "no host" },
+    { "http://[::1]a/", "port" },
+    { "http://::1/", "no host" },
+    { "http://a:b/", "port" },
+    { "http://a:0/", "port" },
+    { "http://a:65536/", "port" },
+    { "http://a:99999999999999999999/", "port" },
+    { "http://a:-1/", "port" },
+    { "http://a:1:2/", "port" },
+    { "http://user@a/", "password" },
+    { "http://user:secret@a/", "password" },
+    { "tcp://a", "no port" },
+    { "tcp://a:", "no port" },
+    { "tcp://a:1/", "a host and a port alone" },
+    { "tcp://a:1#x", "a host and a port alone" },
+    { "tcp:a:1", "a host and a port alone" },
+    { "tcp://u@a:1", "password" },
+    { "unpack:relative#x", "no absolute path" },
+    { "unpack://server/a", "names a host" },
+    { "unpack:///a?b", "must be written" },
+    { "unpack:///a#", "no name of a member" },
+    { "unpack:///a#b%00", "zero byte" },
+    { "unpack:///a#%4", "'%'" },
+    { "unix:db.sock", "no absolute path" },
+    { "unix:%40x", "no absolute path" },
+    { "unix:@", "no name" },
+    { "unix:@%00", "zero byte" },
+    { "handle:", "no name" },
+    { "handle:%", "'%'" },
   };
 
   for (unsigned i = 0; i < G_N_ELEMENTS (cases); i++)
     assert_refused (cases[i][0], strlen (cases[i][0]), cases[i][1]);
   assert_refused ("file:///a%41", 11, "'%'"); /* the last digit is beyond its end */
   assert_refused ("file:///a\0b", 11, "zero byte");
-  assert_refused ("http://a\0b", 10, "escaped");
+  assert_refused ("http://a/\0b", 11, "escaped");
+  assert_refused ("handle:a\0b", 10, "zero byte");
 }
 
 static void
@@ -202,6 +268,44 @@ test_to_path (void)
     g_assert_cmpint (fsc_uri_to_path (bytes (refused[i]), buffer, sizeof buffer), ==, -EINVAL);
 }
 
+static void
+test_parts (void)
+{
+  static const struct
+  {
+    const char *uri, *path, *member;
+  } cases[] = {
+    { "file:///a%23b", "/a#b", NULL },
+    { "unpack:///a%20b", "/a b", NULL },
+    { "unpack:///a%23#%2Fx/../%20/", "/a#", "/x/../ /" },
+    { "unix:///run/x", "/run/x", NULL },
+    { "unix:@x/y", NULL, NULL },
+    { "http://a/b#c", NULL, NULL },
+    { "handle:/a", NULL, NULL },
+    { "helper+x:///a#b", NULL, NULL },
+  };
+  char buffer[64];
+
+  for (unsigned i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      FscBytes uri = bytes (cases[i].uri);
+
+      g_assert_cmpint (fsc_uri_names_path (uri), ==, cases[i].path != NULL);
+      g_assert_cmpint (fsc_uri_get_path (uri, buffer, sizeof buffer), ==,
+                       cases[i].path != NULL ? (int) strlen (cases[i].path) : -EINVAL);
+      if (cases[i].path != NULL)
+        g_assert_cmpstr (buffer, ==, cases[i].path);
+      g_assert_cmpint (fsc_uri_to_member (uri, buffer, sizeof buffer), ==,
+                       cases[i].member != NULL ? (int) strlen (cases[i].member) : -ENOENT);
+      if (cases[i].member != NULL)
+        g_assert_cmpstr (buffer, ==, cases[i].member);
+    }
+  g_assert_true (fsc_uri_names_path (bytes ("UNPACK:/a")));
+  g_assert_true (fsc_uri_names_path (bytes ("unix:")));
+  g_assert_cmpint (fsc_uri_to_path (bytes ("unpack:///a"), buffer, sizeof buffer), ==, -EINVAL);
+  g_assert_cmpint (fsc_uri_to_member (bytes ("unpack:///a#bc"), buffer, 2), ==, -ENAMETOOLONG);
+}
+
 /* Each byte that a path may have comes back from its URI. */
 static void
 test_all_bytes (void)
@@ -268,7 +372,7 @@ test_no_room (void)
                        fits ? (int) strlen (canonical) : -ENAMETOOLONG);
       g_assert_cmpint (fsc_uri_from_path (bytes (path), buffer, size), ==,
                        fits ? (int) strlen (canonical) : -ENAMETOOLONG);
-      g_assert_cmpint (fsc_uri_canonicalize (bytes ("http://example.co"), buffer, size, &reason),
+      g_assert_cmpint (fsc_uri_canonicalize (bytes ("http://exam.pl/co"), buffer, size, &reason),
                        ==, fits ? (int) strlen (canonical) : -ENAMETOOLONG);
       g_assert_cmpint (fsc_uri_to_path (bytes (canonical), path_buffer, size), ==,
                        size >= sizeof path ? (int) strlen (path) : -ENAMETOOLONG);
@@ -327,6 +431,7 @@ main (int argc, char **argv)
   g_test_add_func ("/uri/from-path", test_from_path);
   g_test_add_func ("/uri/each-place", test_each_place);
   g_test_add_func ("/uri/to-path", test_to_path);
+  g_test_add_func ("/uri/parts", test_parts);
   g_test_add_func ("/uri/all-bytes", test_all_bytes);
   g_test_add_func ("/uri/no-room", test_no_room);
   g_test_add_func ("/uri/longest-path", test_longest_path);
