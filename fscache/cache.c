@@ -132,7 +132,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
     }
   else if (outcome->code != FSC_CODE_UNCHANGED)
     {
-      cache->counters.open_errors++;
+      cache->counters.open_errors += outcome->code != FSC_CODE_CANCELLED;
       if (fsc_outcome_is_verdict (outcome))
         fsc_coherence_keep_failure (cache, entry, outcome);
       fsc_answer_failure (&job->waiters, outcome);
@@ -206,7 +206,7 @@ join (FscJob *job, const FscWaiter *who)
 
   if (is_due && who->revalidate)
     job->item.options |= FSC_OPTION_REVALIDATE;
-  return fsc_waiter_new (is_due ? &job->waiters : &job->late, who);
+  return fsc_waiter_new (job, is_due ? &job->waiters : &job->late, who);
 }
 
 static FscWaiter *
@@ -233,7 +233,7 @@ open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *e
   job = fsc_job_new (item, fsc_label_get_uri (entry->label), key->credential, who->since);
   job->item.flags &= FSC_VARIANT_FLAGS;
   job->item.options &= FSC_OPTION_REVALIDATE;
-  waiter = fsc_waiter_new (&job->waiters, who);
+  waiter = fsc_waiter_new (job, &job->waiters, who);
   entry_fly (cache, entry, job);
   return waiter;
 }
@@ -243,7 +243,7 @@ open_passed (FscCache *cache, guint32 credential, const FscItem *item, FscBytes 
              const FscWaiter *who)
 {
   FscJob *job = fsc_job_new (item, uri, credential, who->since);
-  FscWaiter *waiter = fsc_waiter_new (&job->waiters, who);
+  FscWaiter *waiter = fsc_waiter_new (job, &job->waiters, who);
 
   cache->counters.opens++;
   cache->provider.start (job, cache->provider_data);
@@ -302,15 +302,6 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
 
   key = fsc_store_make_key (&cache->store, uri, credential, flags, is_exclusive);
   return open_entry (cache, &key, item, find_entry (cache, &key), &who);
-}
-
-void
-fsc_cache_cancel (FscCache *cache, FscWaiter *waiter)
-{
-  g_queue_unlink (waiter->queue, &waiter->link);
-  if (waiter->queue->length == 0 && cache->provider.cancelled != NULL)
-    cache->provider.cancelled (cache->provider_data);
-  g_free (waiter);
 }
 
 guint32

@@ -47,11 +47,15 @@ typedef struct
   gint64 begun;    /* or 0 */
   guint64 done;    /* bytes of it, as far as is known, */
   gint64 moved_at; /* and since when */
+
+  /* The provider's. */
   gpointer provider_data;
-  gboolean alone; /* the provider's: to be tried in no company */
+  gboolean alone; /* to be tried in no company */
+  GQueue *queue;  /* where it waits, or NULL; by `link` */
+  GList link;
 
   /* The cache's. */
-  FscEntry *entry;   /* NULL: passed, or not wanted any more */
+  FscEntry *entry;   /* NULL: passed, or nothing that is to be watched any more */
   gboolean is_watch; /* it only makes the entry watched; nobody waits for it */
   guint64 sequence;  /* of the last event when it started */
   guint32 doubts;    /* of the entry, then */
@@ -76,10 +80,12 @@ typedef struct
 typedef struct
 {
   void (*start) (FscJob *job, gpointer data);
-  gint64 (*now) (gpointer data); /* monotonic, in microseconds */
 
-  /* A request was cancelled: perhaps nobody waits for its job any more. May be NULL. */
-  void (*cancelled) (gpointer data);
+  /* Nobody waits for this job any more. If it has not begun, it may be finished as CANCELLED; but
+   * never from within, and only if it is not wanted again by then. May be NULL. */
+  void (*withdraw) (FscJob *job, gpointer data);
+
+  gint64 (*now) (gpointer data); /* monotonic, in microseconds */
 
   /* The watches of a credential, whose events go to fsc_cache_changed(); NULL if there are none. */
   FscWatches *(*get_watches) (guint32 credential, gpointer data);
@@ -127,12 +133,8 @@ typedef struct
   gint64 idle_time;  /* microseconds; 0: never */
 } FscLimits;
 
-/* Whether a job that has not begun still should: not if it was for one request that was cancelled.
- */
+/* Whether a job that has not begun still should: not if all who asked for it have cancelled. */
 gboolean fsc_job_is_wanted (const FscJob *job);
-
-/* Whether anybody waits for it. */
-gboolean fsc_job_is_awaited (const FscJob *job);
 
 FscCache *fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data,
                          const FscLimits *limits);

@@ -62,6 +62,12 @@ fsc_connection_flush (FscConnection *connection, gboolean force)
     fsc_connection_close (connection);
 }
 
+guint
+fsc_connection_get_n_waiting (const FscConnection *connection)
+{
+  return connection->n_unanswered;
+}
+
 gboolean
 fsc_connection_check (FscConnection *connection, gint64 time)
 {

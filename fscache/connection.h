@@ -33,6 +33,9 @@ void fsc_connection_tell_progress (gpointer request, guint index, const FscProgr
  * loop says that it has (or with `force`). */
 void fsc_connection_flush (FscConnection *connection, gboolean force);
 
+/* How much of what it has asked for is not answered. */
+guint fsc_connection_get_n_waiting (const FscConnection *connection);
+
 /* Disconnects a client that has not read, or not greeted, for too long. Called about once a second,
  * while it returns TRUE: there is something that the client has to do. */
 gboolean fsc_connection_check (FscConnection *connection, gint64 time);

@@ -14,6 +14,14 @@ fsc_hop_get (const FscJob *job)
   return job->provider_data;
 }
 
+gboolean
+fsc_hop_is_free (const FscJob *job)
+{
+  const FscHop *hop = fsc_hop_get (job);
+
+  return hop != NULL && hop->is_free;
+}
+
 FscBytes
 fsc_hop_get_original (const FscJob *job)
 {

@@ -35,6 +35,9 @@ typedef struct
 /* NULL if it has not hopped. */
 FscHop *fsc_hop_get (const FscJob *job);
 
+/* Whether its opener may enter any mount. */
+gboolean fsc_hop_is_free (const FscJob *job);
+
 /* An opener has answered LEADS_ELSEWHERE. */
 void fsc_hop_take (FscJob *job, const FscOutcome *outcome);
 

@@ -4,6 +4,8 @@
  */
 #include "fscache/job.h"
 
+#include "fscache/entry.h"
+
 FscJob *
 fsc_job_new (const FscItem *item, FscBytes uri, guint32 credential, gint64 since)
 {
@@ -45,29 +47,35 @@ fsc_job_set_validator (FscJob *job, const FscHandle *handle)
 gboolean
 fsc_job_is_wanted (const FscJob *job)
 {
-  return job->entry != NULL || job->waiters.length > 0;
-}
-
-gboolean
-fsc_job_is_awaited (const FscJob *job)
-{
-  return job->is_watch || job->waiters.length + job->late.length > 0;
+  return job->waiters.length > 0 || job->late.length > 0 || (job->is_watch && job->entry != NULL);
 }
 
 gboolean
 fsc_outcome_is_verdict (const FscOutcome *outcome)
 {
   return outcome->code != FSC_CODE_TIMED_OUT && outcome->code != FSC_CODE_OPENER_FAILED
-         && outcome->code != FSC_CODE_LIMIT;
+         && outcome->code != FSC_CODE_LIMIT && outcome->code != FSC_CODE_CANCELLED;
 }
 
 FscWaiter *
-fsc_waiter_new (GQueue *queue, const FscWaiter *who)
+fsc_waiter_new (FscJob *job, GQueue *queue, const FscWaiter *who)
 {
   FscWaiter *waiter = g_memdup2 (who, sizeof *who);
 
   waiter->link.data = waiter;
+  waiter->job = job;
   waiter->queue = queue;
   g_queue_push_tail_link (queue, &waiter->link);
   return waiter;
+}
+
+void
+fsc_cache_cancel (FscCache *cache, FscWaiter *waiter)
+{
+  FscJob *job = waiter->job;
+
+  g_queue_unlink (waiter->queue, &waiter->link);
+  g_free (waiter);
+  if (!fsc_job_is_wanted (job) && cache->provider.withdraw != NULL)
+    cache->provider.withdraw (job, cache->provider_data);
 }

@@ -11,7 +11,8 @@
 struct FscWaiter
 {
   GList link;
-  GQueue *queue;
+  FscJob *job;
+  GQueue *queue; /* one of the job's */
   FscAnswerFunc func;
   gpointer data;
   gpointer lessee;
@@ -36,4 +37,4 @@ void fsc_job_set_validator (FscJob *job, const FscHandle *handle);
 gboolean fsc_outcome_is_verdict (const FscOutcome *outcome);
 
 /* Copies who asks, and has it wait in a job's queue. */
-FscWaiter *fsc_waiter_new (GQueue *queue, const FscWaiter *who);
+FscWaiter *fsc_waiter_new (FscJob *job, GQueue *queue, const FscWaiter *who);

@@ -77,6 +77,41 @@ get_n_openers (const FscLane *lane)
   return own != 0 ? own : get_config (lane)->lane_openers;
 }
 
+/* Queues */
+
+static void
+enqueue_first (GQueue *queue, FscJob *job)
+{
+  job->queue = queue;
+  job->link = (GList){ .data = job };
+  g_queue_push_head_link (queue, &job->link);
+}
+
+void
+fsc_lane_enqueue (GQueue *queue, FscJob *job)
+{
+  job->queue = queue;
+  job->link = (GList){ .data = job };
+  g_queue_push_tail_link (queue, &job->link);
+}
+
+void
+fsc_lane_leave_queue (FscJob *job)
+{
+  g_queue_unlink (job->queue, &job->link);
+  job->queue = NULL;
+}
+
+FscJob *
+fsc_lane_dequeue (GQueue *queue)
+{
+  FscJob *job = g_queue_peek_head (queue);
+
+  if (job != NULL)
+    fsc_lane_leave_queue (job);
+  return job;
+}
+
 /* What is due
  *
  * A job's time runs from when it was asked for, over all lanes that its way leads through, or from
@@ -142,7 +177,7 @@ requeue_alone (FscLane *lane, const GPtrArray *jobs)
       FscJob *job = jobs->pdata[i - 1];
 
       job->alone = TRUE;
-      g_queue_push_head (&lane->queue, job);
+      enqueue_first (&lane->queue, job);
     }
 }
 
@@ -197,7 +232,7 @@ fsc_lane_expire (FscLane *lane, gint64 time)
       next = l->next;
       if (is_time (get_job_due (lane, job), time, &next_due))
         {
-          g_queue_delete_link (&lane->queue, l);
+          fsc_lane_leave_queue (job);
           g_ptr_array_add (overdue, job);
         }
     }
@@ -268,7 +303,7 @@ fail_queue (FscLane *lane, const char *why)
 {
   FscJob *job;
 
-  while ((job = g_queue_pop_head (&lane->queue)) != NULL)
+  while ((job = fsc_lane_dequeue (&lane->queue)) != NULL)
     fsc_lanes_fail (lane->lanes, job, FSC_CODE_OPENER_FAILED, EIO, "the opener %s %s",
                     lane->key->provider->program, why);
 }
@@ -400,7 +435,7 @@ fsc_lane_push (FscLane *lane, FscJob *job)
 {
   /* Tried again, as those of a batch may be, it would find what it has made. */
   job->alone = (job->item.flags & O_EXCL) != 0 || lane->key->provider->ends_unwanted;
-  g_queue_push_tail (&lane->queue, job);
+  fsc_lane_enqueue (&lane->queue, job);
   fsc_lanes_arm (lane->lanes, get_job_due (lane, job));
   fsc_lanes_mark_dirty (lane->lanes, lane);
 }
@@ -412,20 +447,6 @@ find_idle_opener (FscLane *lane)
     if (fsc_opener_is_idle (lane->openers->pdata[i]))
       return lane->openers->pdata[i];
   return NULL;
-}
-
-/* Of one whose jobs are long, somebody has to wait for the job. */
-static gboolean
-is_wanted (const FscLane *lane, const FscJob *job)
-{
-  return fsc_job_is_wanted (job)
-         && (!lane->key->provider->ends_unwanted || fsc_job_is_awaited (job));
-}
-
-static void
-fail_unwanted (FscLane *lane, FscJob *job)
-{
-  fsc_lanes_fail (lane->lanes, job, FSC_CODE_CANCELLED, ECANCELED, "nobody waits for it any more");
 }
 
 /* Takes as many jobs off the queue as should go in one message. Checks on a local file system are
@@ -441,16 +462,15 @@ take_batch (FscLane *lane, GPtrArray *batch)
     {
       gboolean is_check = job->item.validator.length > 0;
 
-      if (!is_wanted (lane, job))
+      if (!fsc_job_is_wanted (job))
         {
-          g_queue_pop_head (&lane->queue);
-          fail_unwanted (lane, job);
+          fsc_lanes_withdraw (lane->lanes, job);
           continue;
         }
       if (batch->len > 0
           && (job->alone || !lane->is_local || batch->len >= (is_check ? CHECKS_AT_ONCE : opens)))
         return;
-      g_ptr_array_add (batch, g_queue_pop_head (&lane->queue));
+      g_ptr_array_add (batch, fsc_lane_dequeue (&lane->queue));
       if (job->alone)
         return;
     }
@@ -471,7 +491,7 @@ give_work (FscLane *lane)
         break;
       given = fsc_opener_give (opener, (FscJob *const *) batch->pdata, batch->len);
       while (batch->len > given)
-        g_queue_push_head (&lane->queue, g_ptr_array_steal_index (batch, batch->len - 1));
+        enqueue_first (&lane->queue, g_ptr_array_steal_index (batch, batch->len - 1));
       fsc_lanes_arm (lane->lanes, get_opener_due (lane, opener));
       g_ptr_array_set_size (batch, 0);
     }
@@ -512,7 +532,7 @@ fail_if_broken (FscLane *lane)
       return;
     }
   place = fsc_lane_describe (lane);
-  while ((job = g_queue_pop_head (&lane->queue)) != NULL)
+  while ((job = fsc_lane_dequeue (&lane->queue)) != NULL)
     fsc_lanes_fail (lane->lanes, job, FSC_CODE_TIMED_OUT, ETIMEDOUT,
                     "%s does not answer: %u openers are stuck in it", place, lane->n_stuck);
 }
@@ -579,11 +599,11 @@ fsc_lane_end_unwanted (FscLane *lane)
       GPtrArray *jobs = fsc_opener_get_jobs (opener);
       FscJob *job = jobs->len == 1 ? jobs->pdata[0] : NULL;
 
-      if (job != NULL && !fsc_job_is_awaited (job) && fsc_opener_get_n_held (opener) == 0)
+      if (job != NULL && !fsc_job_is_wanted (job) && fsc_opener_get_n_held (opener) == 0)
         fsc_lane_end_opener (lane, opener, ended, unwanted);
     }
   for (guint i = 0; i < unwanted->len; i++)
-    fail_unwanted (lane, unwanted->pdata[i]);
+    fsc_lane_enqueue (&lane->lanes->withdrawn, unwanted->pdata[i]);
 }
 
 void

@@ -39,6 +39,7 @@ struct FscLanes
   GPtrArray *dirty;   /* lanes to flush */
   GQueue quick;       /* jobs to be tried by a quick check */
   GQueue refused;     /* jobs that no lane takes */
+  GQueue withdrawn;   /* jobs that nobody waits for */
   GHashTable *strays; /* id of an opener with whose end watches are left that nobody knows -> its
                          credential */
   GHashTable *stuck;  /* id of a killed opener -> its lane's key, a copy */
@@ -73,6 +74,11 @@ void fsc_lane_free (FscLane *lane);
 
 /* Where it is, for people: "the mount /srv", "the host example.org". Free with g_free(). */
 char *fsc_lane_describe (const FscLane *lane);
+
+/* A job waits in one queue at a time, and leaves it without being looked for. */
+void fsc_lane_enqueue (GQueue *queue, FscJob *job);
+FscJob *fsc_lane_dequeue (GQueue *queue); /* NULL: none waits */
+void fsc_lane_leave_queue (FscJob *job);
 
 /* Takes a job; it is given to an opener with the next flush. */
 void fsc_lane_push (FscLane *lane, FscJob *job);

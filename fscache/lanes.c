@@ -127,7 +127,7 @@ get_lane_at (FscLanes *lanes, FscJob *job, FscLaneKey *key)
   if (mount != NULL && mount->is_view)
     return NULL;
   key->mount_id = mount != NULL ? mount->id : 0;
-  job->item.mount_length = mount != NULL ? (unsigned) mount->length : 0;
+  job->item.mount_length = mount != NULL && !fsc_hop_is_free (job) ? (unsigned) mount->length : 0;
   lane = g_hash_table_lookup (lanes->lanes, key);
   if (lane == NULL)
     {
@@ -191,7 +191,7 @@ static void
 enqueue (FscLanes *lanes, FscLane *lane, FscJob *job)
 {
   if (lane == NULL || lane->queue.length >= lanes->config->lane_queue)
-    g_queue_push_tail (&lanes->refused, job);
+    fsc_lane_enqueue (&lanes->refused, job);
   else
     fsc_lane_push (lane, job);
 }
@@ -281,7 +281,7 @@ check_quickly (FscLanes *lanes)
   gboolean is_few = lanes->quick.length <= QUICK_CHECKS_MAX;
   FscJob *job;
 
-  while ((job = g_queue_pop_head (&lanes->quick)) != NULL)
+  while ((job = fsc_lane_dequeue (&lanes->quick)) != NULL)
     {
       FscOutcome unchanged = { .code = FSC_CODE_UNCHANGED };
 
@@ -300,9 +300,32 @@ void
 fsc_lanes_start (FscLanes *lanes, FscJob *job)
 {
   if (job->credential == FSC_CREDENTIAL_OWN && !job->is_watch && fsc_check_is_possible (&job->item))
-    g_queue_push_tail (&lanes->quick, job);
+    fsc_lane_enqueue (&lanes->quick, job);
   else
     enqueue (lanes, get_lane (lanes, job), job);
+}
+
+void
+fsc_lanes_withdraw (FscLanes *lanes, FscJob *job)
+{
+  lanes->may_have_unwanted |= job->queue == NULL; /* an opener has it */
+  if (job->queue == NULL)
+    return;
+  fsc_lane_leave_queue (job);
+  fsc_lane_enqueue (&lanes->withdrawn, job);
+}
+
+/* Somebody else may have come to wait for it. */
+static void
+end_withdrawn (FscLanes *lanes)
+{
+  FscJob *job;
+
+  while ((job = fsc_lane_dequeue (&lanes->withdrawn)) != NULL)
+    if (fsc_job_is_wanted (job))
+      enqueue (lanes, get_lane (lanes, job), job);
+    else
+      fsc_lanes_fail (lanes, job, FSC_CODE_CANCELLED, ECANCELED, "nobody waits for it any more");
 }
 
 static void
@@ -325,12 +348,6 @@ refuse_job (FscLanes *lanes, FscJob *job)
                     lanes->config->lane_queue, place, lanes->config->lane_queue);
 }
 
-void
-fsc_lanes_end_unwanted (FscLanes *lanes)
-{
-  lanes->may_have_unwanted = TRUE;
-}
-
 static void
 end_unwanted (FscLanes *lanes)
 {
@@ -347,13 +364,14 @@ fsc_lanes_flush (FscLanes *lanes)
 {
   FscJob *job;
 
-  if (lanes->quick.length == 0 && lanes->refused.length == 0 && lanes->dirty->len == 0
-      && !lanes->may_have_unwanted)
+  if (lanes->quick.length == 0 && lanes->refused.length == 0 && lanes->withdrawn.length == 0
+      && lanes->dirty->len == 0 && !lanes->may_have_unwanted)
     return FALSE;
   if (lanes->may_have_unwanted)
     end_unwanted (lanes);
+  end_withdrawn (lanes);
   check_quickly (lanes);
-  while ((job = g_queue_pop_head (&lanes->refused)) != NULL)
+  while ((job = fsc_lane_dequeue (&lanes->refused)) != NULL)
     refuse_job (lanes, job);
 
   for (guint i = 0; i < lanes->dirty->len; i++) /* flushing may mark more */
@@ -413,6 +431,7 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
   lanes->stuck = g_hash_table_new_full (NULL, NULL, NULL, free_key);
   g_queue_init (&lanes->quick);
   g_queue_init (&lanes->refused);
+  g_queue_init (&lanes->withdrawn);
   g_queue_init (&lanes->releases);
 
   lanes->timer = g_source_new (&timer_funcs, sizeof (GSource));
@@ -429,9 +448,10 @@ fsc_lanes_free (FscLanes *lanes)
 
   lanes->is_stopping = TRUE;
   fsc_release_stop (lanes);
-  while ((job = g_queue_pop_head (&lanes->quick)) != NULL)
+  end_withdrawn (lanes);
+  while ((job = fsc_lane_dequeue (&lanes->quick)) != NULL)
     enqueue (lanes, get_lane (lanes, job), job);
-  while ((job = g_queue_pop_head (&lanes->refused)) != NULL)
+  while ((job = fsc_lane_dequeue (&lanes->refused)) != NULL)
     refuse_job (lanes, job);
   all = list_lanes (lanes);
   for (guint i = 0; i < all->len; i++)
@@ -446,7 +466,14 @@ fsc_lanes_free (FscLanes *lanes)
 }
 
 const FscLaneCounters *
-fsc_lanes_get_counters (const FscLanes *lanes)
+fsc_lanes_get_counters (FscLanes *lanes)
 {
+  GHashTableIter iter;
+  gpointer lane;
+
+  lanes->counters.queued = 0;
+  g_hash_table_iter_init (&iter, lanes->lanes);
+  while (g_hash_table_iter_next (&iter, NULL, &lane))
+    lanes->counters.queued += ((FscLane *) lane)->queue.length;
   return &lanes->counters;
 }

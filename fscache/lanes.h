@@ -33,6 +33,7 @@ typedef struct
   guint64 openers_started, openers_failed, timeouts; /* since the start */
   guint64 hops;                                      /* since the start: jobs that changed lanes */
   guint64 stuck;                                     /* killed, but not yet gone */
+  guint64 queued;                                    /* jobs that wait for an opener */
 } FscLaneCounters;
 
 /* `done` gets the outcome of each job, never from within fsc_lanes_start(); `progressed`, before
@@ -53,6 +54,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscLanes, fsc_lanes_free)
 
 void fsc_lanes_start (FscLanes *lanes, FscJob *job);
 
+/* Nobody waits for a job any more: if it waits for an opener its place is free; if one is at it,
+ * that is ended where the provider wants that. With the next flush the job ends, unless somebody
+ * came. */
+void fsc_lanes_withdraw (FscLanes *lanes, FscJob *job);
+
 /* Sees to it that no opener has anything open on these mounts (of FscMount): ends those of their
  * lanes, and those among `holders` (of FscHolder), and fails all that they were doing, as well as
  * what waits for them. `name` is for people. *n_ended is how many processes are to end, *n_failed
@@ -63,10 +69,6 @@ typedef void (*FscLanesReleased) (guint n_left, gpointer data);
 void fsc_lanes_release (FscLanes *lanes, const GArray *mounts, GPtrArray *holders, const char *name,
                         guint *n_ended, guint *n_failed, FscLanesReleased func, gpointer data);
 
-/* Some of the jobs may not be wanted any more. With the next flush, openers that are at one for
- * which still nobody waits are ended, where the provider wants that. */
-void fsc_lanes_end_unwanted (FscLanes *lanes);
-
 /* Gives jobs to openers: once a turn of the loop, so that one message carries many. Returns whether
  * there was anything to do. */
 gboolean fsc_lanes_flush (FscLanes *lanes);
@@ -74,4 +76,4 @@ gboolean fsc_lanes_flush (FscLanes *lanes);
 /* To be called by the spawner. */
 void fsc_lanes_opener_exited (guint32 id, int status, gpointer lanes);
 
-const FscLaneCounters *fsc_lanes_get_counters (const FscLanes *lanes);
+const FscLaneCounters *fsc_lanes_get_counters (FscLanes *lanes);

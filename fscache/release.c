@@ -50,7 +50,7 @@ take_jobs (FscLanes *lanes, GQueue *queue, const GArray *mounts, GPtrArray *jobs
       if (mount == NULL || !is_among (mounts, mount->id))
         continue;
       g_ptr_array_add (jobs, job);
-      g_queue_delete_link (queue, l);
+      fsc_lane_leave_queue (job);
     }
 }
 
@@ -91,7 +91,7 @@ end_lanes (FscLanes *lanes, const GArray *mounts, GPtrArray *holders, GArray *en
       FscJob *job;
 
       end_openers (lane, is_there ? NULL : holders, ended, jobs);
-      while (is_there && (job = g_queue_pop_head (&lane->queue)) != NULL)
+      while (is_there && (job = fsc_lane_dequeue (&lane->queue)) != NULL)
         g_ptr_array_add (jobs, job);
     }
 }
@@ -125,6 +125,7 @@ fsc_lanes_release (FscLanes *lanes, const GArray *mounts, GPtrArray *holders, co
   release->data = data;
   take_jobs (lanes, &lanes->quick, mounts, jobs);
   take_jobs (lanes, &lanes->refused, mounts, jobs);
+  take_jobs (lanes, &lanes->withdrawn, mounts, jobs);
   end_lanes (lanes, mounts, holders, release->openers, jobs);
   *n_ended = release->openers->len;
   *n_failed = 0;

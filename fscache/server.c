@@ -40,12 +40,6 @@ start_job (FscJob *job, gpointer data)
   fsc_lanes_start (((FscServer *) data)->lanes, job);
 }
 
-static void
-request_cancelled (gpointer data)
-{
-  fsc_lanes_end_unwanted (((FscServer *) data)->lanes);
-}
-
 static gint64
 get_time (gpointer data)
 {
@@ -65,6 +59,12 @@ static FscGenerations *
 get_generations (guint32 credential, gpointer data)
 {
   return fsc_credentials_get (((FscServer *) data)->credentials, credential)->generations;
+}
+
+static void
+withdraw_job (FscJob *job, gpointer data)
+{
+  fsc_lanes_withdraw (((FscServer *) data)->lanes, job);
 }
 
 static void
@@ -318,8 +318,8 @@ static gboolean
 server_start (FscServer *server, const char *opener_dir, GError **error)
 {
   const FscCacheFuncs provider = { .start = start_job,
+                                   .withdraw = withdraw_job,
                                    .now = get_time,
-                                   .cancelled = request_cancelled,
                                    .get_watches = get_watches,
                                    .get_generations = get_generations,
                                    .tell_progress = fsc_connection_tell_progress };
@@ -420,6 +420,17 @@ count_watches (const FscServer *server)
   return sum;
 }
 
+/* What clients wait for. */
+static guint64
+count_waiting (const FscServer *server)
+{
+  guint64 n = 0;
+
+  for (GList *l = server->connections.head; l != NULL; l = l->next)
+    n += fsc_connection_get_n_waiting (l->data);
+  return n;
+}
+
 void
 fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpointer data)
 {
@@ -459,6 +470,8 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
     { "openers_failed", lanes->openers_failed },
     { "openers_stuck", lanes->stuck },
     { "timeouts", lanes->timeouts },
+    { "waiting", count_waiting (server) },
+    { "queued", lanes->queued },
     { "watching", cache->watching },
     { "watched", watches.entries },
     { "watched_directories", watches.directories },

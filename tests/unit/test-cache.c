@@ -29,8 +29,7 @@ typedef struct
   FscCache *cache;
   gint64 time;
   GQueue jobs; /* started and not finished */
-  guint n_started;
-  guint n_cancelled;   /* how often it was told that a job may not be wanted any more */
+  guint n_started, n_withdrawn;
   FscHolder *holder;   /* of the next held handles */
   guint n_held;        /* by holders that live */
   FscWatches *watches; /* or NULL */
@@ -111,9 +110,12 @@ provider_start (FscJob *job, gpointer data)
 }
 
 static void
-provider_cancelled (gpointer data)
+provider_withdraw (FscJob *job, gpointer data)
 {
-  ((Stage *) data)->n_cancelled++;
+  Stage *stage = data;
+
+  g_assert_false (fsc_job_is_wanted (job));
+  stage->n_withdrawn++;
 }
 
 static gint64
@@ -132,7 +134,7 @@ static void
 stage_init (Stage *stage, guint64 max_handles, gint64 idle_time)
 {
   const FscCacheFuncs provider = { .start = provider_start,
-                                   .cancelled = provider_cancelled,
+                                   .withdraw = provider_withdraw,
                                    .now = provider_now,
                                    .get_watches = provider_get_watches };
   const FscLimits limits = { .max_handles = max_handles, .idle_time = idle_time };
@@ -731,10 +733,9 @@ test_cancel (void)
 
   stage_init (&stage, 10, 0);
 
-  /* Before it begins: the job goes on, if the provider lets it, and what it brings is kept. */
+  /* If the job goes on, what it brings is kept. */
   asked_free (ask (&stage, FILE_A));
-  g_assert_cmpuint (stage.n_cancelled, ==, 1);
-  g_assert_false (fsc_job_is_awaited (stage.jobs.head->data));
+  g_assert_cmpuint (stage.n_withdrawn, ==, 1);
   serve (&stage, "1");
   g_assert_cmpuint (counters (&stage)->handles, ==, 1);
   g_assert_cmpuint (get_info (&stage, FILE_A).idle_ms, ==, 0);
@@ -751,8 +752,8 @@ test_cancel (void)
     stays_late = ask (&stage, FILE_A);
     asked_free (goes);
     asked_free (goes_late);
-    g_assert_cmpuint (stage.n_cancelled, ==, 1); /* others wait */
-    g_assert_true (fsc_job_is_awaited (job));
+    g_assert_cmpuint (stage.n_withdrawn, ==, 1); /* others wait */
+    g_assert_true (fsc_job_is_wanted (job));
     finish_code (&stage, job, FSC_CODE_UNCHANGED, 0);
     assert_given (stays, FSC_SOURCE_CACHE);
     g_assert_cmpuint (stays_late->n_answers, ==, 0);
@@ -788,6 +789,61 @@ test_cancel (void)
   asked_free (ask_as (&stage, FILE_B, FSC_SHARING_EXCLUSIVE, &stage));
   serve (&stage, "1");
   g_assert_cmpuint (get_info (&stage, FILE_B).state, ==, 0);
+  stage_clear (&stage);
+}
+
+/* What nobody waits for need not be done; what is cached stays. */
+static void
+test_withdraw (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 10, 0);
+  asked_free (ask (&stage, FILE_A));
+  g_assert_cmpuint (stage.n_withdrawn, ==, 1);
+  finish_code (&stage, g_queue_pop_head (&stage.jobs), FSC_CODE_CANCELLED, ECANCELED);
+  g_assert_cmpuint (counters (&stage)->entries, ==, 0);
+
+  /* A check, of which two wait. */
+  cache_uri (&stage, FILE_A);
+  {
+    Asked *first = ask (&stage, FILE_A), *second = ask (&stage, FILE_A);
+
+    asked_free (first);
+    g_assert_cmpuint (stage.n_withdrawn, ==, 1);
+    asked_free (second);
+    g_assert_cmpuint (stage.n_withdrawn, ==, 2);
+  }
+  finish_code (&stage, g_queue_pop_head (&stage.jobs), FSC_CODE_CANCELLED, ECANCELED);
+  g_assert_cmpuint (counters (&stage)->handles, ==, 1);
+
+  /* Who comes before it is given up gets it; who comes late keeps it. */
+  asked_free (ask (&stage, FILE_A));
+  g_assert_cmpuint (stage.n_withdrawn, ==, 3);
+  {
+    g_autoptr (Asked) again = ask (&stage, FILE_A);
+    Asked *early = ask (&stage, FILE_A);
+    FscJob *job = begin (&stage);
+    g_autoptr (Asked) late = ask (&stage, FILE_A);
+
+    asked_free (early);
+    finish_code (&stage, job, FSC_CODE_UNCHANGED, 0);
+    assert_given (again, FSC_SOURCE_CACHE);
+    serve_unchanged (&stage);
+    assert_given (late, FSC_SOURCE_CACHE);
+  }
+  {
+    Asked *early = ask (&stage, FILE_A);
+    FscJob *job = begin (&stage);
+    g_autoptr (Asked) late = ask (&stage, FILE_A);
+
+    asked_free (early);
+    g_assert_cmpuint (stage.n_withdrawn, ==, 3);
+    finish_code (&stage, job, FSC_CODE_UNCHANGED, 0);
+    serve_unchanged (&stage);
+    assert_given (late, FSC_SOURCE_CACHE);
+  }
+  g_assert_cmpuint (counters (&stage)->open_errors, ==, 0);
   stage_clear (&stage);
 }
 
@@ -2927,6 +2983,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cache/single-flight", test_single_flight);
   g_test_add_func ("/cache/failure-to-all", test_failure_to_all);
   g_test_add_func ("/cache/cancel", test_cancel);
+  g_test_add_func ("/cache/withdraw", test_withdraw);
   g_test_add_func ("/cache/drop-in-flight", test_drop_in_flight);
   g_test_add_func ("/cache/max-age", test_max_age);
   g_test_add_func ("/cache/ttl", test_ttl);

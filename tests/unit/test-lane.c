@@ -1761,7 +1761,7 @@ test_end_unwanted (void)
     g_queue_clear (&unwanted->job.waiters);
     g_queue_clear (&other->job.waiters);
     g_queue_clear (&late->job.waiters);
-    fsc_lanes_end_unwanted (stage.lanes);
+    fsc_lanes_withdraw (stage.lanes, &unwanted->job);
     g_queue_push_tail (&late->job.late, late); /* somebody came */
     wait_for (next->is_answered);
     assert_answer (unwanted, FSC_CODE_CANCELLED, ECANCELED, "nobody waits for it any more");
@@ -1782,6 +1782,49 @@ test_end_unwanted (void)
     g_clear_pointer (&stage.lanes, fsc_lanes_free);
     g_queue_clear (&late->job.late);
   }
+  stage_clear (&stage);
+}
+
+/* What nobody waits for leaves its place in the queue to others, however long openers are busy. */
+static void
+test_withdraw (void)
+{
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+  Asked *again, *gone, *last, *late;
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  stage.config.lane_queue = 2;
+  stage_start (&stage);
+  g_ptr_array_add (all, ask (&stage, "file:///sleep/1"));
+  wait_for (((Asked *) all->pdata[0])->job.begun != 0);
+  g_ptr_array_add (all, again = ask (&stage, "file:///answer/1"));
+  g_ptr_array_add (all, gone = ask (&stage, "file:///answer/2"));
+  g_ptr_array_add (all, last = ask (&stage, "file:///answer/3"));
+  wait_for (last->is_answered);
+  assert_answer (last, FSC_CODE_LIMIT, EAGAIN, "[lanes] queue=2");
+  g_assert_cmpuint (counters (&stage)->queued, ==, 2);
+
+  g_queue_clear (&gone->job.waiters);
+  fsc_lanes_withdraw (stage.lanes, &gone->job);
+  g_assert_false (gone->is_answered); /* never from within */
+  wait_for (gone->is_answered);
+  g_assert_cmpint (gone->code, ==, FSC_CODE_CANCELLED);
+  g_assert_cmpuint (counters (&stage)->queued, ==, 1);
+
+  /* One that somebody waits for again, and one that an opener has. */
+  fsc_lanes_withdraw (stage.lanes, &again->job);
+  fsc_lanes_withdraw (stage.lanes, &((Asked *) all->pdata[0])->job);
+  run_for (0.05);
+  g_assert_false (again->is_answered);
+  g_assert_false (((Asked *) all->pdata[0])->is_answered);
+  g_ptr_array_add (all, late = ask (&stage, "file:///answer/4"));
+  run_for (0.05);
+  g_assert_false (late->is_answered);
+  g_assert_cmpuint (counters (&stage)->queued, ==, 2);
+  g_clear_pointer (&stage.lanes, fsc_lanes_free);
+  g_assert_cmpint (late->code, ==, FSC_CODE_OPENER_FAILED);
+  g_ptr_array_set_size (all, 0);
   stage_clear (&stage);
 }
 
@@ -1933,6 +1976,7 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/kill-when-full", test_kill_when_full);
   g_test_add_func ("/lane/unwanted", test_unwanted);
   g_test_add_func ("/lane/end-unwanted", test_end_unwanted);
+  g_test_add_func ("/lane/withdraw", test_withdraw);
   g_test_add_func ("/lane/free", test_free);
   return g_test_run ();
 }
