@@ -689,10 +689,13 @@ take (FscacheClient *client, const char *name, size_t length, uint64_t hash,
 }
 
 static int
-miss (FscacheClient *client, const char *name, size_t length, uint64_t hash, FscacheBorrow *borrow,
-      FscacheReply *reply)
+miss (FscacheClient *client, const FscacheRequest *request, size_t length, uint64_t hash,
+      FscacheBorrow *borrow, FscacheReply *reply)
 {
-  FscacheRequest request = { .uri = name, .flags = O_RDONLY, .sharing = FSCACHE_SHARED };
+  const FscacheRequest shared = { .uri = request->uri,
+                                  .sharing = FSCACHE_SHARED,
+                                  .timeout_ms = request->timeout_ms,
+                                  .cancel = request->cancel };
   int64_t asked_at = get_time ();
   char uri[FSC_URI_MAX + 1];
   FscDirectory directory;
@@ -703,7 +706,7 @@ miss (FscacheClient *client, const char *name, size_t length, uint64_t hash, Fsc
 
   fsc_client_directory_init (&directory);
   fsc_client_call_init (&call, &opening, 1, "borrow");
-  fsc_client_prepare (client, &request, &directory, &opening, uri, sizeof uri);
+  fsc_client_prepare (client, &shared, &directory, &opening, uri, sizeof uri);
   fsc_client_wait (client, &call);
   answer = opening.answer;
   if (answer.is_local || answer.code != FSCACHE_OK)
@@ -712,7 +715,7 @@ miss (FscacheClient *client, const char *name, size_t length, uint64_t hash, Fsc
   fsc_client_call_clear (&call);
   if (own.fd >= 0)
     {
-      take (client, name, length, hash, &answer, asked_at, &own, borrow);
+      take (client, request->uri, length, hash, &answer, asked_at, &own, borrow);
       return borrow->fd;
     }
   if (reply != NULL)
@@ -736,34 +739,51 @@ return_slowly (FscacheClient *client, FscKept *counted)
   errno = error;
 }
 
+/* What is kept. */
+static bool
+find (FscacheClient *client, const char *name, size_t length, uint64_t hash, FscacheBorrow *borrow)
+{
+  FscBorrows *borrows = __atomic_load_n (&client->borrows, __ATOMIC_ACQUIRE);
+  bool needs_reaping = false;
+
+  if (borrows != NULL && !fsc_client_is_forked (client))
+    {
+      int64_t now = get_time ();
+
+      if (is_seen (client, borrows, now)
+          && try_to_hit (borrows, name, length, hash, now, borrow, &needs_reaping))
+        {
+          if (__builtin_expect (needs_reaping, false))
+            return_slowly (client, NULL);
+          return true;
+        }
+    }
+  return find_again (client, name, length, hash, borrow);
+}
+
 int
 fscache_borrow (FscacheClient *client, const char *uri, FscacheBorrow *borrow, FscacheReply *reply)
 {
-  FscBorrows *borrows = __atomic_load_n (&client->borrows, __ATOMIC_ACQUIRE);
   size_t length = uri != NULL ? strlen (uri) : 0;
   uint64_t hash = uri != NULL ? hash_name (uri, length) : 0;
 
   borrow->fd = -1;
-  if (uri != NULL)
-    {
-      bool needs_reaping = false;
+  if (uri != NULL && find (client, uri, length, hash, borrow))
+    return borrow->fd;
+  return miss (client, &(FscacheRequest){ .uri = uri }, length, hash, borrow, reply);
+}
 
-      if (borrows != NULL && !fsc_client_is_forked (client))
-        {
-          int64_t now = get_time ();
+int
+fscache_borrow_with (FscacheClient *client, const FscacheRequest *request, FscacheBorrow *borrow,
+                     FscacheReply *reply)
+{
+  size_t length = request->uri != NULL ? strlen (request->uri) : 0;
+  uint64_t hash = request->uri != NULL ? hash_name (request->uri, length) : 0;
 
-          if (is_seen (client, borrows, now)
-              && try_to_hit (borrows, uri, length, hash, now, borrow, &needs_reaping))
-            {
-              if (__builtin_expect (needs_reaping, false))
-                return_slowly (client, NULL);
-              return borrow->fd;
-            }
-        }
-      if (find_again (client, uri, length, hash, borrow))
-        return borrow->fd;
-    }
-  return miss (client, uri, length, hash, borrow, reply);
+  borrow->fd = -1;
+  if (request->uri != NULL && find (client, request->uri, length, hash, borrow))
+    return borrow->fd;
+  return miss (client, request, length, hash, borrow, reply);
 }
 
 void

@@ -72,6 +72,7 @@ typedef struct
   uint8_t digest[FSC_DIGEST_SIZE];
   FscacheProgressFunc progress; /* or NULL */
   void *progress_data;
+  const FscacheCancel *cancel;
 
   FscOpeningState state;
   uint32_t slot;           /* while SENT */

@@ -124,7 +124,7 @@ extern "C"
     FSCACHE_ERROR_LIMIT = 8,           /* a limit of the service is reached; the message names it */
     FSCACHE_ERROR_TIMED_OUT = 9,       /* a deadline has passed, the service's or the caller's */
     FSCACHE_ERROR_OPENER_FAILED = 10,  /* the process that opens for the service failed */
-    FSCACHE_ERROR_CANCELLED = 11,      /* by fscache_cancel(), _disconnect() or _drop_mount() */
+    FSCACHE_ERROR_CANCELLED = 11,      /* cancelled, or by fscache_disconnect() or _drop_mount() */
     FSCACHE_ERROR_NOT_CACHED = 12,     /* there is no such entry */
     FSCACHE_ERROR_VERSION = 13,        /* library and service have no protocol version in common */
     FSCACHE_ERROR_REFUSED = 14,        /* the service does not serve this user */
@@ -167,6 +167,13 @@ extern "C"
    * it. */
   typedef void (*FscacheProgressFunc) (uint64_t done, uint64_t total, void *data);
 
+  /* Ends requests that other threads wait for: see fscache_cancel_with(). All zero at first; it
+   * stays where it is as long as a request that names it is under way. */
+  typedef struct
+  {
+    int is_cancelled; /* the library's */
+  } FscacheCancel;
+
   /* What to open. All zero but the URI is a request for reading, independent, as exact as can be.
    */
   typedef struct
@@ -187,7 +194,8 @@ extern "C"
     const uint8_t *digest;
     FscacheProgressFunc progress; /* or NULL */
     void *progress_data;
-    uint64_t reserved[4]; /* 0 */
+    FscacheCancel *cancel; /* what ends it, or NULL; borrowed until it is answered */
+    uint64_t reserved[4];  /* 0 */
   } FscacheRequest;
 
 #define FSCACHE_MESSAGE_SIZE 512
@@ -266,6 +274,11 @@ extern "C"
   int fscache_open_many (FscacheClient *client, const FscacheRequest *requests,
                          FscacheReply *replies, size_t n);
 
+  /* All requests that name `cancel` end with FSCACHE_ERROR_CANCELLED: those that threads wait for,
+   * those that were submitted, and those that are yet to be made. Does not wait. `client` is whom
+   * they were made with; NULL if none was yet. What libfscache opens itself is not interrupted. */
+  void fscache_cancel_with (FscacheClient *client, FscacheCancel *cancel);
+
   /* Opens a file for reading as a FILE with an offset of its own over pread() on a shared handle:
    * on a network file system this saves the second open that an independent descriptor needs.
    * `reply` may be NULL; its fd is -1 on success, because the FILE owns the descriptor. fclose()
@@ -338,6 +351,11 @@ extern "C"
    * fscache_open() does. */
   int fscache_borrow (FscacheClient *client, const char *uri, FscacheBorrow *borrow,
                       FscacheReply *reply);
+
+  /* The same with more that a request can say: its timeout_ms and its cancel. Nothing else
+   * of it matters. */
+  int fscache_borrow_with (FscacheClient *client, const FscacheRequest *request,
+                           FscacheBorrow *borrow, FscacheReply *reply);
 
   /* Gives it back to the library, and sets borrow->fd to -1. Does nothing if that is -1 already.
    * Keeps errno. */
@@ -449,10 +467,10 @@ extern "C"
                                         void *data);
 
   /* Watches what `request` would open, for reading or path-only; its max_age_ms, timeout_ms and
-   * FSCACHE_REVALIDATE do not matter, nor does its progress. Does not wait. Returns 0 and, if `id`
-   * is not NULL, a number for fscache_unwatch(); or a negative errno (-EINVAL: no callback, or a
-   * digest; -ENOMEM; -ENOSPC), and then the callback is not called. FORK: the watches stay with the
-   * parent. fscache_disconnect() ends all, without a last event. */
+   * FSCACHE_REVALIDATE do not matter, nor do its cancel and progress. Does not wait. Returns 0 and,
+   * if `id` is not NULL, a number for fscache_unwatch(); or a negative errno (-EINVAL: no callback,
+   * or a digest; -ENOMEM; -ENOSPC), and then the callback is not called. FORK: the watches stay
+   * with the parent. fscache_disconnect() ends all, without a last event. */
   int fscache_watch (FscacheClient *client, const FscacheRequest *request,
                      FscacheEventCallback callback, void *data, uint64_t *id);
 

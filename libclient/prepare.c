@@ -210,6 +210,7 @@ prepare (FscacheClient *client, const FscacheRequest *request, FscDirectory *dir
   opening->mode = request->mode & 07777;
   opening->sharing = request->sharing;
   opening->max_age_ms = request->max_age_ms;
+  opening->cancel = request->cancel;
   opening->is_revalidated = options & FSCACHE_REVALIDATE;
   opening->happens_once = (request->flags & O_TRUNC) != 0
                           || ((request->flags & O_CREAT) != 0 && (request->flags & O_EXCL) != 0);

@@ -84,6 +84,7 @@ fscache_submit (FscacheClient *client, const FscacheRequest *requests, size_t n,
       return -ECANCELED;
     }
   fsc_client_call_add (client, call);
+  fsc_client_wait_cancel (client, call);
   if (id != NULL)
     *id = call->id;
   fsc_client_link_ensure (client);
@@ -97,19 +98,7 @@ static void
 cancel_call (FscacheClient *client, FscCall *call)
 {
   call->is_cancelled = true;
-  for (size_t i = 0; i < call->n && call->n_open > 0; i++)
-    {
-      FscOpening *opening = &call->openings[i];
-      uint32_t serial;
-
-      if (opening->state != FSC_OPENING_QUEUED && opening->state != FSC_OPENING_SENT)
-        continue;
-      fsc_client_answer_fail (&opening->answer, FSCACHE_ERROR_CANCELLED, ECANCELED,
-                              (FscBytes){ 0 });
-      serial = fsc_client_call_answered (client, call, i);
-      if (serial != 0)
-        fsc_client_send_cancel (client, serial);
-    }
+  fsc_client_wait_cancel (client, call);
 }
 
 void
@@ -124,6 +113,21 @@ fscache_cancel (FscacheClient *client, uint64_t id)
       cancel_call (client, call);
       break;
     }
+  fsc_client_poller_update (client);
+  fsc_client_unlock (client);
+}
+
+void
+fscache_cancel_with (FscacheClient *client, FscacheCancel *cancel)
+{
+  FscCall *call;
+
+  __atomic_store_n (&cancel->is_cancelled, 1, __ATOMIC_SEQ_CST);
+  if (client == NULL)
+    return;
+  fsc_client_lock (client);
+  TAILQ_FOREACH (call, &client->calls, in_calls)
+  fsc_client_wait_cancel (client, call);
   fsc_client_poller_update (client);
   fsc_client_unlock (client);
 }
@@ -174,8 +178,7 @@ deliver_call (FscacheClient *client, FscCall *call)
       else
         {
           fsc_client_call_queue (client, call, index);
-          if (call->is_cancelled)
-            cancel_call (client, call);
+          fsc_client_wait_cancel (client, call);
           fsc_client_send_queued (client);
         }
       index = next;

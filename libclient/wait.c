@@ -95,6 +95,33 @@ fsc_client_wait_expire (FscacheClient *client, FscCall *call, int64_t now)
   call->deadline = earliest;
 }
 
+static bool
+is_cancelled (const FscCall *call, const FscOpening *opening)
+{
+  return call->is_cancelled
+         || (opening->cancel != NULL
+             && __atomic_load_n (&opening->cancel->is_cancelled, __ATOMIC_SEQ_CST) != 0);
+}
+
+void
+fsc_client_wait_cancel (FscacheClient *client, FscCall *call)
+{
+  for (size_t i = 0; i < call->n && call->n_open > 0; i++)
+    {
+      FscOpening *opening = &call->openings[i];
+      uint32_t serial;
+
+      if ((opening->state != FSC_OPENING_QUEUED && opening->state != FSC_OPENING_SENT)
+          || !is_cancelled (call, opening))
+        continue;
+      fsc_client_answer_fail (&opening->answer, FSCACHE_ERROR_CANCELLED, ECANCELED,
+                              (FscBytes){ 0 });
+      serial = fsc_client_call_answered (client, call, i);
+      if (serial != 0)
+        fsc_client_send_cancel (client, serial);
+    }
+}
+
 /* Closes without the lock what a packet has brought and nobody wanted: close() may wait. */
 static void
 close_unwanted (FscacheClient *client, FscFds *fds)
@@ -293,6 +320,7 @@ fsc_client_wait (FscacheClient *client, FscCall *call)
     return;
   fsc_client_lock (client);
   fsc_client_call_add (client, call);
+  fsc_client_wait_cancel (client, call);
   fsc_client_send_queued (client);
   while (call->n_open > 0)
     {

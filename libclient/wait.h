@@ -19,5 +19,8 @@ void fsc_client_wait_read_available (FscacheClient *client);
 void fsc_client_wait_wake_one (FscacheClient *client);
 void fsc_client_wait_wake_all (FscacheClient *client);
 
+/* With the lock: what is cancelled of a call ends; all of it, or what names a FscacheCancel. */
+void fsc_client_wait_cancel (FscacheClient *client, FscCall *call);
+
 /* With the lock: the openings of a call whose deadline has passed end with it. */
 void fsc_client_wait_expire (FscacheClient *client, FscCall *call, int64_t now);

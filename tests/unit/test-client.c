@@ -932,6 +932,79 @@ test_cancel (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (calls.n_cancelled, ==, 3);
 }
 
+typedef struct
+{
+  FscacheClient *client;
+  FscacheCancel cancel;
+  gboolean borrows;
+  int n_ended; /* atomic */
+} Cancelled;
+
+static gpointer
+open_cancelled (gpointer data)
+{
+  Cancelled *cancelled = data;
+  FscacheRequest request = { .uri = "test:hang", .cancel = &cancelled->cancel };
+  FscacheBorrow borrow;
+  FscacheReply reply;
+  int r = cancelled->borrows ? fscache_borrow_with (cancelled->client, &request, &borrow, &reply)
+                             : fscache_open_with (cancelled->client, &request, &reply);
+
+  g_assert_cmpint (r, ==, -ECANCELED);
+  assert_says (&reply, FSCACHE_ERROR_CANCELLED, ECANCELED, "test:hang");
+  g_atomic_int_inc (&cancelled->n_ended);
+  return NULL;
+}
+
+/* By another thread than those that wait. */
+static void
+test_cancel_with (Fixture *fixture, gconstpointer data)
+{
+  Cancelled stays = { 0 }, goes = { 0 }, borrows = { .borrows = TRUE };
+  Cancelled *all[] = { &stays, &goes, &goes, &borrows };
+  FscacheRequest request = { .uri = fixture->file, .cancel = &goes.cancel };
+  GThread *threads[G_N_ELEMENTS (all)];
+  Calls calls = { 0 };
+  unsigned n;
+
+  fixture_start (fixture, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (all); i++)
+    {
+      all[i]->client = fixture->client;
+      threads[i] = g_thread_new ("opens", open_cancelled, all[i]);
+    }
+  WAIT_FOR (fake_service_get_seen (fixture->fake).items == 4);
+
+  fscache_cancel_with (fixture->client, &goes.cancel);
+  WAIT_FOR (g_atomic_int_get (&goes.n_ended) == 2);
+  WAIT_FOR (fake_service_get_seen (fixture->fake).cancels == 2);
+  fscache_cancel_with (fixture->client, &borrows.cancel);
+  WAIT_FOR (g_atomic_int_get (&borrows.n_ended) == 1);
+  g_assert_cmpint (g_atomic_int_get (&stays.n_ended), ==, 0);
+
+  /* What comes later is not even asked for; submitted or not. */
+  n = fake_service_get_seen (fixture->fake).items;
+  open_cancelled (&goes);
+  request.timeout_ms = 5000;
+  g_assert_cmpint (fscache_submit (fixture->client, &request, 1, count_call, &calls, NULL), ==, 0);
+  run_loop (fixture->client, &calls, 1, 2000);
+  g_assert_cmpuint (calls.n_cancelled, ==, 1);
+  g_assert_cmpuint (fake_service_get_seen (fixture->fake).items, ==, n);
+
+  /* One that is under way, of an event loop. */
+  request = (FscacheRequest){ .uri = "test:hang", .cancel = &stays.cancel };
+  g_assert_cmpint (fscache_submit (fixture->client, &request, 1, count_call, &calls, NULL), ==, 0);
+  fscache_cancel_with (fixture->client, &stays.cancel);
+  run_loop (fixture->client, &calls, 2, 2000);
+  g_assert_cmpuint (calls.n_cancelled, ==, 2);
+  for (guint i = 0; i < G_N_ELEMENTS (all); i++)
+    g_thread_join (threads[i]);
+
+  goes.cancel = (FscacheCancel){ 0 };
+  fscache_cancel_with (NULL, &goes.cancel);
+  open_cancelled (&goes);
+}
+
 /* Answers that have come, and what is to be opened locally, when the client disconnects. */
 static void
 test_disconnect (Fixture *fixture, gconstpointer data)
@@ -1321,6 +1394,7 @@ main (int argc, char **argv)
   ADD ("submit", test_submit, NULL);
   ADD ("submit/local", test_submit_local, NULL);
   ADD ("submit/cancel", test_cancel, NULL);
+  ADD ("cancel-with", test_cancel_with, NULL);
   ADD ("submit/disconnect", test_disconnect, NULL);
   ADD ("submit/full", test_full, NULL);
   ADD ("admin", test_admin, NULL);
