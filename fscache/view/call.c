@@ -89,6 +89,7 @@ interrupt (fuse_req_t request, void *data)
   if (change_state (call, NEW, INTERRUPTED) || !change_state (call, PENDING, ANSWERED))
     return;
   fuse_reply_err (request, EINTR);
+  fsc_caller_cancel (&call->caller);
   unref (call);
 }
 

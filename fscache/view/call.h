@@ -3,9 +3,10 @@
  * One request of the kernel's, on its way to exactly one answer.
  *
  * INTERRUPTS. Whoever waits for an answer may be sent a signal, and then is answered EINTR at once,
- * although the thread that works for the call hangs. What that thread finds later is thrown away:
- * who answers is decided by one exchange (fsc_call_claim()). Calls that change something at the
- * source are not interrupted, because an answer of EINTR would be taken for "nothing was done".
+ * although the thread that works for the call hangs. What it has asked for is cancelled; what it
+ * finds all the same is thrown away: who answers is decided by one exchange (fsc_call_claim()).
+ * Calls that change something at the source are not interrupted, because an answer of EINTR would
+ * be taken for "nothing was done".
  */
 #pragma once
 

@@ -319,8 +319,8 @@ fsc_caller_connect (FscCaller *caller)
     return 0;
   if (caller->uid == geteuid ())
     {
-      caller->client = view->client;
       caller->snapshots = view->snapshots;
+      g_atomic_pointer_set (&caller->client, view->client);
       return 0;
     }
   if (!fsc_caller_is_served (caller))
@@ -334,10 +334,16 @@ fsc_caller_connect (FscCaller *caller)
   error = connect_user (view, caller->user);
   if (error < 0)
     return error;
-  caller->client = caller->user->client;
   caller->snapshots = caller->user->snapshots;
   caller->number = caller->user->number;
+  g_atomic_pointer_set (&caller->client, caller->user->client);
   return 0;
+}
+
+void
+fsc_caller_cancel (FscCaller *caller)
+{
+  fscache_cancel_with (g_atomic_pointer_get (&caller->client), &caller->cancel);
 }
 
 /* What the kernel has to decide for him. */

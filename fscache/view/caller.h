@@ -37,9 +37,11 @@ typedef struct
   FscUser *user; /* another user than the view's own, once connected; or NULL */
 
   /* Once connected: whom to ask, and what he has said; a number for this identity and no other. */
-  FscacheClient *client;
+  FscacheClient *client; /* atomic: see fsc_caller_cancel() */
   FscSnapshots *snapshots;
   guint64 number;
+
+  FscacheCancel cancel; /* of all that he has asked for */
 } FscCaller;
 
 /* To be cleared when the call ends. */
@@ -52,6 +54,9 @@ gboolean fsc_caller_is_served (const FscCaller *caller);
 /* Fills in what there is once connected: at the first need, because it waits for the service.
  * Returns 0 or a negative errno; that there is no service is none, but the client will say so. */
 int fsc_caller_connect (FscCaller *caller);
+
+/* He does not wait any more: what was asked for him ends, in whatever thread that is. */
+void fsc_caller_cancel (FscCaller *caller);
 
 /* As access() and utimensat() would answer the caller for a path-only handle: 0 or a negative
  * errno. Connected. */

@@ -47,7 +47,7 @@ is_local (FscacheCoherence coherence)
 }
 
 static int
-ask (FscCaller *caller, const FscacheRequest *request, FscSource *source)
+ask (FscCaller *caller, FscacheRequest *request, FscSource *source)
 {
   FscacheReply reply;
   int fd = fsc_caller_connect (caller);
@@ -55,6 +55,7 @@ ask (FscCaller *caller, const FscacheRequest *request, FscSource *source)
   *source = (FscSource){ 0 };
   if (fd < 0)
     return fd;
+  request->cancel = &caller->cancel;
   fd = fscache_open_with (caller->client, request, &reply);
   *source = (FscSource){
     .is_local = is_local (reply.coherence),
@@ -77,6 +78,7 @@ fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful, Fs
 static int
 borrow (FscCaller *caller, const char *target, FscSource *source)
 {
+  const FscacheRequest request = { .uri = target, .cancel = &caller->cancel };
   FscacheBorrow borrowed;
   FscacheReply reply;
   int fd = fsc_caller_connect (caller);
@@ -84,7 +86,7 @@ borrow (FscCaller *caller, const char *target, FscSource *source)
   *source = (FscSource){ 0 };
   if (fd < 0)
     return fd;
-  fd = fscache_borrow (caller->client, target, &borrowed, &reply);
+  fd = fscache_borrow_with (caller->client, &request, &borrowed, &reply);
   *source = (FscSource){ .is_local = fd >= 0 && is_local (borrowed.coherence) };
   if (fd < 0)
     return fsc_source_get_error (&reply);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A file system that hangs when its process is stopped: each name that begins with 'f' is a file of
- * 1 MiB, of which each byte is the last one of its name. It asks the kernel to remember nothing.
+ * 1 MiB, of which each byte is the last one of its name, and each that begins with 'd' a directory.
+ * It asks the kernel to remember nothing.
  */
 #define FUSE_USE_VERSION 312
 #include <errno.h>
@@ -15,10 +16,12 @@
 static int
 get_attributes (const char *path, struct stat *st, struct fuse_file_info *info)
 {
+  const char *name = strrchr (path, '/') + 1;
+
   *st = (struct stat){ .st_mode = S_IFDIR | 0755, .st_nlink = 1 };
-  if (path[1] == 'f')
+  if (name[0] == 'f')
     *st = (struct stat){ .st_mode = S_IFREG | 0644, .st_nlink = 1, .st_size = SIZE };
-  return path[1] == 'f' || path[1] == '\0' ? 0 : -ENOENT;
+  return name[0] == 'f' || name[0] == 'd' || name[0] == '\0' ? 0 : -ENOENT;
 }
 
 static int

@@ -484,6 +484,48 @@ interrupt (FscTestStage *stage)
   unmount_hanging (&hanging);
 }
 
+/* Nor does the service go on for those who are gone. (Each in a directory of his own: the kernel
+ * may look up only one name in a directory at a time.) */
+static void
+cancel (FscTestStage *stage)
+{
+  pid_t readers[10];
+  Hanging hanging;
+
+  mount_hanging (stage, &hanging);
+  for (guint i = 0; i < G_N_ELEMENTS (readers); i++)
+    {
+      g_autofree char *name = g_strdup_printf ("hanging/d%u", i);
+      g_autofree char *path = fsc_test_stage_through (stage, name);
+      int dir = open (path, O_PATH | O_CLOEXEC);
+
+      g_assert_no_errno (dir);
+      readers[i] = fork ();
+      if (readers[i] == 0)
+        {
+          raise (SIGSTOP);
+          _exit (openat (dir, "f", O_RDONLY | O_CLOEXEC) < 0);
+        }
+      close (dir);
+      g_assert_cmpint (waitpid (readers[i], NULL, WUNTRACED), ==, readers[i]);
+    }
+  g_assert_no_errno (kill (hanging.server, SIGSTOP));
+  for (guint i = 0; i < G_N_ELEMENTS (readers); i++)
+    g_assert_no_errno (kill (readers[i], SIGCONT));
+  fsc_test_service_wait_for (stage->service, "waiting", 10);
+  fsc_test_service_wait_for (stage->service, "queued", 8);
+  for (guint i = 0; i < G_N_ELEMENTS (readers); i++)
+    {
+      g_assert_no_errno (kill (readers[i], SIGKILL));
+      g_assert_cmpint (waitpid (readers[i], NULL, 0), ==, readers[i]);
+    }
+  fsc_test_service_wait_for (stage->service, "waiting", 0);
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "queued"), ==, 0);
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "timeouts"), ==, 0);
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
 /* Whether a process has exited, or would have if the kernel did not wait in it. */
 static gboolean
 has_exited (pid_t pid)
@@ -577,6 +619,12 @@ test_interrupt (FscTestStage *stage)
 }
 
 static void
+test_cancel (FscTestStage *stage)
+{
+  run_hanging (stage, cancel);
+}
+
+static void
 test_close_hanging (FscTestStage *stage)
 {
   run_hanging (stage, close_hanging);
@@ -606,6 +654,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-life/hang", test_hang);
   FSC_STAGE_ADD_CLOSED ("/view-life/look-hanging", test_look_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/interrupt", test_interrupt);
+  FSC_STAGE_ADD_CLOSED ("/view-life/cancel", test_cancel);
   FSC_STAGE_ADD_CLOSED ("/view-life/open-hanging", test_open_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/close-hanging", test_close_hanging);
   return g_test_run ();
