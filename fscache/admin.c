@@ -16,7 +16,8 @@ typedef struct
 {
   FscWriter writer;
   guint32 n;
-  gboolean tells_content; /* the client has asked for that */
+  gboolean tells_content;   /* the client has asked for that */
+  gboolean has_generations; /* ENTRIES: the client knows of them */
   guint8 buffer[FSC_PACKET_MAX];
 } Page;
 
@@ -381,6 +382,8 @@ put_entry (FscCache *cache, FscEntry *entry, gpointer data)
   fsc_cache_describe (cache, entry, &info);
   if (!page->tells_content)
     info.content = (FscContentInfo){ 0 };
+  if (!page->has_generations)
+    info.generation = 0;
   if (page->writer.position + fsc_codec_entry_size (&info) > sizeof page->buffer)
     return FALSE;
   fsc_codec_put_entry (&page->writer, &info);
@@ -409,6 +412,7 @@ page_begin (Page *page, const FscConnection *connection)
 {
   page->n = 0;
   page->tells_content = (connection->features & FSC_FEATURE_CONTENT) != 0;
+  page->has_generations = (connection->features & FSC_FEATURE_ENTRY_GENERATIONS) != 0;
   fsc_writer_begin (&page->writer, page->buffer, sizeof page->buffer);
   fsc_codec_put_entries (&page->writer, 0, 0);
 }

@@ -23,7 +23,7 @@
 
 #define FEATURES                                                                                   \
   ((guint32) (FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING                  \
-              | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS))
+              | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS | FSC_FEATURE_ENTRY_GENERATIONS))
 
 /* Waiting for the loop */
 

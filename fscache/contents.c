@@ -37,6 +37,7 @@ void
 fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
 {
   const FscContent *content = entry->handle->content;
+  FscGenerations *generations = fsc_entry_get_generations (cache, entry);
   gint64 time = fsc_cache_now (cache);
 
   *info = (FscEntryInfo){
@@ -44,6 +45,7 @@ fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
     .hits = entry->hits,
     .age_ms = fsc_age_in_ms (entry->opened_at, time),
     .idle_ms = fsc_age_in_ms (entry->used_at, time),
+    .generation = generations != NULL ? fsc_generations_name (generations, entry->slot) : 0,
     .checked_ms = fsc_entry_is_watched (entry) ? 0 : fsc_age_in_ms (entry->checked_at, time),
     .ttl_ms = entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0,
     .cost_us = entry->cost_us,

@@ -137,6 +137,7 @@ show_entry (const FscEntryInfo *info, FscacheEntryFunc func, void *data)
     .content = { .is_known = info->content.is_known,
                  .is_sealed = info->content.is_sealed,
                  .size = info->content.size },
+    .generation = info->generation,
   };
 
   memcpy (entry.content.digest, info->content.digest, sizeof info->content.digest);

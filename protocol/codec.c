@@ -432,6 +432,7 @@ fsc_codec_put_entries (FscWriter *writer, uint64_t next, uint32_t n_entries)
 void
 fsc_codec_put_entry (FscWriter *writer, const FscEntryInfo *entry)
 {
+  uint64_t generation = htole64 (entry->generation);
   FscWireEntry wire = { 0 };
 
   wire.hits = htole64 (entry->hits);
@@ -442,13 +443,16 @@ fsc_codec_put_entry (FscWriter *writer, const FscEntryInfo *entry)
   wire.cost_us = htole32 (entry->cost_us);
   wire.flags = htole32 (entry->flags);
   wire.state = htole32 (entry->state | (entry->content.is_known ? FSC_ENTRY_CONTENT : 0)
-                        | (entry->content.is_sealed ? FSC_ENTRY_SEALED : 0));
+                        | (entry->content.is_sealed ? FSC_ENTRY_SEALED : 0)
+                        | (entry->generation != 0 ? FSC_ENTRY_GENERATION : 0));
   wire.mount_id = htole32 (entry->mount_id);
   wire.kind = (uint8_t) entry->kind;
   wire.coherence = (uint8_t) entry->coherence;
   wire.sharing = (uint8_t) entry->sharing;
   wire.uri_length = htole16 ((uint16_t) entry->uri.length);
   put (writer, &wire, sizeof wire);
+  if (entry->generation != 0)
+    put (writer, &generation, sizeof generation);
   put_content (writer, &entry->content);
   put_string (writer, entry->uri, FSC_URI_MAX);
 }
@@ -513,7 +517,8 @@ fsc_codec_result_size (const FscResult *result)
 size_t
 fsc_codec_entry_size (const FscEntryInfo *entry)
 {
-  return sizeof (FscWireEntry) + get_content_size (&entry->content) + PADDED (entry->uri.length);
+  return sizeof (FscWireEntry) + (entry->generation != 0 ? sizeof entry->generation : 0)
+         + get_content_size (&entry->content) + PADDED (entry->uri.length);
 }
 
 size_t
@@ -992,9 +997,15 @@ fsc_codec_get_entry (FscReader *reader, FscEntryInfo *entry)
   entry->kind = wire.kind;
   entry->coherence = wire.coherence;
   entry->sharing = wire.sharing;
-  return require (reader, wire.kind <= FSC_KIND_LAST && wire.coherence <= FSC_COHERENCE_LAST
-                              && wire.sharing <= FSC_SHARING_LAST && wire.zero == 0
-                              && wire.zero2 == 0)
+  entry->generation = 0;
+  if ((entry->state & FSC_ENTRY_GENERATION) != 0
+      && !get (reader, &entry->generation, sizeof entry->generation))
+    return false;
+  entry->generation = le64toh (entry->generation);
+  return require (reader,
+                  wire.kind <= FSC_KIND_LAST && wire.coherence <= FSC_COHERENCE_LAST
+                      && wire.sharing <= FSC_SHARING_LAST && wire.zero == 0 && wire.zero2 == 0
+                      && ((entry->state & FSC_ENTRY_GENERATION) != 0) == (entry->generation != 0))
          && get_content (reader, &entry->content, (entry->state & FSC_ENTRY_CONTENT) != 0,
                          (entry->state & FSC_ENTRY_SEALED) != 0)
          && get_string (reader, &entry->uri, le16toh (wire.uri_length), FSC_URI_MAX);

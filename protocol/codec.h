@@ -128,6 +128,7 @@ typedef struct
 {
   FscBytes uri;
   uint64_t hits, age_ms, idle_ms;
+  uint64_t generation; /* 0: it has none */
   uint32_t checked_ms, ttl_ms, cost_us, flags, state, mount_id;
   FscKind kind;
   FscCoherence coherence;

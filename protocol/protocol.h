@@ -185,6 +185,7 @@ typedef struct
 #define FSC_FEATURE_SPEAKING (1u << 2)    /* SPEAK_FOR */
 #define FSC_FEATURE_CONTENT (1u << 3)     /* results and entries tell of content; DIGEST */
 #define FSC_FEATURE_PROGRESS (1u << 4)    /* PROGRESS, the option and the message */
+#define FSC_FEATURE_ENTRY_GENERATIONS (1u << 5) /* entries tell their generation */
 
 #define FSC_SERVES_PATHS (1u << 0) /* file: and the like: the client sees the same file tree */
 
@@ -367,6 +368,7 @@ typedef struct
 #define FSC_ENTRY_NEGATIVE (1u << 3) /* no handle: it stands for what is not there */
 #define FSC_ENTRY_CONTENT (1u << 4)  /* with FSC_FEATURE_CONTENT: as FSC_RESULT_CONTENT */
 #define FSC_ENTRY_SEALED (1u << 5)
+#define FSC_ENTRY_GENERATION (1u << 6) /* with FSC_FEATURE_ENTRY_GENERATIONS: it follows */
 
 typedef struct
 {
@@ -385,7 +387,7 @@ typedef struct
   uint8_t zero;
   uint16_t uri_length;
   uint16_t zero2;
-  /* content; uri */
+  /* generation: 64 bits, as `id` of a result; content; uri */
 } FscWireEntry;
 
 typedef struct

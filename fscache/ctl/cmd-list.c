@@ -69,6 +69,7 @@ print_entry_json (const FscacheEntry *entry, Printer *printer)
   fsc_output_add_int (builder, "hits", entry->hits);
   fsc_output_add_int (builder, "age_ms", entry->age_ms);
   fsc_output_add_int (builder, "idle_ms", entry->idle_ms);
+  fsc_output_add_int (builder, "generation", entry->generation);
   fputs (printer->n == 0 ? "[\n" : ",\n", stdout);
   fsc_output_print_json (builder, "");
 }
@@ -129,6 +130,7 @@ print_paragraph (const FscacheEntry *entry, void *data)
   printf ("opened     %s ago\n", fsc_output_format_us (entry->age_ms * 1000, a));
   printf ("given      %s ago\n", fsc_output_format_us (entry->idle_ms * 1000, a));
   printf ("mount      %u\n", (unsigned) entry->mount_id);
+  printf ("generation %" G_GUINT64_FORMAT "\n", entry->generation);
   printer->n++;
 }
 

@@ -136,6 +136,12 @@ get_cost (const FscacheEntry *entry)
 }
 
 static char *
+get_generation (const FscacheEntry *entry)
+{
+  return format_number (entry->generation);
+}
+
+static char *
 get_pinned (const FscacheEntry *entry)
 {
   return format_number (entry->is_pinned);
@@ -161,6 +167,7 @@ static const struct
   { PREFIX "idle", get_idle },
   { PREFIX "checked", get_checked },
   { PREFIX "cost", get_cost },
+  { PREFIX "generation", get_generation },
   { PINNED, get_pinned },
   { PREFIX "held", get_held },
 };

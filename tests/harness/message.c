@@ -357,6 +357,8 @@ print_entry (FILE *out, const FscEntryInfo *entry)
            entry->checked_ms, entry->ttl_ms, entry->cost_us, entry->flags, entry->state,
            entry->mount_id);
   fprintf (out, " kind=%d coherence=%d sharing=%d", entry->kind, entry->coherence, entry->sharing);
+  if (entry->generation != 0)
+    fprintf (out, " generation=%" PRIu64, entry->generation);
   print_content (out, &entry->content);
   print_bytes (out, "uri", entry->uri);
 }

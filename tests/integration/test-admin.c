@@ -27,6 +27,15 @@ open_it (FscacheClient *client, const char *path, int flags)
   fscache_reply_clear (client, &reply);
 }
 
+/* Takes the place of a file. */
+static void
+replace (FscTestService *service, const char *path)
+{
+  g_autofree char *new = fsc_test_service_write (service, "new", "y");
+
+  g_assert_no_errno (rename (new, path));
+}
+
 /* The library */
 
 static void
@@ -43,6 +52,7 @@ test_info (FscTestService *service)
   g_autofree char *path = fsc_test_service_write (service, "file", "x");
   g_autofree char *uri = g_strdup_printf ("file:%s", path);
   FscacheEntry entry = { 0 };
+  guint64 generation;
 
   for (int i = 0; i < 3; i++)
     open_it (client, path, O_RDONLY);
@@ -63,6 +73,16 @@ test_info (FscTestService *service)
   g_assert_false (entry.is_pinned);
   g_assert_false (entry.is_held);
   g_assert_false (entry.is_lent);
+
+  /* The generation is that of what is there. */
+  generation = entry.generation;
+  g_assert_cmpuint (generation, >, 0);
+  fscache_info (client, path, keep_entry, &entry, NULL);
+  g_assert_cmpuint (entry.generation, ==, generation);
+  replace (service, path);
+  open_it (client, path, O_RDONLY);
+  fscache_info (client, path, keep_entry, &entry, NULL);
+  g_assert_cmpuint (entry.generation, >, generation);
 
   /* However it is written; and each kind of open is an entry of its own. */
   open_it (client, path, O_PATH);
@@ -387,6 +407,7 @@ test_ctl_json (FscTestService *service)
   g_assert_cmpuint (json_array_get_length (json_node_get_array (list)), ==, 1);
   object = json_array_get_object_element (json_node_get_array (list), 0);
   g_assert_cmpstr (json_object_get_string_member (object, "uri"), ==, uri);
+  g_assert_cmpint (json_object_get_int_member (object, "generation"), >, 0);
   g_assert_cmpuint (json_array_get_length (json_node_get_array (info)), ==, 1);
   g_assert_true (json_object_has_member (json_node_get_object (ping), "took_us"));
   g_assert_cmpint (json_object_get_int_member (json_node_get_object (drop), "dropped"), ==, 1);

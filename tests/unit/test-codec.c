@@ -653,7 +653,8 @@ test_sizes (void)
         FscItem item
             = { .uri = { text, n }, .validator = { text, m }, .resume = { text, (n + m) % 7 } };
         FscResult result = { .text = { text, n }, .validator = { text, m }, .content = { n % 2 } };
-        FscEntryInfo entry = { .uri = { text, n }, .content = { m % 2 } };
+        FscEntryInfo entry
+            = { .uri = { text, n }, .content = { m % 2 }, .generation = (n + m) / 2 % 2 };
         FscHolding holding = { .uri = { text, n }, .name = { text, m } };
         FscWriter writer;
 
@@ -832,11 +833,12 @@ random_record (FscTestMessage *message, FscTestRecord *record)
         .hits = random_u64 (),
         .age_ms = random_u64 (),
         .idle_ms = random_u64 (),
+        .generation = random_up_to (1) == 1 ? random_u64 () : 0,
         .checked_ms = random_u32 (),
         .ttl_ms = random_u32 (),
         .cost_us = random_u32 (),
         .flags = random_u32 (),
-        .state = random_u32 () & ~(FSC_ENTRY_CONTENT | FSC_ENTRY_SEALED),
+        .state = random_u32 () & ~(FSC_ENTRY_CONTENT | FSC_ENTRY_SEALED | FSC_ENTRY_GENERATION),
         .mount_id = random_u32 (),
         .kind = random_up_to (FSC_KIND_LAST),
         .coherence = random_up_to (FSC_COHERENCE_LAST),
@@ -847,6 +849,8 @@ random_record (FscTestMessage *message, FscTestRecord *record)
         record->entry.state |= FSC_ENTRY_CONTENT;
       if (record->entry.content.is_sealed)
         record->entry.state |= FSC_ENTRY_SEALED;
+      if (record->entry.generation != 0)
+        record->entry.state |= FSC_ENTRY_GENERATION;
       break;
     case FSC_OP_HOLDINGS:
       record->holding = (FscHolding){

@@ -93,6 +93,10 @@ test_attributes (FscTestStage *stage)
   g_autofree char *cached = g_build_filename (stage->cached, "a", NULL);
   g_autofree char *through = fsc_test_stage_through (stage, "a");
   g_autofree char *uri = g_strdup_printf ("file://%s/a", stage->source);
+  g_autofree char *generation = NULL;
+  g_autofree char *later = NULL;
+  g_autofree char *age = NULL;
+  g_autofree char *cost = NULL;
   char list[4096], tiny[2];
 
   open_some (stage);
@@ -102,13 +106,26 @@ test_attributes (FscTestStage *stage)
   assert_attribute (cached, "user.fscache.kind", "regular");
   assert_attribute (cached, "user.fscache.sharing", "shared");
   assert_attribute (cached, "user.fscache.pinned", "0");
+  age = get_attribute (cached, "user.fscache.age");
+  g_assert_cmpfloat (g_ascii_strtod (age, NULL), >=, 0.2);
+  g_assert_cmpfloat (g_ascii_strtod (age, NULL), <, 60);
+  cost = get_attribute (cached, "user.fscache.cost");
+  g_assert_cmpfloat (g_ascii_strtod (cost, NULL), >, 0);
+  generation = get_attribute (cached, "user.fscache.generation");
+  g_assert_cmpuint (g_ascii_strtoull (generation, NULL, 10), >, 0);
   assert_attribute (through, "user.fscache.uri", uri);
   assert_attribute (through, "user.fscache.hits", "1");
+  assert_attribute (through, "user.fscache.generation", generation);
   assert_attribute (through, "user.fscache.none", "(No data available)");
   g_assert_cmpint (listxattr (through, list, sizeof list), >, 100);
   g_assert_nonnull (memmem (list, sizeof list, "user.fscache.cost", 17));
   g_assert_cmpint (getxattr (through, "user.fscache.uri", tiny, sizeof tiny), ==, -1);
   g_assert_cmpint (errno, ==, ERANGE);
+
+  fsc_test_stage_replace (stage, "a", "another");
+  fsc_test_stage_assert_content (through, "another");
+  later = get_attribute (through, "user.fscache.generation");
+  g_assert_cmpuint (g_ascii_strtoull (later, NULL, 10), >, g_ascii_strtoull (generation, NULL, 10));
 }
 
 /* Of what is not cached, that; and the source's own, to be read. */
