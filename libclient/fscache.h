@@ -500,8 +500,7 @@ extern "C"
     uint64_t age_ms;        /* since it was opened */
     uint64_t idle_ms;       /* since it was last given to anyone */
     FscacheContent content; /* without a validator */
-    uint64_t generation; /* as of FscacheEvent: another one after each change. 0 if it has none, or
- the service tells none */
+    uint64_t generation;    /* as in FscacheEvent: another one after each change; 0: unknown */
   } FscacheEntry;
 
   typedef void (*FscacheEntryFunc) (const FscacheEntry *entry, void *data);
