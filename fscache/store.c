@@ -185,10 +185,21 @@ fsc_store_retire (FscStore *store, guint32 slot)
  * Who may not go (pinned, lent, asked for just now) is taken out of its list when a hand meets it,
  * and not before, as most entries are in flight often and met seldom. It comes back, just behind
  * the hand, by fsc_store_settle(). So a hand stops at the first entry that neither had been used
- * nor was barred since it was passed last: a pick costs a look at 16 lists, and what hits and
- * flights have paid for. */
+ * nor was barred since it was passed last: a pick costs a look at 17 lists, and what hits and
+ * flights have paid for.
+ *
+ * Path-only handles are looked at, not opened: whoever lists a tree leaves one for each name, and
+ * may never come back. They have a class, the cheapest, to themselves, and are the first to go
+ * while there are more of them than their share of the places. */
 
 #define CLASS_BITS 4
+#define NAMES_SHARE 8
+
+static gboolean
+is_name (const FscEntry *entry)
+{
+  return (entry->key.flags & O_PATH) != 0;
+}
 
 static guint8
 get_class (const FscStore *store, const FscEntry *entry)
@@ -197,6 +208,8 @@ get_class (const FscStore *store, const FscEntry *entry)
   double parts = 1;
   guint class;
 
+  if (is_name (entry))
+    return FSC_NAMES_CLASS;
   if (store->max_bytes > 0)
     parts += (double) bytes * (double) store->max_handles / (double) store->max_bytes;
   class = (MAX (g_bit_storage ((gulong) (entry->cost_us / parts)), 1) - 1) / CLASS_BITS;
@@ -294,9 +307,12 @@ get_candidate (FscStore *store, FscSieve *sieve)
 FscEntry *
 fsc_store_pick (FscStore *store, gboolean for_bytes)
 {
-  FscEntry *best = NULL;
+  FscEntry *best = for_bytes ? NULL : get_candidate (store, &store->classes[FSC_NAMES_CLASS]);
+  guint first = for_bytes ? FSC_COST_CLASSES : 0;
 
-  for (guint i = for_bytes ? FSC_COST_CLASSES : 0; i < G_N_ELEMENTS (store->classes); i++)
+  if (best != NULL && store->n_names > store->max_handles / NAMES_SHARE)
+    first = FSC_NAMES_CLASS; /* nobody else */
+  for (guint i = first; i < FSC_NAMES_CLASS; i++)
     {
       FscEntry *entry = get_candidate (store, &store->classes[i]);
 
@@ -327,7 +343,8 @@ fsc_store_get_evictable (const FscStore *store, gboolean for_bytes, guint n)
 {
   GPtrArray *entries = g_ptr_array_new ();
 
-  for (guint i = for_bytes ? FSC_COST_CLASSES : 0; i < G_N_ELEMENTS (store->classes); i++)
+  for (guint i = for_bytes ? FSC_COST_CLASSES : 0; i < (for_bytes ? FSC_NAMES_CLASS : FSC_CLASSES);
+       i++)
     for (FscEntry *entry = store->classes[i].oldest; entry != NULL && entries->len < n;
          entry = entry->newer)
       if (fsc_entry_is_evictable (entry))
@@ -360,6 +377,7 @@ fsc_store_set_handle (FscStore *store, FscEntry *entry, FscHandle *handle)
       if (handle->content != NULL)
         handle->content->n_kept++;
       store->n_held += handle->holder != NULL;
+      store->n_names += is_name (entry);
     }
   if (old != NULL)
     {
@@ -368,6 +386,7 @@ fsc_store_set_handle (FscStore *store, FscEntry *entry, FscHandle *handle)
         old->content->n_kept--;
       store->n_bytes -= fsc_handle_get_more_bytes (old);
       store->n_held -= old->holder != NULL;
+      store->n_names -= is_name (entry);
       fsc_handle_unref (old);
     }
 }

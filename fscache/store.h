@@ -57,6 +57,8 @@ struct FscEntry
 /* Classes are powers of 16 of cost, for handles without bytes and for those with; store.c says what
  * for. */
 #define FSC_COST_CLASSES 8
+#define FSC_NAMES_CLASS (2 * FSC_COST_CLASSES) /* path-only handles */
+#define FSC_CLASSES (FSC_NAMES_CLASS + 1)
 #define FSC_NO_CLASS 255
 
 /* One of SIEVE's lists, of a class of entries. */
@@ -70,13 +72,13 @@ typedef struct
   GHashTable *table; /* FscKey (an entry's) -> itself */
   GPtrArray *slots;  /* slot -> FscEntry, or NULL */
   GArray *free_slots;
-  FscSieve classes[2 * FSC_COST_CLASSES];
+  FscSieve classes[FSC_CLASSES];
   guint64 age;
   FscEntry
       *swept; /* who is to be looked at next; NULL: the oldest of the class after swept_class */
   guint swept_class;
   guint64 max_handles, max_bytes; /* 0: not known; none */
-  guint64 n_entries, n_handles, n_held, n_bytes;
+  guint64 n_entries, n_handles, n_names, n_held, n_bytes;
   guint32 seed;
 } FscStore;
 

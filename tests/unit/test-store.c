@@ -15,11 +15,11 @@ store_begin (FscStore *store, guint64 max_handles, guint64 max_bytes)
 }
 
 static FscEntry *
-add (FscStore *store, guint i, guint32 cost_us, guint64 bytes)
+add_with (FscStore *store, guint i, guint32 flags, guint32 cost_us, guint64 bytes)
 {
   char uri[32];
   int length = g_snprintf (uri, sizeof uri, "test:%u", i);
-  FscKey key = fsc_store_make_key (store, (FscBytes){ uri, (size_t) length }, 0, 0, FALSE);
+  FscKey key = fsc_store_make_key (store, (FscBytes){ uri, (size_t) length }, 0, flags, FALSE);
   FscEntry *entry = fsc_store_add (store, &key);
   FscHandle *handle = fsc_handle_new_local (-1, (FscBytes){ 0 });
 
@@ -27,6 +27,12 @@ add (FscStore *store, guint i, guint32 cost_us, guint64 bytes)
   entry->cost_us = cost_us;
   fsc_store_set_handle (store, entry, handle);
   return entry;
+}
+
+static FscEntry *
+add (FscStore *store, guint i, guint32 cost_us, guint64 bytes)
+{
+  return add_with (store, i, 0, cost_us, bytes);
 }
 
 static void
@@ -44,6 +50,7 @@ store_end (FscStore *store)
       drop (store, store->slots->pdata[i]);
   g_assert_cmpuint (store->n_bytes, ==, 0);
   g_assert_cmpuint (store->n_handles, ==, 0);
+  g_assert_cmpuint (store->n_names, ==, 0);
   fsc_store_clear (store);
 }
 
@@ -121,6 +128,41 @@ test_classes (void)
 
   store_begin (&store, 100, 0); /* bytes cost nothing */
   g_assert_cmpuint (add (&store, 0, 2000, 100000)->class, ==, 10);
+  store_end (&store);
+}
+
+/* However many names are looked at, only so many places are taken from what is open. */
+static void
+test_names (void)
+{
+  FscStore store;
+
+  store_begin (&store, 80, 0);
+  for (guint i = 0; i < 80; i++)
+    add (&store, i, 20, 0);
+  for (guint i = 0; i < 1000; i++)
+    {
+      drop (&store, fsc_store_pick (&store, FALSE));
+      add_with (&store, 1000 + i, O_PATH, 20, 0)->is_visited = i % 2 == 0;
+    }
+  g_assert_cmpuint (store.n_names, ==, 80 / 8 + 1); /* one goes when the next one comes */
+
+  /* But they may have what nobody else wants; then they are the first to go. */
+  for (guint i = 0; i < 80; i++)
+    if (store.n_handles > store.n_names)
+      drop (&store, store.classes[1].oldest);
+  for (guint i = 0; i < 69; i++)
+    add_with (&store, 3000 + i, O_PATH, 2000000, 0);
+  g_assert_cmpuint (store.n_names, ==, 80);
+  for (guint i = 0; i < 70; i++)
+    {
+      FscEntry *entry = fsc_store_pick (&store, FALSE);
+
+      g_assert_true ((entry->key.flags & O_PATH) != 0);
+      drop (&store, entry);
+      add (&store, i, 20, 0);
+    }
+  g_assert_null (fsc_store_pick (&store, TRUE));
   store_end (&store);
 }
 
@@ -356,6 +398,7 @@ main (int argc, char **argv)
   fsc_test_init (&argc, &argv);
   g_test_add_func ("/store/cost", test_cost);
   g_test_add_func ("/store/classes", test_classes);
+  g_test_add_func ("/store/names", test_names);
   g_test_add_func ("/store/for-bytes", test_for_bytes);
   g_test_add_func ("/store/barred", test_barred);
   g_test_add_func ("/store/comes-back", test_comes_back);

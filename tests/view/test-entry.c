@@ -169,6 +169,24 @@ test_pin (FscTestStage *stage)
                              " ! setfattr -n user.fscache.hits -v 7 $V/file 2>/dev/null");
 }
 
+/* What is open stays, however many names are looked at. */
+static void
+test_scan (FscTestStage *stage)
+{
+  fsc_test_service_stop (stage->service);
+  g_assert_true (
+      g_file_set_contents (stage->service->config, "[service]\nmax-handles=64\n", -1, NULL));
+  fsc_test_service_start (stage->service);
+  fsc_test_stage_start (stage, NULL);
+  open_some (stage);
+  fsc_test_stage_run (stage, "cd $S; for i in $(seq 300); do echo >x$i; done;"
+                             " ls -l $V $V $V >/dev/null");
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "evictions"), >, 200);
+  g_usleep (200000);
+  fsc_test_stage_run (stage, "test \"$(cd $C; find . -type f | sort | tr '\\n' ' ')\""
+                             " = './a ./a-b ./dir-x ./dir/b ./dir/c '");
+}
+
 static void
 ignore (const FscacheEntry *entry, void *data)
 {
@@ -214,5 +232,6 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-entry/source-attributes", test_source_attributes);
   FSC_STAGE_ADD ("/view-entry/pin", test_pin);
   FSC_STAGE_ADD ("/view-entry/drop", test_drop);
+  FSC_STAGE_ADD_CLOSED ("/view-entry/scan", test_scan);
   return g_test_run ();
 }
