@@ -228,10 +228,10 @@ fscache_connect (const char *socket, unsigned options, FscacheClient **client)
 }
 
 /* NULL with errno set. */
-static FscUser *
+static FscClientUser *
 copy_user (const FscacheUser *user)
 {
-  FscUser *copy = NULL;
+  FscClientUser *copy = NULL;
 
   errno = EINVAL;
   if (user->uid == (uid_t) -1 || user->gid == (gid_t) -1 || user->n_groups > FSC_GROUPS_MAX

@@ -58,8 +58,8 @@ struct FscacheClient
   volatile uint32_t *fork_mark;      /* zero in a child of fork(); NULL: compare `pid` */
   pid_t pid;
   bool is_closing;
-  bool never_reopens; /* descriptors cannot be reopened in this process, or must not */
-  FscUser *user;      /* whom it speaks for; NULL: itself */
+  bool never_reopens;  /* descriptors cannot be reopened in this process, or must not */
+  FscClientUser *user; /* whom it speaks for; NULL: itself */
 
   FscLink link;
   FscPoller poller;

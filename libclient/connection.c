@@ -161,7 +161,7 @@ fsc_client_connection_new (const char *path, int64_t patience, FscConnection **c
 
 int
 fsc_client_connection_speak_for (FscConnection *connection, const FscWelcome *welcome,
-                                 const FscUser *user)
+                                 const FscClientUser *user)
 {
   uint8_t packet[64 + FSC_GROUPS_MAX * sizeof user->groups[0]];
   FscWriter writer;

@@ -26,7 +26,7 @@ typedef struct
 {
   FscSpeakFor whom;
   uint32_t groups[];
-} FscUser;
+} FscClientUser;
 
 /* A thread that receives from, or polls, a socket does so without the client's lock, and meanwhile
  * another may find that the connection is lost. If that one closed the descriptor, its number might
@@ -58,7 +58,7 @@ int fsc_client_connection_new (const char *path, int64_t patience, FscConnection
 /* Says whom this connection is for; another WELCOME will come. Returns 0, -EACCES if the service
  * does not listen to that, or as sendmsg(2). */
 int fsc_client_connection_speak_for (FscConnection *connection, const FscWelcome *welcome,
-                                     const FscUser *user);
+                                     const FscClientUser *user);
 
 /* Takes WELCOME in. Returns 0, or -EPROTO if it makes no sense. */
 int fsc_client_connection_welcome (FscConnection *connection, const FscWelcome *welcome);

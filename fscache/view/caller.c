@@ -19,7 +19,7 @@
 /* Clients that are kept, beside those that are in use. */
 #define USERS_MAX 64
 
-struct FscUser
+struct FscViewUser
 {
   uid_t uid;
   gid_t gid;
@@ -49,7 +49,7 @@ struct FscCallers
 static guint
 hash_user (gconstpointer data)
 {
-  const FscUser *user = data;
+  const FscViewUser *user = data;
   guint hash = user->uid * 31 + user->gid;
 
   for (guint i = 0; i < user->groups->len; i++)
@@ -60,7 +60,7 @@ hash_user (gconstpointer data)
 static gboolean
 equal_users (gconstpointer a, gconstpointer b)
 {
-  const FscUser *x = a, *y = b;
+  const FscViewUser *x = a, *y = b;
 
   return x->uid == y->uid && x->gid == y->gid && x->groups->len == y->groups->len
          && (x->groups->len == 0
@@ -68,10 +68,10 @@ equal_users (gconstpointer a, gconstpointer b)
 }
 
 /* Takes a reference to the groups. */
-static FscUser *
-make_user (const FscUser *key, guint64 number)
+static FscViewUser *
+make_user (const FscViewUser *key, guint64 number)
 {
-  FscUser *user = g_new0 (FscUser, 1);
+  FscViewUser *user = g_new0 (FscViewUser, 1);
 
   user->uid = key->uid;
   user->gid = key->gid;
@@ -84,7 +84,7 @@ make_user (const FscUser *key, guint64 number)
 }
 
 static void
-free_user (FscUser *user)
+free_user (FscViewUser *user)
 {
   fscache_disconnect (user->client);
   fsc_entry_snapshots_free (user->snapshots);
@@ -94,7 +94,7 @@ free_user (FscUser *user)
 }
 
 static int
-connect_user (FscView *view, FscUser *user)
+connect_user (FscView *view, FscViewUser *user)
 {
   const FscacheUser whom = { .uid = user->uid,
                              .gid = user->gid,
@@ -144,14 +144,14 @@ fsc_callers_free (FscCallers *callers)
 }
 
 /* With the lock. Returns one who is to be freed without it, or NULL. */
-static FscUser *
+static FscViewUser *
 take_surplus (FscCallers *callers)
 {
   if (g_hash_table_size (callers->users) <= USERS_MAX)
     return NULL;
   for (GList *link = callers->recent.head; link != NULL; link = link->next)
     {
-      FscUser *user = link->data;
+      FscViewUser *user = link->data;
 
       if (user->n_calls > 0)
         continue;
@@ -162,10 +162,10 @@ take_surplus (FscCallers *callers)
   return NULL;
 }
 
-static FscUser *
-get_user (FscCallers *callers, const FscUser *key)
+static FscViewUser *
+get_user (FscCallers *callers, const FscViewUser *key)
 {
-  FscUser *user, *surplus;
+  FscViewUser *user, *surplus;
 
   g_mutex_lock (&callers->lock);
   user = g_hash_table_lookup (callers->users, key);
@@ -186,9 +186,9 @@ get_user (FscCallers *callers, const FscUser *key)
 }
 
 static void
-give_back_user (FscCallers *callers, FscUser *user)
+give_back_user (FscCallers *callers, FscViewUser *user)
 {
-  FscUser *surplus;
+  FscViewUser *surplus;
 
   g_mutex_lock (&callers->lock);
   user->n_calls--;
@@ -213,13 +213,13 @@ fsc_callers_let_go (FscCallers *callers)
   g_mutex_lock (&callers->lock);
   for (GList *link = callers->recent.head; link != NULL; link = link->next)
     {
-      ((FscUser *) link->data)->n_calls++;
+      ((FscViewUser *) link->data)->n_calls++;
       g_ptr_array_add (users, link->data);
     }
   g_mutex_unlock (&callers->lock);
   for (guint i = 0; i < users->len; i++)
     {
-      FscUser *user = users->pdata[i];
+      FscViewUser *user = users->pdata[i];
 
       /* Who is connecting, or could not, has borrowed nothing. */
       if (g_mutex_trylock (&user->lock))
@@ -328,8 +328,9 @@ fsc_caller_connect (FscCaller *caller)
   if (caller->user == NULL)
     {
       groups = read_groups (caller);
-      caller->user = get_user (
-          view->callers, &(FscUser){ .uid = caller->uid, .gid = caller->gid, .groups = groups });
+      caller->user
+          = get_user (view->callers,
+                      &(FscViewUser){ .uid = caller->uid, .gid = caller->gid, .groups = groups });
     }
   error = connect_user (view, caller->user);
   if (error < 0)
@@ -351,7 +352,7 @@ fsc_caller_cancel (FscCaller *caller)
 static int
 run_as (const FscCaller *caller, FscPrivilegesFunc func, int fd, const void *argument)
 {
-  const FscUser *user = caller->user;
+  const FscViewUser *user = caller->user;
 
   if (user == NULL)
     return func (fd, argument);

@@ -25,7 +25,7 @@
 
 typedef struct FscView FscView;
 typedef struct FscSnapshots FscSnapshots;
-typedef struct FscUser FscUser;
+typedef struct FscViewUser FscViewUser;
 typedef struct FscCallers FscCallers;
 
 typedef struct
@@ -34,7 +34,7 @@ typedef struct
   uid_t uid;
   gid_t gid;
   pid_t pid;
-  FscUser *user; /* another user than the view's own, once connected; or NULL */
+  FscViewUser *user; /* another user than the view's own, once connected; or NULL */
 
   /* Once connected: whom to ask, and what he has said; a number for this identity and no other. */
   FscacheClient *client; /* atomic: see fsc_caller_cancel() */
