@@ -739,26 +739,40 @@ return_slowly (FscacheClient *client, FscKept *counted)
   errno = error;
 }
 
+/* Takes no lock, but to reap. */
+static bool
+hit (FscacheClient *client, const char *name, size_t length, uint64_t hash, FscacheBorrow *borrow)
+{
+  FscBorrows *borrows = __atomic_load_n (&client->borrows, __ATOMIC_ACQUIRE);
+  bool is_hit, needs_reaping = false;
+  int64_t now;
+
+  if (borrows == NULL || fsc_client_is_forked (client))
+    return false;
+  now = get_time ();
+  is_hit = is_seen (client, borrows, now)
+           && try_to_hit (borrows, name, length, hash, now, borrow, &needs_reaping);
+  if (__builtin_expect (needs_reaping, false))
+    return_slowly (client, NULL);
+  return is_hit;
+}
+
 /* What is kept. */
 static bool
 find (FscacheClient *client, const char *name, size_t length, uint64_t hash, FscacheBorrow *borrow)
 {
-  FscBorrows *borrows = __atomic_load_n (&client->borrows, __ATOMIC_ACQUIRE);
-  bool needs_reaping = false;
+  return hit (client, name, length, hash, borrow)
+         || find_again (client, name, length, hash, borrow);
+}
 
-  if (borrows != NULL && !fsc_client_is_forked (client))
-    {
-      int64_t now = get_time ();
+int
+fscache_borrow_kept (FscacheClient *client, const char *uri, FscacheBorrow *borrow)
+{
+  size_t length = uri != NULL ? strlen (uri) : 0;
 
-      if (is_seen (client, borrows, now)
-          && try_to_hit (borrows, name, length, hash, now, borrow, &needs_reaping))
-        {
-          if (__builtin_expect (needs_reaping, false))
-            return_slowly (client, NULL);
-          return true;
-        }
-    }
-  return find_again (client, name, length, hash, borrow);
+  borrow->fd = -1;
+  return uri != NULL && hit (client, uri, length, hash_name (uri, length), borrow) ? borrow->fd
+                                                                                   : -EAGAIN;
 }
 
 int
@@ -829,6 +843,7 @@ fscache_set_borrow_limit (FscacheClient *client, size_t limit)
     {
       borrows->limit = limit;
       evict (borrows, limit);
+      look (client, borrows);
       unused = reap (borrows);
     }
   fsc_client_unlock (client);

@@ -326,15 +326,16 @@ extern "C"
    * client keeps nothing. Handles that do not hold any more are closed when borrowing notices,
    * which looks at all of them every now and then; a client that does not borrow any more keeps its
    * last ones, and so may keep the space of an unlinked file, or a mount busy:
-   * fscache_set_borrow_limit (client, 0) lets go of them.
+   * fscache_set_borrow_limit (client, 0) lets go of them, and setting the limit that there is, of
+   * those that do not hold any more.
    *
    * THREADS may borrow and return at once, and return what another thread has borrowed. FORK: what
    * is borrowed at a fork() can be used, and must be returned, in both processes, each for itself;
    * what threads had borrowed that are not in the child stays open there. A child begins with
    * nothing kept. Return before fscache_disconnect(), which closes all. */
 
-  /* Something borrowed. To be made by fscache_borrow() alone, and not to be copied: one struct, one
-   * return. */
+  /* Something borrowed. To be made by fscache_borrow() and its kin alone, and not to be copied:
+   * one struct, one return. */
   typedef struct
   {
     int fd; /* the library's; -1 if it failed, or is returned */
@@ -357,6 +358,10 @@ extern "C"
   int fscache_borrow_with (FscacheClient *client, const FscacheRequest *request,
                            FscacheBorrow *borrow, FscacheReply *reply);
 
+  /* fscache_borrow() for a hit alone, without waiting for the service: -EAGAIN says that
+   * fscache_borrow() may have to. */
+  int fscache_borrow_kept (FscacheClient *client, const char *uri, FscacheBorrow *borrow);
+
   /* Gives it back to the library, and sets borrow->fd to -1. Does nothing if that is -1 already.
    * Keeps errno. */
   void fscache_return (FscacheClient *client, FscacheBorrow *borrow);
@@ -364,7 +369,8 @@ extern "C"
   /* How many handles may be kept for borrowing; each is a descriptor of this process. Those that
    * have not been borrowed for long go first; what is borrowed right now stays open until it is
    * returned. 0 keeps none. The default is 256, or a quarter of RLIMIT_NOFILE if that is less.
-   * Returns 0, -EINVAL (more than 1,048,576), or -ENOMEM. */
+   * Also closes those that do not hold any more. Returns 0, -EINVAL (more than 1,048,576), or
+   * -ENOMEM. */
   int fscache_set_borrow_limit (FscacheClient *client, size_t limit);
 
   /* Event loops. A synchronous call is fscache_submit() and a wait; these are the parts. */

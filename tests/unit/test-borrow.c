@@ -367,6 +367,51 @@ test_limit (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (count_settled (fixture), ==, n_fds);
 }
 
+/* Setting a limit closes what does not hold any more, and nothing else. */
+static void
+test_swept (Fixture *fixture, gconstpointer data)
+{
+  unsigned n_fds = count_settled (fixture);
+
+  g_assert_cmpint (fscache_set_borrow_limit (fixture->client, FILES), ==, 0);
+  for (unsigned i = 0; i < 4; i++)
+    borrow_and_return (fixture, i, 0, FSCACHE_SOURCE_CACHE);
+  replace (fixture, 1, 1);
+  replace (fixture, 3, 1);
+  g_assert_cmpuint (count_settled (fixture), ==, n_fds + 4);
+  g_assert_cmpint (fscache_set_borrow_limit (fixture->client, FILES), ==, 0);
+  g_assert_cmpuint (count_settled (fixture), ==, n_fds + 2);
+  borrow_and_return (fixture, 0, 0, FSCACHE_SOURCE_KEPT);
+  borrow_and_return (fixture, 1, 1, FSCACHE_SOURCE_CACHE);
+}
+
+/* A hit and nothing else. */
+static void
+test_kept (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *path = get_path (fixture, 0);
+  FscacheBorrow borrowed;
+  unsigned opens;
+
+  g_assert_cmpint (fscache_borrow_kept (fixture->client, NULL, &borrowed), ==, -EAGAIN);
+  g_assert_cmpint (fscache_borrow_kept (fixture->client, path, &borrowed), ==, -EAGAIN);
+  g_assert_cmpint (borrowed.fd, ==, -1);
+  g_assert_cmpuint (get_opens (fixture), ==, 0);
+
+  borrow_and_return (fixture, 0, 0, FSCACHE_SOURCE_CACHE);
+  opens = get_opens (fixture);
+  g_assert_cmpint (fscache_borrow_kept (fixture->client, path, &borrowed), >=, 0);
+  g_assert_cmpint (borrowed.source, ==, FSCACHE_SOURCE_KEPT);
+  fscache_return (fixture->client, &borrowed);
+
+  replace (fixture, 0, 1);
+  g_assert_cmpint (fscache_borrow_kept (fixture->client, path, &borrowed), ==, -EAGAIN);
+  g_assert_cmpuint (get_opens (fixture), ==, opens);
+  borrow_and_return (fixture, 0, 1, FSCACHE_SOURCE_CACHE);
+  g_assert_cmpint (fscache_borrow_kept (fixture->client, path, &borrowed), >=, 0);
+  fscache_return (fixture->client, &borrowed);
+}
+
 /* More at once than there are records for. */
 static void
 test_many_at_once (Fixture *fixture, gconstpointer data)
@@ -608,6 +653,8 @@ main (int argc, char **argv)
   ADD ("slots-run-out", test_slots_run_out, NULL);
   ADD ("failures", test_failures, NULL);
   ADD ("limit", test_limit, NULL);
+  ADD ("swept", test_swept, NULL);
+  ADD ("kept", test_kept, NULL);
   ADD ("many-at-once", test_many_at_once, NULL);
   ADD ("without-service", test_without_service, NULL);
   ADD ("fork", test_fork, NULL);
