@@ -31,7 +31,7 @@ fsc_file_new (FscView *view, FscNode *node)
   FscFile *file = g_new0 (FscFile, 1);
 
   file->node = fsc_node_ref (view->nodes, node);
-  file->link.data = file;
+  file->link.data = file->writing_link.data = file;
   file->n_references = 1;
   g_mutex_lock (&view->lock);
   g_queue_push_tail_link (&view->files, &file->link);
@@ -76,18 +76,43 @@ unshare_handle (FscFile *file)
     fsc_handle_unref (handle);
 }
 
+/* Takes the descriptor. */
+static void
+set_own_handle (FscFile *file, int fd, gboolean is_local)
+{
+  FscNode *node = file->node;
+
+  file->has_own_handle = TRUE;
+  file->handle = fsc_handle_new (fd, is_local);
+  g_mutex_lock (&node->lock);
+  g_queue_push_tail_link (&node->writing, &file->writing_link);
+  g_mutex_unlock (&node->lock);
+}
+
+static void
+close_handle (FscView *view, FscFile *file)
+{
+  FscNode *node = file->node;
+
+  fsc_transport_close (view, file);
+  if (file->has_own_handle)
+    {
+      g_mutex_lock (&node->lock);
+      g_queue_unlink (&node->writing, &file->writing_link);
+      g_mutex_unlock (&node->lock);
+    }
+  else
+    unshare_handle (file);
+  fsc_handle_unref (file->handle);
+}
+
 void
 fsc_file_unref (FscView *view, FscFile *file)
 {
   if (!g_atomic_int_dec_and_test (&file->n_references))
     return;
   if (file->handle != NULL)
-    {
-      fsc_transport_close (view, file);
-      if (!file->has_own_handle)
-        unshare_handle (file);
-      fsc_handle_unref (file->handle);
-    }
+    close_handle (view, file);
   if (file->text != NULL)
     g_string_free (file->text, TRUE);
   if (file->folder != NULL)
@@ -226,8 +251,7 @@ make_writable (FscCall *call, FscNode *node, int fd, gboolean is_local)
 {
   FscFile *file = fsc_file_new (call->view, node);
 
-  file->has_own_handle = TRUE;
-  file->handle = fsc_handle_new (fd, is_local);
+  set_own_handle (file, fd, is_local);
   /* What is appended is not known to lie where the kernel believes. */
   call->info.direct_io = (call->info.flags & O_APPEND) != 0;
   fsc_transport_open (call->view, file, &call->info);
@@ -267,8 +291,7 @@ open_entry (FscCall *call)
       return;
     }
   file = fsc_file_new (call->view, call->node);
-  file->has_own_handle = TRUE;
-  file->handle = fsc_handle_new (fd, source.is_local);
+  set_own_handle (file, fd, source.is_local);
   call->info.direct_io = 1;
   fsc_file_reply (call, file);
 }

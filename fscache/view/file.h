@@ -20,6 +20,7 @@ typedef struct
   GString *text;                 /* or NULL */
   FscFolder *folder;             /* or NULL */
   GList link;                    /* in the list of all that are open */
+  GList writing_link;            /* and in that of the node, with a handle of its own */
   gboolean has_own_handle;       /* for writing, or in cached/; else that of all who read */
   gboolean is_passed, is_cached; /* see transport.h */
   int n_references;              /* atomic */

@@ -242,25 +242,33 @@ fsc_look_up (FscCall *call)
 /* Attributes */
 
 /* Of an open file those of what is open, whatever has its name now, and whoever asks: he has the
- * file, or has looked up its name. */
-static int
-get_open_status (FscCall *call, struct statx *st)
+ * file, or has looked up its name. (The kernel does not say for which file it asks.) */
+static FscHandle *
+get_open_handle (const FscCall *call)
 {
+  const FscFile *file = call->file;
   FscNode *node = call->node;
   FscHandle *handle = NULL;
-  int error;
 
-  if (call->file != NULL && call->file->handle != NULL)
-    return get_status (call->file->handle->fd, st);
   g_mutex_lock (&node->lock);
-  if (node->reading != NULL)
-    handle = fsc_handle_ref (node->reading);
+  if (file == NULL && node->writing.head != NULL)
+    file = node->writing.head->data;
+  if (file != NULL)
+    handle = file->handle;
+  else
+    handle = node->reading;
+  if (handle != NULL)
+    fsc_handle_ref (handle);
   g_mutex_unlock (&node->lock);
-  if (handle == NULL)
-    return -EBADF;
-  error = get_status (handle->fd, st);
-  fsc_handle_unref (handle);
-  return error;
+  return handle;
+}
+
+static int
+get_open_status (const FscCall *call, struct statx *st)
+{
+  g_autoptr (FscHandle) handle = get_open_handle (call);
+
+  return handle != NULL ? get_status (handle->fd, st) : -EBADF;
 }
 
 static int

@@ -71,6 +71,7 @@ make_node (const FscNode *key, mode_t type, gboolean is_local)
   node->type = type & S_IFMT;
   node->is_local = is_local;
   g_mutex_init (&node->lock);
+  g_queue_init (&node->writing);
   return node;
 }
 

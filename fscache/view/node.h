@@ -55,6 +55,7 @@ typedef struct
   FscHandle *fresh;   /* for the next one who reads, or NULL; see fsc_nodes_doubt() */
   gint64 fresh_until;
   guint64 fresh_for;      /* the number of the caller who has looked it up, and who alone gets it */
+  GQueue writing;         /* of FscFile: those with a handle of their own */
   guint n_passed;         /* open files that the kernel reads by itself */
   guint n_cached;         /* and those that it reads through the cache of this node */
   int backing;            /* the number of the backing file while n_passed > 0 */

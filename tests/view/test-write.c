@@ -101,6 +101,32 @@ test_shared (FscTestStage *stage)
   close (reader);
 }
 
+/* What is open for writing is asked for its attributes, and not its name. */
+static void
+test_moved (FscTestStage *stage)
+{
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+  struct stat st;
+  int fds[2];
+
+  fsc_test_write (source, "0123456789");
+  for (int i = 0; i < 2; i++)
+    {
+      fds[i] = open (through, O_WRONLY | O_CLOEXEC);
+      g_assert_no_errno (fds[i]);
+    }
+  fsc_test_stage_replace (stage, "file", "other");
+  for (int i = 0; i < 2; i++)
+    {
+      g_usleep (150000); /* the kernel has forgotten them */
+      g_assert_no_errno (fstat (fds[i], &st));
+      g_assert_cmpint (st.st_size, ==, 10);
+      g_assert_cmpint (st.st_nlink, ==, 0);
+      close (fds[i]);
+    }
+}
+
 static void
 assert_fails (int result, int error)
 {
@@ -371,6 +397,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-write/allocate", test_allocate);
   FSC_STAGE_ADD ("/view-write/copy", test_copy);
   FSC_STAGE_ADD ("/view-write/database", test_database);
+  FSC_STAGE_ADD ("/view-write/moved", test_moved);
   FSC_STAGE_ADD ("/view-write/unsupported", test_unsupported);
   FSC_STAGE_ADD ("/view-write/read-only", test_read_only);
   FSC_STAGE_ADD ("/view-write/refused", test_refused);
