@@ -230,12 +230,9 @@ open_for_reading (FscCall *call)
   struct statx st;
   int fd = S_ISDIR (node->type)
                ? fsc_source_open (&call->caller, node->target, O_RDONLY | O_DIRECTORY, 0, &source)
-               : fsc_source_open_shared (&call->caller, node->target, O_NOFOLLOW, FALSE, FALSE,
-                                         &source);
+               : fsc_source_open_shared (&call->caller, node->target, O_NOFOLLOW, FALSE, &source);
 
-  if (fd >= 0
-      && (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, FSC_LOOK_MASK, &st) < 0
-          || !fsc_node_is (node, &st)))
+  if (fd >= 0 && !fsc_look_is_of (node, fd, &st))
     {
       close (fd);
       fd = -ESTALE;

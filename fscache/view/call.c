@@ -24,7 +24,7 @@ make_call (fuse_req_t request, fuse_ino_t number)
   call->view = view;
   call->request = request;
   fsc_caller_init (&call->caller, view, request);
-  call->node = fsc_node_ref (view->nodes, fsc_view_get_node (view, number));
+  call->node = fsc_node_ref (fsc_view_get_node (view, number));
   call->n_references = 1;
   return call;
 }

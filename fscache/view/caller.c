@@ -107,7 +107,7 @@ connect_user (FscView *view, FscViewUser *user)
     {
       error = fscache_connect_as (view->socket, 0, &whom, &user->client);
       if (user->client != NULL)
-        fscache_set_borrow_limit (user->client, fsc_view_get_borrow_limit (USERS_MAX));
+        fscache_set_borrow_limit (user->client, fsc_view_get_limit (USERS_MAX));
     }
   if (user->client != NULL)
     error = 0;
@@ -199,14 +199,15 @@ give_back_user (FscCallers *callers, FscViewUser *user)
 }
 
 static void
-let_go (FscacheClient *client)
+let_go (FscacheClient *client, gboolean all)
 {
-  fscache_set_borrow_limit (client, 0);
-  fscache_set_borrow_limit (client, fsc_view_get_borrow_limit (USERS_MAX));
+  if (all)
+    fscache_set_borrow_limit (client, 0);
+  fscache_set_borrow_limit (client, fsc_view_get_limit (USERS_MAX));
 }
 
 void
-fsc_callers_let_go (FscCallers *callers)
+fsc_callers_let_go (FscCallers *callers, gboolean all)
 {
   g_autoptr (GPtrArray) users = g_ptr_array_new ();
 
@@ -225,7 +226,7 @@ fsc_callers_let_go (FscCallers *callers)
       if (g_mutex_trylock (&user->lock))
         {
           if (user->client != NULL)
-            let_go (user->client);
+            let_go (user->client, all);
           g_mutex_unlock (&user->lock);
         }
       give_back_user (callers, user);
@@ -305,7 +306,7 @@ fsc_caller_clear (FscCaller *caller)
 gboolean
 fsc_caller_is_served (const FscCaller *caller)
 {
-  return caller->uid == geteuid () || geteuid () == 0;
+  return caller->uid == caller->view->uid || caller->view->uid == 0;
 }
 
 int
@@ -317,7 +318,7 @@ fsc_caller_connect (FscCaller *caller)
 
   if (caller->client != NULL)
     return 0;
-  if (caller->uid == geteuid ())
+  if (caller->uid == view->uid)
     {
       caller->snapshots = view->snapshots;
       g_atomic_pointer_set (&caller->client, view->client);

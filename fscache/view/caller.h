@@ -67,5 +67,5 @@ int fsc_caller_set_times (const FscCaller *caller, int fd, const struct timespec
 FscCallers *fsc_callers_new (FscView *view);
 void fsc_callers_free (FscCallers *callers);
 
-/* Closes what is kept for borrowing. */
-void fsc_callers_let_go (FscCallers *callers);
+/* fsc_view_let_go() for all of them. */
+void fsc_callers_let_go (FscCallers *callers, gboolean all);

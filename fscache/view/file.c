@@ -6,21 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "fscache/view/call.h"
 #include "fscache/view/folder.h"
+#include "fscache/view/keep.h"
 #include "fscache/view/look.h"
-#include "fscache/view/notify.h"
-#include "fscache/view/report.h"
 #include "fscache/view/source.h"
 #include "fscache/view/transport.h"
-
-/* What of the flags of an open the source needs to know. The kernel sees to the rest, and direct
- * transfers would need buffers that are aligned. */
-#define SOURCE_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_DSYNC | O_SYNC)
 
 /* In one request: it cannot be interrupted, and the answer has 32 bits. */
 #define COPY_MAX (1024 * 1024 * 1024)
@@ -30,7 +23,7 @@ fsc_file_new (FscView *view, FscNode *node)
 {
   FscFile *file = g_new0 (FscFile, 1);
 
-  file->node = fsc_node_ref (view->nodes, node);
+  file->node = fsc_node_ref (node);
   file->link.data = file->writing_link.data = file;
   file->n_references = 1;
   g_mutex_lock (&view->lock);
@@ -47,38 +40,8 @@ fsc_file_ref (FscFile *file)
   return file;
 }
 
-/* Those who read share one handle as long as there are any. Takes the handle. */
-static void
-share_handle (FscFile *file, FscHandle *handle)
-{
-  FscNode *node = file->node;
-
-  g_mutex_lock (&node->lock);
-  if (node->reading == NULL)
-    node->reading = fsc_handle_ref (handle);
-  node->n_reading++;
-  file->handle = fsc_handle_ref (node->reading);
-  g_mutex_unlock (&node->lock);
-  fsc_handle_unref (handle);
-}
-
-static void
-unshare_handle (FscFile *file)
-{
-  FscNode *node = file->node;
-  FscHandle *handle = NULL;
-
-  g_mutex_lock (&node->lock);
-  if (--node->n_reading == 0)
-    handle = g_steal_pointer (&node->reading);
-  g_mutex_unlock (&node->lock);
-  if (handle != NULL)
-    fsc_handle_unref (handle);
-}
-
-/* Takes the descriptor. */
-static void
-set_own_handle (FscFile *file, int fd, gboolean is_local)
+void
+fsc_file_set_own_handle (FscFile *file, int fd, gboolean is_local)
 {
   FscNode *node = file->node;
 
@@ -95,14 +58,14 @@ close_handle (FscView *view, FscFile *file)
   FscNode *node = file->node;
 
   fsc_transport_close (view, file);
+  if (file->is_sharing)
+    fsc_keeper_unshare (view->keeper, file);
   if (file->has_own_handle)
     {
       g_mutex_lock (&node->lock);
       g_queue_unlink (&node->writing, &file->writing_link);
       g_mutex_unlock (&node->lock);
     }
-  else
-    unshare_handle (file);
   fsc_handle_unref (file->handle);
 }
 
@@ -124,243 +87,12 @@ fsc_file_unref (FscView *view, FscFile *file)
   g_free (file);
 }
 
-/* Opening */
-
 void
 fsc_file_reply (FscCall *call, FscFile *file)
 {
   call->info.fh = (uintptr_t) file;
   if (!fsc_call_claim (call) || fuse_reply_open (call->request, &call->info) != 0)
     fsc_file_unref (call->view, file);
-}
-
-static void
-open_text (FscCall *call)
-{
-  FscFile *file = fsc_file_new (call->view, call->node);
-
-  file->text = call->node->place == FSC_PLACE_STATUS ? fsc_report_status (call->view)
-                                                     : fsc_report_metrics (call->view);
-  call->info.direct_io = 1; /* its length is not known before */
-  fsc_file_reply (call, file);
-}
-
-static gboolean
-is_of_node (const FscNode *node, int fd, struct statx *st)
-{
-  return statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, FSC_LOOK_MASK, st) == 0
-         && fsc_node_is (node, st);
-}
-
-/* A handle for reading what the node stands for; a negative errno, which is ESTALE if its name
- * leads elsewhere now. */
-static int
-open_reading (FscCall *call, FscSource *source, struct statx *st)
-{
-  FscNode *node = call->node;
-  gboolean is_doubtful = FALSE;
-
-  for (;;)
-    {
-      int fd = fsc_source_open_shared (&call->caller, node->target, 0, !call->view->is_exact,
-                                       is_doubtful, source);
-
-      if (fd < 0 || is_of_node (node, fd, st))
-        return fd;
-      close (fd);
-      if (is_doubtful)
-        break;
-      is_doubtful = TRUE; /* the handle may be older than the node, too */
-    }
-  fsc_nodes_doubt (call->view->nodes, node->path);
-  return -ESTALE;
-}
-
-/* What the look-up of the same caller has left. */
-static FscHandle *
-take_fresh (FscNode *node, const FscCaller *caller)
-{
-  FscHandle *handle = NULL;
-  gboolean is_fresh;
-
-  g_mutex_lock (&node->lock);
-  is_fresh = g_get_monotonic_time () < node->fresh_until;
-  if (!is_fresh || node->fresh_for == caller->number)
-    handle = g_steal_pointer (&node->fresh);
-  g_mutex_unlock (&node->lock);
-  if (handle != NULL && !is_fresh)
-    g_clear_pointer (&handle, fsc_handle_unref);
-  return handle;
-}
-
-/* Whether the kernel knows the content as it is. */
-static gboolean
-is_known (FscNode *node, const struct statx *st)
-{
-  FscNodeContent content = fsc_node_get_content (st);
-  gboolean is_same;
-
-  g_mutex_lock (&node->lock);
-  is_same = memcmp (&content, &node->content, sizeof content) == 0;
-  g_mutex_unlock (&node->lock);
-  return is_same;
-}
-
-static void
-open_for_reading (FscCall *call)
-{
-  int error = fsc_caller_connect (&call->caller);
-  FscSource source = { 0 };
-  FscHandle *handle;
-  FscFile *file;
-  struct statx st;
-
-  if (error < 0)
-    {
-      fsc_call_finish (call, error);
-      return;
-    }
-  handle = take_fresh (call->node, &call->caller);
-  if (handle == NULL || !is_of_node (call->node, handle->fd, &st))
-    {
-      int fd = open_reading (call, &source, &st);
-
-      if (handle != NULL)
-        fsc_handle_unref (handle);
-      if (fd < 0)
-        {
-          fsc_call_finish (call, fd);
-          return;
-        }
-      handle = fsc_handle_new (fd, source.is_local);
-    }
-  file = fsc_file_new (call->view, call->node);
-  share_handle (file, handle);
-
-  /* The pages that the kernel has stay as long as they are those of the file. */
-  call->info.keep_cache = is_known (call->node, &st);
-  if (!call->info.keep_cache)
-    fsc_notifier_forget_attributes (call->view->notifier, call->node);
-  call->info.noflush = 1;
-  fsc_transport_open (call->view, file, &call->info);
-  fsc_file_reply (call, file);
-}
-
-static FscFile *
-make_writable (FscCall *call, FscNode *node, int fd, gboolean is_local)
-{
-  FscFile *file = fsc_file_new (call->view, node);
-
-  set_own_handle (file, fd, is_local);
-  /* What is appended is not known to lie where the kernel believes. */
-  call->info.direct_io = (call->info.flags & O_APPEND) != 0;
-  fsc_transport_open (call->view, file, &call->info);
-  return file;
-}
-
-static void
-open_for_writing (FscCall *call)
-{
-  FscSource source;
-  struct statx st;
-  int fd = fsc_source_open (&call->caller, call->node->target, call->info.flags & SOURCE_FLAGS, 0,
-                            &source);
-
-  if (fd < 0)
-    fsc_call_finish (call, fd);
-  else if (!is_of_node (call->node, fd, &st))
-    {
-      close (fd);
-      fsc_call_finish (call, ESTALE);
-    }
-  else
-    fsc_file_reply (call, make_writable (call, call->node, fd, source.is_local));
-}
-
-static void
-open_entry (FscCall *call)
-{
-  FscSource source;
-  FscFile *file;
-  int fd = fsc_source_open_shared (&call->caller, call->node->target, 0, !call->view->is_exact,
-                                   FALSE, &source);
-
-  if (fd < 0)
-    {
-      fsc_call_finish (call, fd);
-      return;
-    }
-  file = fsc_file_new (call->view, call->node);
-  set_own_handle (file, fd, source.is_local);
-  call->info.direct_io = 1;
-  fsc_file_reply (call, file);
-}
-
-void
-fsc_file_open (FscCall *call)
-{
-  FscPlace place = call->node->place;
-  gboolean writes = (call->info.flags & O_ACCMODE) != O_RDONLY || (call->info.flags & O_TRUNC) != 0;
-
-  g_atomic_pointer_add (&call->view->n_opens, 1);
-  if (writes && place != FSC_PLACE_SOURCE)
-    fsc_call_finish (call, EACCES);
-  else if (place == FSC_PLACE_STATUS || place == FSC_PLACE_METRICS)
-    open_text (call);
-  else if (place == FSC_PLACE_ENTRY)
-    open_entry (call);
-  else if (writes)
-    open_for_writing (call);
-  else
-    open_for_reading (call);
-}
-
-void
-fsc_file_create (FscCall *call)
-{
-  g_autofree char *path = fsc_tree_join (call->node->path, call->name);
-  g_autofree char *target = fsc_tree_get_target (path);
-  struct fuse_entry_param entry = { 0 };
-  FscNodeIdentity identity;
-  FscSource source;
-  FscNode *node;
-  FscFile *file;
-  struct statx st;
-  int fd;
-
-  if (target == NULL || call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0)
-    {
-      fsc_call_finish (call, EACCES);
-      return;
-    }
-  if (strlen (target) >= PATH_MAX)
-    {
-      fsc_call_finish (call, ENAMETOOLONG);
-      return;
-    }
-  fd = fsc_source_open (&call->caller, target,
-                        (call->info.flags & (SOURCE_FLAGS | O_EXCL)) | O_CREAT, call->mode,
-                        &source);
-  if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, FSC_LOOK_MASK, &st) < 0)
-    {
-      fsc_call_finish (call, fd < 0 ? fd : errno);
-      if (fd >= 0)
-        close (fd);
-      return;
-    }
-
-  identity = fsc_node_get_identity (&st);
-  node = fsc_nodes_get (call->view->nodes, path, &identity, st.stx_mode, source.is_local);
-  file = make_writable (call, node, fd, source.is_local);
-  fsc_look_fill (call->view, node, &st, &entry.attr);
-  entry.ino = fsc_view_get_number (call->view, node);
-  entry.attr_timeout = entry.entry_timeout = call->view->timeout;
-  call->info.fh = (uintptr_t) file;
-  if (!fsc_call_claim (call) || fuse_reply_create (call->request, &entry, &call->info) != 0)
-    {
-      fsc_file_unref (call->view, file);
-      fsc_node_unref (call->view->nodes, node, 1);
-    }
 }
 
 /* Reading and writing */
@@ -513,7 +245,7 @@ truncate_file (FscCall *call)
   fd = fsc_source_open (&call->caller, call->node->target, O_WRONLY, 0, &source);
   if (fd < 0)
     return fd;
-  if (!is_of_node (call->node, fd, &st))
+  if (!fsc_look_is_of (call->node, fd, &st))
     error = -ESTALE;
   else if (ftruncate (fd, call->offset) < 0)
     error = -errno;

@@ -22,6 +22,7 @@ typedef struct
   GList link;                    /* in the list of all that are open */
   GList writing_link;            /* and in that of the node, with a handle of its own */
   gboolean has_own_handle;       /* for writing, or in cached/; else that of all who read */
+  gboolean is_sharing;           /* see keep.h */
   gboolean is_passed, is_cached; /* see transport.h */
   int n_references;              /* atomic */
 } FscFile;
@@ -30,11 +31,11 @@ FscFile *fsc_file_new (FscView *view, FscNode *node);
 FscFile *fsc_file_ref (FscFile *file);
 void fsc_file_unref (FscView *view, FscFile *file);
 
+/* One for writing, or in cached/. Takes the descriptor. */
+void fsc_file_set_own_handle (FscFile *file, int fd, gboolean is_local);
+
 /* Tells the kernel of it, whose it is then. Takes it. */
 void fsc_file_reply (FscCall *call, FscFile *file);
-
-void fsc_file_open (FscCall *call);
-void fsc_file_create (FscCall *call);
 
 /* Reads into the kernel's hands at once, without a call, if the file cannot hang. */
 gboolean fsc_file_read_quickly (fuse_req_t request, FscFile *file, size_t size, off_t offset);

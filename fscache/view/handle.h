@@ -12,6 +12,7 @@ typedef struct FscHandle
 {
   int fd;
   gboolean is_local; /* on a file system that does not hang */
+  int backing;       /* the kernel's number for it, or 0; see transport.h */
   int n_references;  /* atomic */
 } FscHandle;
 

@@ -20,9 +20,8 @@
 #define THREADS_MAX 512
 #define THREADS_IDLE 16
 
-/* When nothing was opened for so long, what is kept for borrowing is let go of: it may be what
- * keeps a mount busy, or the space of a file. */
-#define REST_SECONDS 5
+/* How often to look whether others have unmounted it: the loop cannot end while a thread hangs. */
+#define LOOK_SECONDS 5
 
 #define GRACE G_USEC_PER_SEC
 
@@ -138,23 +137,11 @@ stop (FscLife *life)
   g_mutex_unlock (&life->lock);
 }
 
-/* Returns how many opens there were. */
-static gsize
-rest (FscView *view, gsize n_before)
-{
-  gsize n = (gsize) g_atomic_pointer_get (&view->n_opens);
-
-  if (n == n_before)
-    fsc_view_let_go (view);
-  return n;
-}
-
 static void *
 wait_for_signals (void *data)
 {
   FscLife *life = data;
-  struct timespec interval = { .tv_sec = REST_SECONDS };
-  gsize n_opens = 0;
+  struct timespec interval = { .tv_sec = LOOK_SECONDS };
   sigset_t signals;
 
   sigemptyset (&signals);
@@ -162,7 +149,7 @@ wait_for_signals (void *data)
   sigaddset (&signals, SIGINT);
   sigaddset (&signals, SIGHUP);
   while (sigtimedwait (&signals, NULL, &interval) < 0 && !fuse_session_exited (life->view->session))
-    n_opens = rest (life->view, n_opens);
+    ;
   stop (life);
   return NULL;
 }

@@ -15,15 +15,13 @@
 
 #include "fscache/view/entry.h"
 #include "fscache/view/handle.h"
+#include "fscache/view/keep.h"
 #include "fscache/view/source.h"
 
 /* Numbers of inodes: the source's, with the number of the device above, so that two files with the
  * same number on different devices are not taken for one; the view's own have the highest bit. */
 #define DEVICE_SHIFT 48
 #define OWN_INODE (G_GUINT64_CONSTANT (1) << 63)
-
-/* From the look-up to the open it should be much less. */
-#define FRESH_TIME (G_USEC_PER_SEC / 10)
 
 void
 fsc_look_fill_own (const FscView *view, const char *path, mode_t mode, struct stat *out)
@@ -32,7 +30,7 @@ fsc_look_fill_own (const FscView *view, const char *path, mode_t mode, struct st
     .st_ino = OWN_INODE | g_str_hash (path),
     .st_mode = mode,
     .st_nlink = S_ISDIR (mode) ? 2 : 1,
-    .st_uid = geteuid (),
+    .st_uid = view->uid,
     .st_gid = getegid (),
     .st_blksize = 4096,
   };
@@ -74,6 +72,13 @@ static int
 get_status (int fd, struct statx *st)
 {
   return statx (fd, "", AT_EMPTY_PATH, FSC_LOOK_MASK, st) < 0 ? -errno : 0;
+}
+
+gboolean
+fsc_look_is_of (const FscNode *node, int fd, struct statx *st)
+{
+  return statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, FSC_LOOK_MASK, st) == 0
+         && fsc_node_is (node, st);
 }
 
 int
@@ -127,24 +132,9 @@ look_up_own (FscCall *call, const char *path, mode_t mode, int barrier)
 static int
 open_doubtful (FscCall *call, const char *target, FscSource *source)
 {
-  int fd = fsc_source_open_shared (&call->caller, target, O_NOFOLLOW, FALSE, TRUE, source);
+  int fd = fsc_source_open_shared (&call->caller, target, O_NOFOLLOW, TRUE, source);
 
   return fd >= 0 ? fd : -1;
-}
-
-static void
-keep_fresh (FscNode *node, int fd, gboolean is_local, const FscCaller *caller)
-{
-  FscHandle *handle = fsc_handle_new (fd, is_local), *before;
-
-  g_mutex_lock (&node->lock);
-  before = node->fresh;
-  node->fresh = handle;
-  node->fresh_for = caller->number;
-  node->fresh_until = g_get_monotonic_time () + FRESH_TIME;
-  g_mutex_unlock (&node->lock);
-  if (before != NULL)
-    fsc_handle_unref (before);
 }
 
 static void
@@ -189,9 +179,8 @@ look_up_source (FscCall *call, const char *path)
   identity = fsc_node_get_identity (&st);
   node = fsc_nodes_get (call->view->nodes, path, &identity, st.stx_mode, source.is_local);
   if (fresh >= 0 && S_ISREG (st.stx_mode))
-    keep_fresh (node, fresh, source.is_local, &call->caller);
-  else
-    close (fd);
+    fsc_keeper_offer (call->view->keeper, node, fresh, source.is_local, call->caller.number);
+  close (fd);
   fsc_look_fill (call->view, node, &st, &attributes);
   reply_entry (call, node, &attributes);
 }
@@ -255,7 +244,7 @@ get_open_handle (const FscCall *call)
     file = node->writing.head->data;
   if (file != NULL)
     handle = file->handle;
-  else
+  else if (node->n_sharing > 0)
     handle = node->reading;
   if (handle != NULL)
     fsc_handle_ref (handle);

@@ -19,6 +19,9 @@ void fsc_look_statfs (FscCall *call);
  * ESTALE if something else has its name. */
 int fsc_look_open (FscCall *call, struct statx *st);
 
+/* Whether a handle is of what the node stands for. Asks no server, so *st may be old. */
+gboolean fsc_look_is_of (const FscNode *node, int fd, struct statx *st);
+
 /* The attributes of a node as the kernel gets them; takes note that it does. */
 void fsc_look_fill (const FscView *view, FscNode *node, const struct statx *st, struct stat *out);
 

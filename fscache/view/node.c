@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "fscache/view/handle.h"
-
 /* For so long a doubt holds. */
 #define DOUBT G_USEC_PER_SEC
 
@@ -70,7 +68,9 @@ make_node (const FscNode *key, mode_t type, gboolean is_local)
   node->target = fsc_tree_get_target (key->path);
   node->type = type & S_IFMT;
   node->is_local = is_local;
+  node->source = fsc_node_get_source_below (node, node->path);
   g_mutex_init (&node->lock);
+  node->kept_link.data = node;
   g_queue_init (&node->writing);
   return node;
 }
@@ -78,8 +78,6 @@ make_node (const FscNode *key, mode_t type, gboolean is_local)
 static void
 free_node (FscNode *node)
 {
-  if (node->fresh != NULL)
-    fsc_handle_unref (node->fresh);
   g_mutex_clear (&node->lock);
   g_free (node->path);
   g_free (node->target);
@@ -115,18 +113,29 @@ fsc_nodes_get (FscNodes *nodes, const char *path, const FscNodeIdentity *identit
       node = make_node (&key, type, is_local);
       g_hash_table_add (nodes->nodes, node);
     }
-  node->n_references++;
+  fsc_node_ref (node);
   g_mutex_unlock (&nodes->lock);
   return node;
 }
 
 FscNode *
-fsc_node_ref (FscNodes *nodes, FscNode *node)
+fsc_node_ref (FscNode *node)
 {
-  g_mutex_lock (&nodes->lock);
-  node->n_references++;
-  g_mutex_unlock (&nodes->lock);
+  g_atomic_pointer_add (&node->n_references, 1);
   return node;
+}
+
+/* Gives back some that are not the last. */
+static gboolean
+try_to_unref (FscNode *node, gsize n)
+{
+  gsize before = (gsize) g_atomic_pointer_get (&node->n_references);
+
+  while (before > n)
+    if (g_atomic_pointer_compare_and_exchange_full (&node->n_references, before, before - n,
+                                                    &before))
+      return TRUE;
+  return FALSE;
 }
 
 void
@@ -134,9 +143,10 @@ fsc_node_unref (FscNodes *nodes, FscNode *node, guint64 n)
 {
   gboolean is_last;
 
+  if (try_to_unref (node, n))
+    return;
   g_mutex_lock (&nodes->lock);
-  node->n_references -= (int) n;
-  is_last = node->n_references == 0;
+  is_last = (gsize) g_atomic_pointer_add (&node->n_references, -(gssize) n) == n;
   if (is_last)
     g_hash_table_remove (nodes->nodes, node);
   g_mutex_unlock (&nodes->lock);
@@ -236,10 +246,4 @@ guint64
 fsc_node_get_source_below (const FscNode *node, const char *path)
 {
   return node->is_local ? g_str_hash (path) : node->identity.dev | (guint64) 1 << 63;
-}
-
-guint64
-fsc_node_get_source (const FscNode *node)
-{
-  return fsc_node_get_source_below (node, node->path);
 }

@@ -42,23 +42,25 @@ typedef struct
   char *path;
   FscNodeIdentity identity;
   FscPlace place;
-  char *target;      /* what libfscache is asked for; NULL for what is of the view's own */
-  mode_t type;       /* S_IFMT of the mode */
-  gboolean is_local; /* on a file system that does not hang */
-  int barrier;       /* an errno: it may be seen, but not entered */
-  int n_references;  /* with the lock of the table */
+  char *target;       /* what libfscache is asked for; NULL for what is of the view's own */
+  mode_t type;        /* S_IFMT of the mode */
+  gboolean is_local;  /* on a file system that does not hang */
+  int barrier;        /* an errno: it may be seen, but not entered */
+  guint64 source;     /* see fsc_node_get_source_below() */
+  gsize n_references; /* atomic; 0 only with the lock of the table */
 
   /* With the node's own lock. */
   GMutex lock;
-  FscHandle *reading; /* which all that read share; NULL if there are none */
-  guint n_reading;    /* that do */
-  FscHandle *fresh;   /* for the next one who reads, or NULL; see fsc_nodes_doubt() */
-  gint64 fresh_until;
-  guint64 fresh_for;      /* the number of the caller who has looked it up, and who alone gets it */
+  FscHandle *reading; /* which all that read share, or NULL; see keep.h */
+  guint n_sharing;    /* that do; 0: it is kept for those who come next */
+  gboolean is_kept;   /* with the lock of the keeper, too: in its list since then */
+  gint64 kept_since;
+  GList kept_link;
+  guint64 offered_to;     /* whose next open takes it unasked, see fsc_nodes_doubt() */
+  gint64 offered_until;   /* 0: nobody's */
   GQueue writing;         /* of FscFile: those with a handle of their own */
   guint n_passed;         /* open files that the kernel reads by itself */
   guint n_cached;         /* and those that it reads through the cache of this node */
-  int backing;            /* the number of the backing file while n_passed > 0 */
   FscNodeContent content; /* what the kernel was told last */
   gint64 told;            /* when, on the monotonic clock; 0: never */
 } FscNode;
@@ -74,14 +76,14 @@ guint fsc_nodes_count (FscNodes *nodes);
 FscNode *fsc_nodes_get (FscNodes *nodes, const char *path, const FscNodeIdentity *identity,
                         mode_t type, gboolean is_local);
 
-FscNode *fsc_node_ref (FscNodes *nodes, FscNode *node);
+FscNode *fsc_node_ref (FscNode *node);
 void fsc_node_unref (FscNodes *nodes, FscNode *node, guint64 n);
 
 /* A small number for a device: 0 for the first that is asked for. */
 guint fsc_nodes_get_device (FscNodes *nodes, guint64 dev);
 
 /* An open has come to a node that its name does not lead to any more: for a while, who looks that
- * up must not take anybody's word for it, and keeps the handle (`fresh`) for the open that follows.
+ * up must not take anybody's word for it, and offers the handle to the open that follows.
  * Otherwise a file that is replaced all the time could never be opened. */
 void fsc_nodes_doubt (FscNodes *nodes, const char *path);
 gboolean fsc_nodes_is_doubtful (FscNodes *nodes, const char *path);
@@ -93,7 +95,7 @@ gboolean fsc_node_is (const FscNode *node, const struct statx *st);
 /* The kernel is about to be told this. */
 void fsc_node_tell (FscNode *node, const struct statx *st);
 
-/* For fsc_gate_run(): what may hang together with this node, and with looking up this path in it.
- * Where nothing else can hang, a mount point may: then it is the name that counts. */
-guint64 fsc_node_get_source (const FscNode *node);
+/* For fsc_gate_run(): what may hang together with looking up this path in a node. (With the node
+ * itself: its `source`.) Where nothing else can hang, a mount point may: then it is the name that
+ * counts. */
 guint64 fsc_node_get_source_below (const FscNode *node, const char *path);

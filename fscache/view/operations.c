@@ -13,6 +13,7 @@
 #include "fscache/view/file.h"
 #include "fscache/view/folder.h"
 #include "fscache/view/look.h"
+#include "fscache/view/open.h"
 #include "fscache/view/transport.h"
 
 /* Requests of the kernel's own that wait in the background (reading ahead) may be as many as there
@@ -24,14 +25,14 @@ static void
 run (FscCall *call, FscCallFunc func)
 {
   if (call != NULL)
-    fsc_call_run (call, fsc_node_get_source (call->node), func);
+    fsc_call_run (call, call->node->source, func);
 }
 
 static void
 run_interruptibly (FscCall *call, FscCallFunc func)
 {
   if (call != NULL)
-    fsc_call_run_interruptibly (call, fsc_node_get_source (call->node), func);
+    fsc_call_run_interruptibly (call, call->node->source, func);
 }
 
 /* Of what concerns a name in it. */
@@ -154,9 +155,9 @@ op_open (fuse_req_t request, fuse_ino_t number, struct fuse_file_info *info)
     return;
   call->info = *info;
   if ((info->flags & O_ACCMODE) == O_RDONLY && (info->flags & O_TRUNC) == 0)
-    run_interruptibly (call, fsc_file_open);
+    run_interruptibly (call, fsc_open);
   else
-    run (call, fsc_file_open);
+    run (call, fsc_open);
 }
 
 static void
@@ -169,7 +170,7 @@ op_create (fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode,
     return;
   call->info = *info;
   call->mode = mode;
-  run_below (call, fsc_file_create);
+  run_below (call, fsc_open_new);
 }
 
 static void
@@ -257,7 +258,7 @@ op_copy_file_range (fuse_req_t request, fuse_ino_t number, off_t offset,
   call->other = fsc_file_ref ((FscFile *) (uintptr_t) other_info->fh);
   call->other_offset = other_offset;
   call->size = length;
-  fsc_call_run (call, fsc_node_get_source (from->is_local ? to : from), fsc_file_copy);
+  fsc_call_run (call, from->is_local ? to->source : from->source, fsc_file_copy);
 }
 
 static void

@@ -7,6 +7,7 @@
 #include <json-glib/json-glib.h>
 #include <string.h>
 
+#include "fscache/view/keep.h"
 #include "fscache/view/transport.h"
 
 /* What goes up and down. Everything else that the service tells only grows. */
@@ -15,7 +16,7 @@ static const char *const gauges[] = {
   "negative",      "entries",       "watches",   "followed",    "lanes",
   "openers",       "openers_stuck", "watched",   "in_flight",   "max_handles",
   "max_bytes",     "idle_time_ms",  "uptime_ms", "max_clients", "watched_directories",
-  "watched_files",
+  "watched_files", "view_nodes",    "view_kept",
 };
 
 static gboolean
@@ -68,6 +69,7 @@ add_view (JsonBuilder *builder, FscView *view)
   add_boolean (builder, "splice", transport->has_splice);
   add_string (builder, "why_no_splice", transport->why_no_splice);
   add_counter ("nodes", fsc_nodes_count (view->nodes), builder);
+  add_counter ("kept", fsc_keeper_count (view->keeper), builder);
   add_counter ("opens", (gsize) g_atomic_pointer_get (&view->n_opens), builder);
   add_counter ("reads", (gsize) g_atomic_pointer_get (&view->n_reads), builder);
   json_builder_end_object (builder);
@@ -129,7 +131,7 @@ fsc_report_metrics (FscView *view)
   g_string_append_len (text, counters->str, (gssize) counters->len);
   add_metric ("view_opens", (gsize) g_atomic_pointer_get (&view->n_opens), text);
   add_metric ("view_reads", (gsize) g_atomic_pointer_get (&view->n_reads), text);
-  g_string_append_printf (text, "# TYPE fscache_view_nodes gauge\nfscache_view_nodes %u\n",
-                          fsc_nodes_count (view->nodes));
+  add_metric ("view_nodes", fsc_nodes_count (view->nodes), text);
+  add_metric ("view_kept", fsc_keeper_count (view->keeper), text);
   return text;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 int
 fsc_source_get_error (const FscacheReply *reply)
@@ -75,40 +76,47 @@ fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful, Fs
   return ask (caller, &request, source);
 }
 
-static int
-borrow (FscCaller *caller, const char *target, FscSource *source)
-{
-  const FscacheRequest request = { .uri = target, .cancel = &caller->cancel };
-  FscacheBorrow borrowed;
-  FscacheReply reply;
-  int fd = fsc_caller_connect (caller);
-
-  *source = (FscSource){ 0 };
-  if (fd < 0)
-    return fd;
-  fd = fscache_borrow_with (caller->client, &request, &borrowed, &reply);
-  *source = (FscSource){ .is_local = fd >= 0 && is_local (borrowed.coherence) };
-  if (fd < 0)
-    return fsc_source_get_error (&reply);
-  fd = fcntl (borrowed.fd, F_DUPFD_CLOEXEC, 0);
-  if (fd < 0)
-    fd = -errno;
-  fscache_return (caller->client, &borrowed);
-  return fd;
-}
-
 int
-fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboolean is_bounded,
-                        gboolean is_doubtful, FscSource *source)
+fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboolean is_doubtful,
+                        FscSource *source)
 {
   FscacheRequest request = { .uri = target,
                              .flags = O_RDONLY | flags,
                              .sharing = FSCACHE_SHARED,
                              .options = is_doubtful ? FSCACHE_REVALIDATE : 0 };
 
-  if (is_bounded && !is_doubtful && flags == 0)
-    return borrow (caller, target, source);
   return ask (caller, &request, source);
+}
+
+int
+fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_doubtful, FscLoan *loan)
+{
+  const FscacheRequest request = { .uri = target, .cancel = &caller->cancel };
+  FscacheReply reply;
+  FscSource source;
+  int error = fsc_caller_connect (caller);
+
+  *loan = (FscLoan){ .fd = -1, .borrow.fd = -1 };
+  if (error < 0)
+    return error;
+  if (is_doubtful || caller->view->is_exact)
+    {
+      loan->fd = fsc_source_open_shared (caller, target, 0, is_doubtful, &source);
+      loan->is_local = source.is_local;
+      return loan->fd;
+    }
+  loan->fd = fscache_borrow_with (caller->client, &request, &loan->borrow, &reply);
+  loan->is_local = loan->fd >= 0 && is_local (loan->borrow.coherence);
+  return loan->fd >= 0 ? loan->fd : fsc_source_get_error (&reply);
+}
+
+void
+fsc_source_return (FscCaller *caller, FscLoan *loan)
+{
+  if (loan->borrow.fd >= 0)
+    fscache_return (caller->client, &loan->borrow);
+  else if (loan->fd >= 0)
+    close (loan->fd);
 }
 
 int

@@ -17,16 +17,27 @@ typedef struct
   gboolean is_shut;  /* it failed with what is there but cannot be entered: see fsc_source_look() */
 } FscSource;
 
+typedef struct
+{
+  int fd;
+  gboolean is_local;
+  FscacheBorrow borrow; /* with -1 for what libfscache has not lent */
+} FscLoan;
+
 /* Path-only, and a symlink itself: for names and attributes. It fails with `is_shut` for what the
  * service does not touch: the view itself, procfs. */
 int fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful,
                      FscSource *source);
 
-/* For pread(), as a duplicate that others share. With `is_bounded` the answer is that of
- * fscache_borrow(), which may be a moment old; with `is_doubtful` nobody's word is taken. `flags`
+/* For pread(), as a duplicate that others share. With `is_doubtful` nobody's word is taken. `flags`
  * may have O_NOFOLLOW. */
-int fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboolean is_bounded,
-                            gboolean is_doubtful, FscSource *source);
+int fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboolean is_doubtful,
+                            FscSource *source);
+
+/* The same as a loan of libfscache's, whose answer may be a moment old, unless all is to be exact.
+ * The descriptor goes back with fsc_source_return(). */
+int fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_doubtful, FscLoan *loan);
+void fsc_source_return (FscCaller *caller, FscLoan *loan);
 
 /* With an offset of its own: for writing, and for directories. */
 int fsc_source_open (FscCaller *caller, const char *target, int flags, mode_t mode,

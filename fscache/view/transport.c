@@ -146,6 +146,7 @@ pass (FscView *view, FscFile *file)
 {
   FscNode *node = file->node;
   FscViewTransport *transport = &view->transport;
+  int number;
 
   if (!transport->has_passthrough || node->n_cached > 0)
     return FALSE;
@@ -155,10 +156,15 @@ pass (FscView *view, FscFile *file)
     return FALSE;
   if (!file->handle->is_local)
     return FALSE;
-  node->backing = open_backing (view, file->handle->fd);
-  if (node->backing > 0)
+  if (file->handle->backing > 0)
     return TRUE;
-  if (node->backing == -EPERM)
+  number = open_backing (view, file->handle->fd);
+  if (number > 0)
+    {
+      file->handle->backing = number;
+      return TRUE;
+    }
+  if (number == -EPERM)
     {
       transport->has_passthrough = FALSE;
       transport->why_no_passthrough = not_allowed; /* root, but of a user namespace */
@@ -176,10 +182,15 @@ fsc_transport_open (FscView *view, FscFile *file, struct fuse_file_info *info)
   if (file->is_passed)
     {
       node->n_passed++;
-      set_backing (info, node->backing);
+      set_backing (info, node->reading->backing);
       info->keep_cache = 0; /* there is none: the kernel takes it for a mistake */
-      /* Who writes comes here, and the others stay as they are. */
+      /* Who writes comes here, and the others stay as they are: so does their backing file. */
       info->direct_io = file->has_own_handle;
+      if (!file->is_sharing)
+        {
+          node->n_sharing++;
+          file->is_sharing = TRUE;
+        }
     }
   else if (!info->direct_io)
     {
@@ -195,10 +206,16 @@ fsc_transport_close (FscView *view, FscFile *file)
   FscNode *node = file->node;
 
   g_mutex_lock (&node->lock);
-  if (file->is_cached)
-    node->n_cached--;
-  if (file->is_passed && --node->n_passed == 0)
-    close_backing (view, node->backing);
+  node->n_cached -= file->is_cached;
+  node->n_passed -= file->is_passed;
   g_mutex_unlock (&node->lock);
   file->is_cached = file->is_passed = FALSE;
+}
+
+void
+fsc_transport_close_backing (FscView *view, FscHandle *handle)
+{
+  if (handle->backing > 0)
+    close_backing (view, handle->backing);
+  handle->backing = 0;
 }

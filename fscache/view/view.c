@@ -5,17 +5,19 @@
 #include "fscache/view/view.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "fscache/view/caller.h"
 #include "fscache/view/entry.h"
 #include "fscache/view/file.h"
+#include "fscache/view/keep.h"
 #include "fscache/view/notify.h"
 
 /* Of what may wait for one source. */
 #define GATE_LIMIT 32
 
-/* As many handles are kept for borrowing as descriptors allow, up to this. */
-#define BORROW_MAX 4096
+/* As many descriptors are kept as there may be, up to this. */
+#define KEPT_MAX 4096
 
 FscNode *
 fsc_view_get_node (const FscView *view, fuse_ino_t number)
@@ -29,13 +31,13 @@ fsc_view_get_number (const FscView *view, const FscNode *node)
   return node == view->root ? FUSE_ROOT_ID : (uintptr_t) node;
 }
 
-gsize
-fsc_view_get_borrow_limit (guint n)
+guint
+fsc_view_get_limit (guint n)
 {
   struct rlimit limit = { .rlim_cur = 1024 };
 
   getrlimit (RLIMIT_NOFILE, &limit);
-  return MIN (limit.rlim_cur / 4 / n, BORROW_MAX);
+  return (guint) MIN (limit.rlim_cur / 4 / n, KEPT_MAX);
 }
 
 void
@@ -54,7 +56,9 @@ fsc_view_start (FscView *view, FscacheClient *client, struct fuse_session *sessi
   g_mutex_init (&view->lock);
   g_queue_init (&view->files);
   view->timeout = view->is_exact || view->has_others ? 0 : FSC_VIEW_TIMEOUT;
-  fscache_set_borrow_limit (client, fsc_view_get_borrow_limit (1));
+  view->uid = geteuid ();
+  fscache_set_borrow_limit (client, fsc_view_get_limit (1));
+  view->keeper = fsc_keeper_new (view);
 }
 
 void
@@ -63,6 +67,7 @@ fsc_view_end (FscView *view)
   fsc_notifier_free (view->notifier);
   while (view->files.head != NULL)
     fsc_file_unref (view, view->files.head->data);
+  fsc_keeper_free (view->keeper);
   fsc_callers_free (view->callers);
   fsc_entry_snapshots_free (view->snapshots);
   fsc_gate_free (view->gate);
@@ -71,9 +76,10 @@ fsc_view_end (FscView *view)
 }
 
 void
-fsc_view_let_go (FscView *view)
+fsc_view_let_go (FscView *view, gboolean all)
 {
-  fscache_set_borrow_limit (view->client, 0);
-  fscache_set_borrow_limit (view->client, fsc_view_get_borrow_limit (1));
-  fsc_callers_let_go (view->callers);
+  if (all)
+    fscache_set_borrow_limit (view->client, 0);
+  fscache_set_borrow_limit (view->client, fsc_view_get_limit (1));
+  fsc_callers_let_go (view->callers, all);
 }

@@ -23,6 +23,7 @@ typedef struct FscView FscView;
 typedef struct FscSnapshots FscSnapshots;
 typedef struct FscNotifier FscNotifier;
 typedef struct FscCallers FscCallers;
+typedef struct FscKeeper FscKeeper;
 
 /* For so long the kernel may answer for names and attributes itself, unless all is to be exact, or
  * there are users who may see what others may not: it would not ask for each of them. It is as long
@@ -45,6 +46,7 @@ struct FscView
   gboolean is_read_only;
   gboolean has_others; /* the kernel lets other users come */
   gboolean is_greeted; /* the kernel has its first answer */
+  uid_t uid;           /* of this process */
   double timeout;
   FscViewTransport transport;
 
@@ -55,6 +57,7 @@ struct FscView
   FscGate *gate;
   FscSnapshots *snapshots; /* that this user has asked for */
   FscNotifier *notifier;
+  FscKeeper *keeper;
   struct fuse_session *session;
   GMutex lock;
   GQueue files;                  /* of FscFile: what is open; with the lock */
@@ -70,11 +73,12 @@ fuse_ino_t fsc_view_get_number (const FscView *view, const FscNode *node);
 /* Makes what there is in it. The client and the session are the caller's. */
 void fsc_view_start (FscView *view, FscacheClient *client, struct fuse_session *session);
 
-/* How many handles each of `n` clients may keep for borrowing. */
-gsize fsc_view_get_borrow_limit (guint n);
+/* How many descriptors each of `n` may keep that are not open just now: clients, for borrowing, and
+ * the keeper. */
+guint fsc_view_get_limit (guint n);
 
 /* No request may be under way any more; what is open is closed. */
 void fsc_view_end (FscView *view);
 
-/* Closes what is kept for borrowing. */
-void fsc_view_let_go (FscView *view);
+/* Closes what is kept for borrowing: all of it, or what does not hold any more. */
+void fsc_view_let_go (FscView *view, gboolean all);

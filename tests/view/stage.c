@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -64,7 +65,11 @@ run_view (FscTestStage *stage, const char *options)
   g_assert_cmpint (stage->pid, >=, 0);
   if (stage->pid == 0)
     {
+      const struct rlimit limit = { stage->max_descriptors, stage->max_descriptors };
+
       prctl (PR_SET_PDEATHSIG, SIGKILL);
+      if (stage->max_descriptors > 0)
+        setrlimit (RLIMIT_NOFILE, &limit);
       dup2 (log, 1);
       dup2 (log, 2);
       execl (program, "fscache-view", "-f", "-o", all, stage->mount, NULL);
@@ -273,6 +278,22 @@ fsc_test_stage_assert_open (const char *path, int flags, int error)
   if (found != error)
     g_test_message ("%s: %s", path, g_strerror (found));
   g_assert_cmpint (found, ==, error);
+}
+
+gint64
+fsc_test_stage_get (const FscTestStage *stage, const char *name)
+{
+  g_autofree char *path = fsc_test_stage_at (stage, "status.json");
+  g_autofree char *pattern = g_strdup_printf ("\"%s\" : ", name);
+  g_autofree char *text = NULL;
+  const char *view, *found;
+
+  g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
+  view = strstr (text, "\"view\"");
+  g_assert_nonnull (view);
+  found = strstr (view, pattern);
+  g_assert_nonnull (found);
+  return g_ascii_strtoll (found + strlen (pattern), NULL, 10);
 }
 
 void

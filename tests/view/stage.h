@@ -21,6 +21,8 @@ typedef struct
   char *cached;  /* DIR/view/cached/file/DIR/src */
   char *log;     /* what the view has said */
   pid_t pid;     /* 0: not running */
+  /* RLIMIT_NOFILE of the view from its next start on; 0: as this process. */
+  guint max_descriptors;
 } FscTestStage;
 
 /* What every test program's main() calls first. */
@@ -52,6 +54,9 @@ void fsc_test_stage_assert_content (const char *path, const char *content);
 
 /* Fails unless open() with these flags says this errno; 0 is success. */
 void fsc_test_stage_assert_open (const char *path, int flags, int error);
+
+/* A number that status.json tells of the view. */
+gint64 fsc_test_stage_get (const FscTestStage *stage, const char *name);
 
 /* Runs a shell command, with $S, $V and $M for source, through and mount; fails unless it succeeds.
  */

@@ -10,8 +10,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "tests/integration/process.h"
 #include "tests/view/stage.h"
 
 #define BOUND_MS                                                                                   \
@@ -250,6 +252,21 @@ test_crowd (FscTestStage *stage)
   g_assert_cmpuint (fsc_test_service_counter (stage->service, "opens") - before, ==, 1);
 }
 
+static void
+unmount (FscTestStage *stage, char *dir)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+
+  g_assert_cmpint (fscache_drop_mount (client, dir, FALSE, NULL, NULL), ==, 0);
+  fscache_disconnect (client);
+  for (int i = 0; umount (dir) < 0; i++)
+    {
+      g_assert_cmpint (errno, ==, EBUSY);
+      g_assert_cmpint (i, <, 1500);
+      g_usleep (10000);
+    }
+}
+
 /* By passthrough the kernel asks for nothing; and when nobody has the file open any more, and it is
  * dropped, nothing keeps its mount busy. */
 static void
@@ -257,7 +274,6 @@ test_transport (FscTestStage *stage)
 {
   g_autofree char *dir = fsc_test_stage_source (stage, "mounted");
   g_autofree char *path = fsc_test_stage_through (stage, "mounted/file");
-  FscacheClient *client;
   int fd;
 
   g_assert_no_errno (g_mkdir (dir, 0755));
@@ -273,14 +289,74 @@ test_transport (FscTestStage *stage)
                       " $M/status.json");
   fd = open (path, O_RDONLY | O_CLOEXEC);
   close (fd);
-  client = fsc_test_service_connect (stage->service);
-  g_assert_cmpint (fscache_drop_mount (client, dir, FALSE, NULL, NULL), ==, 0);
-  fscache_disconnect (client);
-  for (int i = 0; umount (dir) < 0; i++)
+  unmount (stage, dir);
+}
+
+static gboolean
+is_watched (const char *path)
+{
+  char value[16] = "";
+
+  return getxattr (path, "user.fscache.coherence", value, sizeof value - 1) > 0
+         && g_str_equal (value, "watched");
+}
+
+/* What is kept for the next open is let go of if there is none, soon, by the kernel too; what is
+ * kept for borrowing, when the file is removed. */
+static void
+test_kept (FscTestStage *stage)
+{
+  g_autofree char *dir = fsc_test_stage_source (stage, "mounted");
+  g_autofree char *source = fsc_test_stage_source (stage, "mounted/file");
+  g_autofree char *path = fsc_test_stage_through (stage, "mounted/file");
+
+  g_assert_no_errno (g_mkdir (dir, 0755));
+  g_assert_no_errno (mount ("none", dir, "tmpfs", 0, ""));
+  fsc_test_stage_replace (stage, "mounted/file", "text");
+  for (int i = 0; !is_watched (path); i++)
     {
-      g_assert_cmpint (errno, ==, EBUSY);
-      g_assert_cmpint (i, <, 1500);
+      g_assert_cmpint (i, <, 500);
+      fsc_test_stage_assert_open (path, O_RDONLY, 0);
       g_usleep (10000);
+    }
+  fsc_test_stage_assert_open (path, O_RDONLY, 0);
+  for (int i = 0; fsc_test_stage_get (stage, "kept") != 0; i++)
+    {
+      g_assert_cmpint (i, <, 100);
+      g_usleep (10000);
+    }
+  g_assert_cmpint (fsc_process_count_descriptors (stage->pid, dir), >, 0); /* borrowed */
+
+  g_assert_no_errno (g_unlink (source));
+  for (int i = 0; fsc_process_count_descriptors (stage->pid, dir) > 0; i++)
+    {
+      g_assert_cmpint (i, <, 200);
+      g_usleep (10000);
+    }
+  unmount (stage, dir);
+}
+
+/* However many files are opened, a quarter of the descriptors is kept for borrowing, and as many
+ * for the next open. */
+static void
+test_bound (FscTestStage *stage)
+{
+  fsc_test_stage_stop (stage);
+  stage->max_descriptors = 128;
+  fsc_test_stage_start (stage, NULL);
+  fsc_test_stage_run (stage, "cd $S; for i in $(seq 300); do echo $i >$i; done");
+  for (int round = 0; round < 4; round++)
+    {
+      for (int i = 1; i <= 300; i++)
+        {
+          g_autofree char *name = g_strdup_printf ("%d", i);
+          g_autofree char *path = fsc_test_stage_through (stage, name);
+
+          fsc_test_stage_assert_open (path, O_RDONLY, 0);
+        }
+      /* Some more may just be being closed. */
+      g_assert_cmpint (fsc_process_count_descriptors (stage->pid, stage->source), <, 72);
+      g_assert_cmpint (fsc_test_stage_get (stage, "kept"), <=, 32);
     }
 }
 
@@ -319,6 +395,8 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-read/churn", test_churn);
   FSC_STAGE_ADD ("/view-read/crowd", test_crowd);
   FSC_STAGE_ADD ("/view-read/transport", test_transport);
+  FSC_STAGE_ADD ("/view-read/kept", test_kept);
+  FSC_STAGE_ADD ("/view-read/bound", test_bound);
   FSC_STAGE_ADD ("/view-read/databases", test_databases);
   return g_test_run ();
 }

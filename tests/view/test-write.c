@@ -101,6 +101,27 @@ test_shared (FscTestStage *stage)
   close (reader);
 }
 
+/* Nothing that is shared goes while a writer needs it: readers come back after a while. */
+static void
+test_reopened (FscTestStage *stage)
+{
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+  int reader, writer;
+
+  fsc_test_write (source, "aaaa");
+  reader = open (through, O_RDONLY | O_CLOEXEC);
+  writer = open (through, O_WRONLY | O_CLOEXEC);
+  g_assert_no_errno (writer);
+  close (reader);
+  g_usleep (400000);
+  fsc_test_stage_assert_content (through, "aaaa");
+  g_assert_cmpint (pwrite (writer, "bb", 2, 1), ==, 2);
+  fsc_test_stage_assert_content (through, "abba");
+  close (writer);
+  fsc_test_stage_assert_content (through, "abba");
+}
+
 /* What is open for writing is asked for its attributes, and not its name. */
 static void
 test_moved (FscTestStage *stage)
@@ -397,6 +418,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-write/allocate", test_allocate);
   FSC_STAGE_ADD ("/view-write/copy", test_copy);
   FSC_STAGE_ADD ("/view-write/database", test_database);
+  FSC_STAGE_ADD ("/view-write/reopened", test_reopened);
   FSC_STAGE_ADD ("/view-write/moved", test_moved);
   FSC_STAGE_ADD ("/view-write/unsupported", test_unsupported);
   FSC_STAGE_ADD ("/view-write/read-only", test_read_only);

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Opening files; see open.h.
+ */
+#include "fscache/view/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fscache/view/file.h"
+#include "fscache/view/keep.h"
+#include "fscache/view/look.h"
+#include "fscache/view/notify.h"
+#include "fscache/view/report.h"
+#include "fscache/view/source.h"
+#include "fscache/view/transport.h"
+
+/* What of the flags of an open the source needs to know. The kernel sees to the rest, and direct
+ * transfers would need buffers that are aligned. */
+#define SOURCE_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_DSYNC | O_SYNC)
+
+static void
+open_text (FscCall *call)
+{
+  FscFile *file = fsc_file_new (call->view, call->node);
+
+  file->text = call->node->place == FSC_PLACE_STATUS ? fsc_report_status (call->view)
+                                                     : fsc_report_metrics (call->view);
+  call->info.direct_io = 1; /* its length is not known before */
+  fsc_file_reply (call, file);
+}
+
+static int
+share_loan (FscView *view, FscFile *file, const FscLoan *loan, struct statx *st)
+{
+  return fsc_look_is_of (file->node, loan->fd, st)
+             ? fsc_keeper_share (view->keeper, file, loan->fd, loan->is_local)
+             : -ESTALE;
+}
+
+/* Gives the file a handle of what the node stands for. Returns 0 or a negative errno, which is
+ * ESTALE if its name leads elsewhere now. */
+static int
+share_source (FscCall *call, FscFile *file, gboolean is_doubtful, struct statx *st)
+{
+  FscLoan loan;
+  int error = fsc_source_borrow (&call->caller, file->node->target, is_doubtful, &loan);
+
+  if (error < 0)
+    return error;
+  error = share_loan (call->view, file, &loan, st);
+  fsc_source_return (&call->caller, &loan);
+  return error;
+}
+
+static int
+share_handle (FscCall *call, FscFile *file, struct statx *st)
+{
+  int error = fsc_caller_connect (&call->caller);
+
+  if (error < 0)
+    return error;
+  if (fsc_keeper_share_offered (call->view->keeper, file, call->caller.number))
+    return fsc_look_is_of (file->node, file->handle->fd, st) ? 0 : -EIO;
+  error = share_source (call, file, FALSE, st);
+  if (error == -ESTALE) /* the handle may be older than the node, too */
+    error = share_source (call, file, TRUE, st);
+  if (error == -ESTALE)
+    fsc_nodes_doubt (call->view->nodes, file->node->path);
+  return error;
+}
+
+/* Whether the kernel knows the content as it is. */
+static gboolean
+is_known (FscNode *node, const struct statx *st)
+{
+  FscNodeContent content = fsc_node_get_content (st);
+  gboolean is_same;
+
+  g_mutex_lock (&node->lock);
+  is_same = memcmp (&content, &node->content, sizeof content) == 0;
+  g_mutex_unlock (&node->lock);
+  return is_same;
+}
+
+/* The pages that the kernel has stay if they are those of the file. */
+static void
+prepare_reading (FscView *view, FscFile *file, gboolean keeps_cache, struct fuse_file_info *info)
+{
+  info->keep_cache = keeps_cache;
+  info->noflush = 1;
+  fsc_transport_open (view, file, info);
+}
+
+static void
+open_for_reading (FscCall *call)
+{
+  FscFile *file = fsc_file_new (call->view, call->node);
+  gboolean keeps_cache;
+  struct statx st;
+  int error = share_handle (call, file, &st);
+
+  if (error < 0)
+    {
+      fsc_file_unref (call->view, file);
+      fsc_call_finish (call, error);
+      return;
+    }
+  keeps_cache = is_known (call->node, &st);
+  if (!keeps_cache)
+    fsc_notifier_forget_attributes (call->view->notifier, call->node);
+  prepare_reading (call->view, file, keeps_cache, &call->info);
+  fsc_file_reply (call, file);
+}
+
+static FscFile *
+make_writable (FscCall *call, FscNode *node, int fd, gboolean is_local)
+{
+  FscFile *file = fsc_file_new (call->view, node);
+
+  fsc_file_set_own_handle (file, fd, is_local);
+  /* What is appended is not known to lie where the kernel believes. */
+  call->info.direct_io = (call->info.flags & O_APPEND) != 0;
+  fsc_transport_open (call->view, file, &call->info);
+  return file;
+}
+
+static void
+open_for_writing (FscCall *call)
+{
+  FscSource source;
+  struct statx st;
+  int fd = fsc_source_open (&call->caller, call->node->target, call->info.flags & SOURCE_FLAGS, 0,
+                            &source);
+
+  if (fd < 0)
+    fsc_call_finish (call, fd);
+  else if (!fsc_look_is_of (call->node, fd, &st))
+    {
+      close (fd);
+      fsc_call_finish (call, ESTALE);
+    }
+  else
+    fsc_file_reply (call, make_writable (call, call->node, fd, source.is_local));
+}
+
+static void
+open_entry (FscCall *call)
+{
+  FscSource source;
+  FscFile *file;
+  int fd = fsc_source_open_shared (&call->caller, call->node->target, 0, FALSE, &source);
+
+  if (fd < 0)
+    {
+      fsc_call_finish (call, fd);
+      return;
+    }
+  file = fsc_file_new (call->view, call->node);
+  fsc_file_set_own_handle (file, fd, source.is_local);
+  call->info.direct_io = 1;
+  fsc_file_reply (call, file);
+}
+
+static gboolean
+is_for_writing (const struct fuse_file_info *info)
+{
+  return (info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0;
+}
+
+static void
+count (FscView *view)
+{
+  g_atomic_pointer_add (&view->n_opens, 1);
+  fsc_keeper_wake (view->keeper);
+}
+
+void
+fsc_open (FscCall *call)
+{
+  FscPlace place = call->node->place;
+  gboolean writes = is_for_writing (&call->info);
+
+  count (call->view);
+  if (writes && place != FSC_PLACE_SOURCE)
+    fsc_call_finish (call, EACCES);
+  else if (place == FSC_PLACE_STATUS || place == FSC_PLACE_METRICS)
+    open_text (call);
+  else if (place == FSC_PLACE_ENTRY)
+    open_entry (call);
+  else if (writes)
+    open_for_writing (call);
+  else
+    open_for_reading (call);
+}
+
+void
+fsc_open_new (FscCall *call)
+{
+  g_autofree char *path = fsc_tree_join (call->node->path, call->name);
+  g_autofree char *target = fsc_tree_get_target (path);
+  struct fuse_entry_param entry = { 0 };
+  FscNodeIdentity identity;
+  FscSource source;
+  FscNode *node;
+  FscFile *file;
+  struct statx st;
+  int fd;
+
+  if (target == NULL || call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0)
+    {
+      fsc_call_finish (call, EACCES);
+      return;
+    }
+  if (strlen (target) >= PATH_MAX)
+    {
+      fsc_call_finish (call, ENAMETOOLONG);
+      return;
+    }
+  fd = fsc_source_open (&call->caller, target,
+                        (call->info.flags & (SOURCE_FLAGS | O_EXCL)) | O_CREAT, call->mode,
+                        &source);
+  if (fd < 0 || statx (fd, "", AT_EMPTY_PATH, FSC_LOOK_MASK, &st) < 0)
+    {
+      fsc_call_finish (call, fd < 0 ? fd : errno);
+      if (fd >= 0)
+        close (fd);
+      return;
+    }
+
+  identity = fsc_node_get_identity (&st);
+  node = fsc_nodes_get (call->view->nodes, path, &identity, st.stx_mode, source.is_local);
+  file = make_writable (call, node, fd, source.is_local);
+  fsc_look_fill (call->view, node, &st, &entry.attr);
+  entry.ino = fsc_view_get_number (call->view, node);
+  entry.attr_timeout = entry.entry_timeout = call->view->timeout;
+  call->info.fh = (uintptr_t) file;
+  if (!fsc_call_claim (call) || fuse_reply_create (call->request, &entry, &call->info) != 0)
+    {
+      fsc_file_unref (call->view, file);
+      fsc_node_unref (call->view->nodes, node, 1);
+    }
+}
