@@ -309,6 +309,19 @@ fsc_caller_is_served (const FscCaller *caller)
   return caller->uid == caller->view->uid || caller->view->uid == 0;
 }
 
+gboolean
+fsc_caller_connect_quickly (FscCaller *caller)
+{
+  const FscView *view = caller->view;
+
+  if (caller->client == NULL && caller->uid == view->uid)
+    {
+      caller->snapshots = view->snapshots;
+      g_atomic_pointer_set (&caller->client, view->client);
+    }
+  return caller->client != NULL;
+}
+
 int
 fsc_caller_connect (FscCaller *caller)
 {
@@ -316,14 +329,8 @@ fsc_caller_connect (FscCaller *caller)
   g_autoptr (GArray) groups = NULL;
   int error;
 
-  if (caller->client != NULL)
+  if (fsc_caller_connect_quickly (caller))
     return 0;
-  if (caller->uid == view->uid)
-    {
-      caller->snapshots = view->snapshots;
-      g_atomic_pointer_set (&caller->client, view->client);
-      return 0;
-    }
   if (!fsc_caller_is_served (caller))
     return -EACCES;
   if (caller->user == NULL)

@@ -55,6 +55,9 @@ gboolean fsc_caller_is_served (const FscCaller *caller);
  * Returns 0 or a negative errno; that there is no service is none, but the client will say so. */
 int fsc_caller_connect (FscCaller *caller);
 
+/* The same if it need not wait; else FALSE. */
+gboolean fsc_caller_connect_quickly (FscCaller *caller);
+
 /* He does not wait any more: what was asked for him ends, in whatever thread that is. */
 void fsc_caller_cancel (FscCaller *caller);
 

@@ -233,6 +233,18 @@ fsc_file_release (FscCall *call)
   fsc_file_unref (call->view, file); /* the kernel's */
 }
 
+gboolean
+fsc_file_release_quickly (fuse_req_t request, FscFile *file)
+{
+  FscView *view = fuse_req_userdata (request);
+
+  if (file->handle == NULL || !file->handle->is_local)
+    return FALSE;
+  fuse_reply_err (request, 0);
+  fsc_file_unref (view, file);
+  return TRUE;
+}
+
 static int
 truncate_file (FscCall *call)
 {

@@ -178,6 +178,37 @@ count (FscView *view)
   fsc_keeper_wake (view->keeper);
 }
 
+gboolean
+fsc_open_quickly (fuse_req_t request, FscNode *node, const struct fuse_file_info *asked)
+{
+  FscView *view = fuse_req_userdata (request);
+  struct fuse_file_info info = *asked;
+  FscCaller caller;
+  gboolean is_open;
+  FscLoan loan;
+  FscFile *file;
+  struct statx st;
+
+  fsc_caller_init (&caller, view, request);
+  if (node->place != FSC_PLACE_SOURCE || is_for_writing (&info)
+      || fsc_source_borrow_kept (&caller, node->target, &loan) < 0)
+    return FALSE;
+  file = fsc_file_new (view, node);
+  is_open = loan.is_local && share_loan (view, file, &loan, &st) == 0 && is_known (node, &st);
+  fsc_source_return (&caller, &loan);
+  if (!is_open)
+    {
+      fsc_file_unref (view, file);
+      return FALSE;
+    }
+  count (view);
+  prepare_reading (view, file, TRUE, &info);
+  info.fh = (uintptr_t) file;
+  if (fuse_reply_open (request, &info) != 0)
+    fsc_file_unref (view, file);
+  return TRUE;
+}
+
 void
 fsc_open (FscCall *call)
 {

@@ -149,8 +149,12 @@ op_statfs (fuse_req_t request, fuse_ino_t number)
 static void
 op_open (fuse_req_t request, fuse_ino_t number, struct fuse_file_info *info)
 {
-  FscCall *call = fsc_call_new (request, number, NULL);
+  FscView *view = fuse_req_userdata (request);
+  FscCall *call;
 
+  if (fsc_open_quickly (request, fsc_view_get_node (view, number), info))
+    return;
+  call = fsc_call_new (request, number, NULL);
   if (call == NULL)
     return;
   call->info = *info;
@@ -264,7 +268,8 @@ op_copy_file_range (fuse_req_t request, fuse_ino_t number, off_t offset,
 static void
 op_release (fuse_req_t request, fuse_ino_t number, struct fuse_file_info *info)
 {
-  run (fsc_call_new_for_file (request, number, info), fsc_file_release);
+  if (!fsc_file_release_quickly (request, (FscFile *) (uintptr_t) info->fh))
+    run (fsc_call_new_for_file (request, number, info), fsc_file_release);
 }
 
 static void

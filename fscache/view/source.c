@@ -110,6 +110,17 @@ fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_doubtful, 
   return loan->fd >= 0 ? loan->fd : fsc_source_get_error (&reply);
 }
 
+int
+fsc_source_borrow_kept (FscCaller *caller, const char *target, FscLoan *loan)
+{
+  *loan = (FscLoan){ .fd = -1, .borrow.fd = -1 };
+  if (caller->view->is_exact || !fsc_caller_connect_quickly (caller))
+    return -EAGAIN;
+  loan->fd = fscache_borrow_kept (caller->client, target, &loan->borrow);
+  loan->is_local = loan->fd >= 0 && is_local (loan->borrow.coherence);
+  return loan->fd;
+}
+
 void
 fsc_source_return (FscCaller *caller, FscLoan *loan)
 {

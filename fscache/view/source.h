@@ -37,6 +37,9 @@ int fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gb
 /* The same as a loan of libfscache's, whose answer may be a moment old, unless all is to be exact.
  * The descriptor goes back with fsc_source_return(). */
 int fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_doubtful, FscLoan *loan);
+
+/* The same if that needs nobody's answer; else -EAGAIN. */
+int fsc_source_borrow_kept (FscCaller *caller, const char *target, FscLoan *loan);
 void fsc_source_return (FscCaller *caller, FscLoan *loan);
 
 /* With an offset of its own: for writing, and for directories. */
