@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fscache/view/greeting.h"
+#include "fscache/view/answer.h"
 #include "fscache/view/life.h"
 #include "fscache/view/mountpoint.h"
 #include "fscache/view/operations.h"
@@ -105,7 +105,7 @@ serve_mounted (FscView *view, FscLife *life)
   view->ready_data = &start;
   if (fuse_session_mount (view->session, view->mountpoint) != 0)
     return 1; /* libfuse has said why */
-  fsc_greeting_amend (view->session);
+  fsc_answer_set_up (view->session);
   return fsc_life_run (life, view);
 }
 
