@@ -36,7 +36,7 @@ get_time (gpointer data)
   return g_get_monotonic_time ();
 }
 
-static const FscCacheFuncs provider = { start_job, get_time };
+static const FscCacheFuncs provider = { .start = start_job, .now = get_time };
 
 static void
 take_answer (const FscAnswer *answer, gpointer data, guint index)
