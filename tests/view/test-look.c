@@ -176,6 +176,28 @@ test_itself (FscTestStage *stage)
                              " test $(grep -c /status.json $M/../walked) = 0");
 }
 
+/* Who walks through all there is comes to an end, though the view and a view of it are in there,
+ * and symlinks that lead back. */
+static void
+test_walk (FscTestStage *stage)
+{
+  g_autofree char *bound = fsc_test_stage_source (stage, "bound");
+
+  fsc_test_stage_run (stage, "cd $S; mkdir -p a/b/c; echo text >a/b/c/file; ln -s ../../.. a/b/up;"
+                             " ln -s . a/self");
+  g_assert_no_errno (g_mkdir (bound, 0755));
+  g_assert_no_errno (mount (stage->mount, bound, NULL, MS_BIND, NULL));
+  for (int i = 0; i < 3; i++) /* and what was walked through is cached then, and walked through */
+    fsc_test_stage_run (
+        stage, "W=$M/open/file$(dirname $S); T='timeout 60';"
+               " $T du -a $M/cached $W >/dev/null 2>&1 || test $? = 1;"
+               " $T find -L $M/cached $W/src/a/b -name file >/dev/null 2>&1 || test $? = 1;"
+               " $T grep -rsl text $W/src $M/cached | grep -qx $W/src/a/b/c/file");
+  fsc_test_stage_run (stage, "test \"$(timeout 60 find $M -maxdepth 4 2>/dev/null |"
+                             " grep ^$M/open/file/proc)\" = $M/open/file/proc");
+  g_assert_no_errno (umount (bound));
+}
+
 static void
 test_access (FscTestStage *stage)
 {
@@ -202,6 +224,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-look/errors", test_errors);
   FSC_STAGE_ADD ("/view-look/unreadable", test_unreadable);
   FSC_STAGE_ADD ("/view-look/itself", test_itself);
+  FSC_STAGE_ADD ("/view-look/walk", test_walk);
   FSC_STAGE_ADD ("/view-look/access", test_access);
   return g_test_run ();
 }
