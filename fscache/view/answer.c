@@ -31,11 +31,10 @@ write_answer (int fd, struct iovec *parts, int n_parts, void *data)
   _Alignas(SMALL) char whole[SMALL];
   FscView *view = data;
 
-  /* There is no other answer before that to INIT, and no other thread. */
-  if (!view->is_greeted)
+  if (!g_atomic_int_get (&view->is_greeted)) /* there is no other answer before that to INIT */
     {
       amend_greeting (parts, n_parts);
-      view->is_greeted = TRUE;
+      g_atomic_int_set (&view->is_greeted, TRUE);
     }
   if (n_parts != 2 || parts[0].iov_len + parts[1].iov_len > SMALL)
     return writev (fd, parts, n_parts);

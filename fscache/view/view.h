@@ -45,7 +45,7 @@ struct FscView
   gboolean is_exact;
   gboolean is_read_only;
   gboolean has_others; /* the kernel lets other users come */
-  gboolean is_greeted; /* the kernel has its first answer */
+  gboolean is_greeted; /* atomic: the kernel has its first answer */
   uid_t uid;           /* of this process */
   double timeout;
   FscViewTransport transport;
