@@ -14,6 +14,10 @@
 #define LIST_USED_MIN (G_USEC_PER_SEC / 10)
 #define LIST_USED_FACTOR 10
 
+/* A directory of which the last entry was dropped here can be seen for so long, or until it is
+ * removed, too: rm -r expects to find it. */
+#define EMPTIED_TIME G_USEC_PER_SEC
+
 typedef struct
 {
   char *path; /* without "cached/" */
@@ -32,7 +36,8 @@ typedef struct
 struct FscSnapshots
 {
   GMutex lock;
-  Snapshot *last; /* or NULL */
+  Snapshot *last;      /* or NULL */
+  GHashTable *emptied; /* paths of directories, and until when they can be seen */
 };
 
 /* The list */
@@ -116,14 +121,59 @@ take_snapshot (FscCaller *caller, Snapshot **snapshot)
 FscSnapshots *
 fsc_entry_snapshots_new (void)
 {
-  return g_new0 (FscSnapshots, 1);
+  FscSnapshots *snapshots = g_new0 (FscSnapshots, 1);
+
+  snapshots->emptied = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  return snapshots;
 }
 
 void
 fsc_entry_snapshots_free (FscSnapshots *snapshots)
 {
   g_clear_pointer (&snapshots->last, unref_snapshot);
+  g_hash_table_unref (snapshots->emptied);
   g_free (snapshots);
+}
+
+static gboolean
+is_over (gpointer path, gpointer until, gpointer now)
+{
+  return *(gint64 *) until < *(gint64 *) now;
+}
+
+/* An entry of this name was dropped. */
+static void
+remember_directories (FscSnapshots *snapshots, const char *name)
+{
+  gint64 now = g_get_monotonic_time (), until = now + EMPTIED_TIME;
+
+  g_mutex_lock (&snapshots->lock);
+  g_hash_table_foreach_remove (snapshots->emptied, is_over, &now);
+  for (const char *end = strchr (name, '/'); end != NULL; end = strchr (end + 1, '/'))
+    g_hash_table_replace (snapshots->emptied, g_strndup (name, (gsize) (end - name)),
+                          g_memdup2 (&until, sizeof until));
+  g_mutex_unlock (&snapshots->lock);
+}
+
+static void
+forget_directory (FscSnapshots *snapshots, const char *name)
+{
+  g_mutex_lock (&snapshots->lock);
+  g_hash_table_remove (snapshots->emptied, name);
+  g_mutex_unlock (&snapshots->lock);
+}
+
+static gboolean
+was_emptied (FscSnapshots *snapshots, const char *name)
+{
+  const gint64 *until;
+  gboolean was;
+
+  g_mutex_lock (&snapshots->lock);
+  until = g_hash_table_lookup (snapshots->emptied, name);
+  was = until != NULL && *until >= g_get_monotonic_time ();
+  g_mutex_unlock (&snapshots->lock);
+  return was;
 }
 
 /* Whoever finds it too old makes another one; the others wait for that. */
@@ -228,7 +278,12 @@ fsc_entry_get_attributes (FscCaller *caller, const char *path, struct stat *attr
   i = find (snapshot, name);
   first = get (snapshot, i);
   if (!is_at_or_below (first, name, length))
-    return -ENOENT;
+    {
+      if (!was_emptied (caller->snapshots, name))
+        return -ENOENT;
+      fsc_look_fill_own (caller->view, path, S_IFDIR | 0755, attributes);
+      return 0;
+    }
   age_ms = first->age_ms;
   idle_ms = first->idle_ms;
   for (entry = first; is_at_or_below (entry, name, length); entry = get (snapshot, ++i))
@@ -341,6 +396,8 @@ fsc_entry_unlink (FscCall *call)
       return;
     }
   n = drop (&call->caller, path);
+  if (n > 0)
+    remember_directories (call->caller.snapshots, fsc_tree_skip_branch (path));
   fsc_call_finish (call, n < 0 ? n : n == 0 ? ENOENT : 0);
 }
 
@@ -358,6 +415,8 @@ fsc_entry_remove_directory (FscCall *call)
   else
     {
       n = drop (&call->caller, path);
+      if (n >= 0)
+        forget_directory (call->caller.snapshots, fsc_tree_skip_branch (path));
       fsc_call_finish (call, n < 0 ? n : 0);
     }
 }

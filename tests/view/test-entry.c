@@ -222,6 +222,18 @@ test_drop (FscTestStage *stage)
   fsc_test_stage_run (stage, "test -e $S/dir/b; test -e $S/a-b; ! rm $M/status.json 2>/dev/null");
 }
 
+/* Also where the kernel remembers nothing, so that it looks for a directory after all that was in
+ * it is gone. */
+static void
+test_drop_exact (FscTestStage *stage)
+{
+  fsc_test_stage_start (stage, "exact");
+  open_some (stage);
+  fsc_test_stage_run (stage, "rm -r $C/dir; test ! -e $C/dir; rm -r $M/cached/file/*;"
+                             " test -z \"$(ls $M/cached/file 2>/dev/null)\"");
+  g_assert_cmpuint (count_cached (stage), ==, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -232,6 +244,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-entry/source-attributes", test_source_attributes);
   FSC_STAGE_ADD ("/view-entry/pin", test_pin);
   FSC_STAGE_ADD ("/view-entry/drop", test_drop);
+  FSC_STAGE_ADD_CLOSED ("/view-entry/drop-exact", test_drop_exact);
   FSC_STAGE_ADD_CLOSED ("/view-entry/scan", test_scan);
   return g_test_run ();
 }
