@@ -41,6 +41,13 @@ share_loan (FscView *view, FscFile *file, const FscLoan *loan, struct statx *st)
              : -ESTALE;
 }
 
+/* A file that was looked up is served: what is not has taken its name. */
+static int
+get_error (int error)
+{
+  return error == -EOPNOTSUPP ? -ESTALE : error;
+}
+
 /* Gives the file a handle of what the node stands for. Returns 0 or a negative errno, which is
  * ESTALE if its name leads elsewhere now. */
 static int
@@ -50,7 +57,7 @@ share_source (FscCall *call, FscFile *file, gboolean is_doubtful, struct statx *
   int error = fsc_source_borrow (&call->caller, file->node->target, is_doubtful, &loan);
 
   if (error < 0)
-    return error;
+    return get_error (error);
   error = share_loan (call->view, file, &loan, st);
   fsc_source_return (&call->caller, &loan);
   return error;
@@ -137,7 +144,7 @@ open_for_writing (FscCall *call)
                             &source);
 
   if (fd < 0)
-    fsc_call_finish (call, fd);
+    fsc_call_finish (call, get_error (fd));
   else if (!fsc_look_is_of (call->node, fd, &st))
     {
       close (fd);
