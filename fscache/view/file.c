@@ -24,7 +24,7 @@ fsc_file_new (FscView *view, FscNode *node)
   FscFile *file = g_new0 (FscFile, 1);
 
   file->node = fsc_node_ref (node);
-  file->link.data = file->writing_link.data = file;
+  file->link.data = file->own_link.data = file;
   file->n_references = 1;
   g_mutex_lock (&view->lock);
   g_queue_push_tail_link (&view->files, &file->link);
@@ -48,7 +48,7 @@ fsc_file_set_own_handle (FscFile *file, int fd, gboolean is_local)
   file->has_own_handle = TRUE;
   file->handle = fsc_handle_new (fd, is_local);
   g_mutex_lock (&node->lock);
-  g_queue_push_tail_link (&node->writing, &file->writing_link);
+  g_queue_push_tail_link (&node->own, &file->own_link);
   g_mutex_unlock (&node->lock);
 }
 
@@ -63,7 +63,7 @@ close_handle (FscView *view, FscFile *file)
   if (file->has_own_handle)
     {
       g_mutex_lock (&node->lock);
-      g_queue_unlink (&node->writing, &file->writing_link);
+      g_queue_unlink (&node->own, &file->own_link);
       g_mutex_unlock (&node->lock);
     }
   fsc_handle_unref (file->handle);

@@ -20,8 +20,8 @@ typedef struct
   GString *text;                 /* or NULL */
   FscFolder *folder;             /* or NULL */
   GList link;                    /* in the list of all that are open */
-  GList writing_link;            /* and in that of the node, with a handle of its own */
-  gboolean has_own_handle;       /* for writing, or in cached/; else that of all who read */
+  GList own_link;                /* and in that of the node, with a handle of its own */
+  gboolean has_own_handle;       /* not that of all who read */
   gboolean is_sharing;           /* see keep.h */
   gboolean is_passed, is_cached; /* see transport.h */
   int n_references;              /* atomic */
@@ -31,7 +31,7 @@ FscFile *fsc_file_new (FscView *view, FscNode *node);
 FscFile *fsc_file_ref (FscFile *file);
 void fsc_file_unref (FscView *view, FscFile *file);
 
-/* One for writing, or in cached/. Takes the descriptor. */
+/* One for writing, in cached/, or of a directory. Takes the descriptor. */
 void fsc_file_set_own_handle (FscFile *file, int fd, gboolean is_local);
 
 /* Tells the kernel of it, whose it is then. Takes it. */

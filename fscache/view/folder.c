@@ -74,76 +74,75 @@ fsc_folder_add (FscFolder *folder, const char *name, mode_t mode)
 
 /* Opening */
 
+/* The listing has a descriptor of its own: the handle is for who asks about what is open. */
 static int
-open_source (FscCall *call, FscFolder **folder)
+open_source (FscCall *call, FscFile *file)
 {
   FscSource source;
   struct statx st;
   DIR *directory;
-  int fd, error;
+  int fd, copy, error;
 
   if (call->node->barrier != 0)
     return -call->node->barrier;
   fd = fsc_source_open (&call->caller, call->node->target, O_RDONLY | O_DIRECTORY, 0, &source);
   if (fd < 0)
     return fd;
-  if (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, FSC_LOOK_MASK, &st) < 0)
-    error = -errno;
-  else if (!fsc_node_is (call->node, &st))
-    error = -ESTALE;
-  else
+  if (!fsc_look_is_of (call->node, fd, &st))
     {
-      directory = fdopendir (fd);
-      error = directory == NULL ? -errno : 0;
+      close (fd);
+      return -ESTALE;
     }
-  if (error == 0)
-    *folder = make_folder (directory);
-  else
-    close (fd);
+  fsc_file_set_own_handle (file, fd, source.is_local);
+  copy = fcntl (fd, F_DUPFD_CLOEXEC, 0);
+  directory = copy >= 0 ? fdopendir (copy) : NULL;
+  if (directory != NULL)
+    {
+      file->folder = make_folder (directory);
+      return 0;
+    }
+  error = -errno;
+  if (copy >= 0)
+    close (copy);
   return error;
 }
 
 static int
-open_own (FscCall *call, FscFolder **folder)
+open_own (FscCall *call, FscFile *file)
 {
   FscPlace place = call->node->place;
-  int error = 0;
+  FscFolder *folder = file->folder = make_folder (NULL);
 
-  *folder = make_folder (NULL);
-  fsc_folder_add (*folder, ".", S_IFDIR);
-  fsc_folder_add (*folder, "..", S_IFDIR);
+  fsc_folder_add (folder, ".", S_IFDIR);
+  fsc_folder_add (folder, "..", S_IFDIR);
   if (place == FSC_PLACE_TOP)
     {
-      fsc_folder_add (*folder, "open", S_IFDIR);
-      fsc_folder_add (*folder, "cached", S_IFDIR);
-      fsc_folder_add (*folder, "status.json", S_IFREG);
-      fsc_folder_add (*folder, "metrics", S_IFREG);
+      fsc_folder_add (folder, "open", S_IFDIR);
+      fsc_folder_add (folder, "cached", S_IFDIR);
+      fsc_folder_add (folder, "status.json", S_IFREG);
+      fsc_folder_add (folder, "metrics", S_IFREG);
     }
   else if (place == FSC_PLACE_OPEN)
-    fsc_folder_add (*folder, "file", S_IFDIR);
+    fsc_folder_add (folder, "file", S_IFDIR);
   else
-    error = fsc_entry_list (&call->caller, call->node->path, *folder);
-  if (error != 0)
-    fsc_folder_free (g_steal_pointer (folder));
-  return error;
+    return fsc_entry_list (&call->caller, call->node->path, folder);
+  return 0;
 }
 
 void
 fsc_folder_open (FscCall *call)
 {
-  FscFolder *folder = NULL;
-  FscFile *file;
-  int error = call->node->place == FSC_PLACE_SOURCE ? open_source (call, &folder)
-                                                    : open_own (call, &folder);
+  FscFile *file = fsc_file_new (call->view, call->node);
+  int error
+      = call->node->place == FSC_PLACE_SOURCE ? open_source (call, file) : open_own (call, file);
 
-  if (error != 0)
+  if (error == 0)
+    fsc_file_reply (call, file);
+  else
     {
+      fsc_file_unref (call->view, file);
       fsc_call_finish (call, error);
-      return;
     }
-  file = fsc_file_new (call->view, call->node);
-  file->folder = folder;
-  fsc_file_reply (call, file);
 }
 
 /* Reading */

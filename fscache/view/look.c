@@ -240,8 +240,8 @@ get_open_handle (const FscCall *call)
   FscHandle *handle = NULL;
 
   g_mutex_lock (&node->lock);
-  if (file == NULL && node->writing.head != NULL)
-    file = node->writing.head->data;
+  if (file == NULL && node->own.head != NULL)
+    file = node->own.head->data;
   if (file != NULL)
     handle = file->handle;
   else if (node->n_sharing > 0)

@@ -71,7 +71,7 @@ make_node (const FscNode *key, mode_t type, gboolean is_local)
   node->source = fsc_node_get_source_below (node, node->path);
   g_mutex_init (&node->lock);
   node->kept_link.data = node;
-  g_queue_init (&node->writing);
+  g_queue_init (&node->own);
   return node;
 }
 

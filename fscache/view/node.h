@@ -58,7 +58,7 @@ typedef struct
   GList kept_link;
   guint64 offered_to;     /* whose next open takes it unasked, see fsc_nodes_doubt() */
   gint64 offered_until;   /* 0: nobody's */
-  GQueue writing;         /* of FscFile: those with a handle of their own */
+  GQueue own;             /* of FscFile: those with a handle of their own */
   guint n_passed;         /* open files that the kernel reads by itself */
   guint n_cached;         /* and those that it reads through the cache of this node */
   FscNodeContent content; /* what the kernel was told last */
