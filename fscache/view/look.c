@@ -118,11 +118,10 @@ reply_entry (FscCall *call, FscNode *node, const struct stat *attributes)
 static void
 look_up_own (FscCall *call, const char *path, mode_t mode, int barrier)
 {
-  static const FscNodeIdentity none;
-  FscNode *node = fsc_nodes_get (call->view->nodes, path, &none, mode, TRUE);
+  const FscNodeIdentity identity = { .inode = (guint64) barrier };
+  FscNode *node = fsc_nodes_get (call->view->nodes, path, &identity, mode, TRUE);
   struct stat attributes;
 
-  node->barrier = barrier;
   fsc_look_fill_own (call->view, path, mode, &attributes);
   reply_entry (call, node, &attributes);
 }

@@ -68,6 +68,8 @@ make_node (const FscNode *key, mode_t type, gboolean is_local)
   node->target = fsc_tree_get_target (key->path);
   node->type = type & S_IFMT;
   node->is_local = is_local;
+  node->barrier
+      = node->place == FSC_PLACE_SOURCE && key->identity.dev == 0 ? (int) key->identity.inode : 0;
   node->source = fsc_node_get_source_below (node, node->path);
   g_mutex_init (&node->lock);
   node->kept_link.data = node;

@@ -24,7 +24,7 @@ typedef struct FscNodes FscNodes;
 typedef struct FscHandle FscHandle;
 
 /* All zero for what is of the view's own. In cached/ the type stands for the inode: where one user
- * has a directory, another may have a file. */
+ * has a directory, another may have a file; and so does the errno of a barrier. */
 typedef struct
 {
   guint64 dev, inode;
