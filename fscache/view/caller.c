@@ -252,24 +252,51 @@ find_value (const char *text, const char *name)
   return found != NULL ? found + strlen (name) : "";
 }
 
-/* None if they cannot be read. */
+/* Of a line with the real, effective, saved and file system's ID: the first and the last. */
+static gboolean
+find_ids (const char *text, const char *name, guint ids[2])
+{
+  return sscanf (find_value (text, name), "%u %*u %*u %u", &ids[0], &ids[1]) == 2;
+}
+
+/* Whether this process (or thread) may ask as the caller: with the IDs that it has for files, or
+ * with its real ones, as in access(). */
+static gboolean
+is_of_caller (const FscCaller *caller, const char *text)
+{
+  guint uids[2], gids[2];
+
+  return find_ids (text, "\nUid:", uids) && find_ids (text, "\nGid:", gids)
+         && ((uids[0] == caller->uid && gids[0] == caller->gid)
+             || (uids[1] == caller->uid && gids[1] == caller->gid));
+}
+
+/* Whether /proc has the numbers that the kernel gives callers: a view in a PID namespace may see
+ * the /proc of another one. */
+static gboolean
+has_own_proc (void)
+{
+  g_autofree char *self = g_file_read_link ("/proc/self", NULL);
+
+  return self != NULL && atoi (self) == getpid ();
+}
+
+/* NULL if they cannot be known: he waits meanwhile, so he is there; but he may be in another PID
+ * namespace, and then has no number, or be a part of the kernel that acts for others. */
 static GArray *
 read_groups (const FscCaller *caller)
 {
-  GArray *groups = g_array_new (FALSE, FALSE, sizeof (gid_t));
   g_autofree char *path
       = g_strdup_printf ("/proc/%d/task/%d/status", (int) caller->pid, (int) caller->pid);
   g_autofree char *text = NULL;
+  GArray *groups;
   const char *list;
   char *end;
-  uid_t uid;
-  gid_t gid;
 
-  if (!g_file_get_contents (path, &text, NULL, NULL)
-      || sscanf (find_value (text, "\nUid:"), "%*u %*u %*u %u", &uid) != 1
-      || sscanf (find_value (text, "\nGid:"), "%*u %*u %*u %u", &gid) != 1 || uid != caller->uid
-      || gid != caller->gid)
-    return groups;
+  if (caller->pid == 0 || !has_own_proc () || !g_file_get_contents (path, &text, NULL, NULL)
+      || !is_of_caller (caller, text))
+    return NULL;
+  groups = g_array_new (FALSE, FALSE, sizeof (gid_t));
   list = find_value (text, "\nGroups:");
   list += strspn (list, "\t ");
   while (g_ascii_isdigit (*list))
@@ -336,6 +363,8 @@ fsc_caller_connect (FscCaller *caller)
   if (caller->user == NULL)
     {
       groups = read_groups (caller);
+      if (groups == NULL)
+        return -EACCES;
       caller->user
           = get_user (view->callers,
                       &(FscViewUser){ .uid = caller->uid, .gid = caller->gid, .groups = groups });

@@ -9,8 +9,9 @@
  * user alone.
  *
  * WHO THE CALLER IS the kernel says, but for his supplementary groups. Those are read from /proc
- * while he waits, and count only if the user and group that are read with them are those of the
- * request: in a process that has taken the place of a dead one nobody borrows groups.
+ * for each call, while he waits. If they cannot be, or the user and group that are read with them
+ * are not those of the request, it is EACCES: with fewer groups he might be given more, for a group
+ * may also be what is kept out.
  */
 #pragma once
 

@@ -7,8 +7,12 @@
 #include <glib/gstdio.h>
 #include <grp.h>
 #include <pwd.h>
+#include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -416,6 +420,160 @@ test_access (FscTestStage *stage)
   assert_says (stage, &somebody, attempt_access, "dir", F_OK, 0);
 }
 
+/* As root of a user namespace of its own, which has no more rights than who has made it. */
+static int
+attempt_open_in_user_namespace (const char *path, int flags)
+{
+  g_autofree char *map = g_strdup_printf ("0 %u 1", geteuid ());
+  int fd;
+
+  if (prctl (PR_SET_DUMPABLE, 1) < 0 || unshare (CLONE_NEWUSER) < 0)
+    return EOPNOTSUPP;
+  fd = open ("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
+  if (write (fd, map, strlen (map)) < 0 || geteuid () != 0)
+    return EOPNOTSUPP;
+  close (fd);
+  return attempt_open (path, flags);
+}
+
+/* A member of the team, in a PID namespace that only root can make. */
+static int
+attempt_open_in_pid_namespace (const char *path, int flags)
+{
+  int status;
+  pid_t pid;
+
+  if (unshare (CLONE_NEWPID) < 0)
+    return EOPNOTSUPP;
+  pid = fork ();
+  if (pid == 0)
+    {
+      become (&member);
+      _exit (attempt_open (path, flags));
+    }
+  return waitpid (pid, &status, 0) == pid ? WEXITSTATUS (status) : errno;
+}
+
+/* access() asks for the real user. */
+static int
+attempt_access_for_real_user (const char *path, int mask)
+{
+  if (setresgid (SOMEBODY, 0, 0) < 0 || setresuid (SOMEBODY, 0, 0) < 0)
+    return EOPNOTSUPP;
+  return attempt_access (path, mask);
+}
+
+/* Groups that come and go in one process, which may change them because it is root otherwise. */
+static int
+attempt_open_in_groups (const char *path, int n)
+{
+  static const gid_t team = TEAM;
+
+  setfsgid (SOMEBODY);
+  setfsuid (SOMEBODY);
+  for (int i = 0; i < n; i++)
+    {
+      if (setgroups (1, &team) < 0 || attempt_open (path, O_RDONLY) != 0)
+        return 1;
+      if (setgroups (0, NULL) < 0 || attempt_open (path, O_RDONLY) != EACCES)
+        return 2;
+    }
+  return 0;
+}
+
+/* Whoever the caller is there, and whatever he has been before. */
+static void
+test_other_callers (FscTestStage *stage)
+{
+  static const Who root_in_team = { 0, { TEAM }, 1 };
+
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "secret", 0, 0, 0600);
+  make (stage, "shared", 0, TEAM, 0640);
+  make (stage, "kept-out", 0, TEAM, 0604);
+  assert_says (stage, &member, attempt_open, "kept-out", O_RDONLY, EACCES);
+  assert_says (stage, &somebody, attempt_open, "kept-out", O_RDONLY, 0);
+  if (attempt_as (&somebody, attempt_open_in_user_namespace, "/", O_DIRECTORY) == 0)
+    {
+      assert_says (stage, &member, attempt_open_in_user_namespace, "shared", O_RDONLY, 0);
+      assert_says (stage, &member, attempt_open_in_user_namespace, "kept-out", O_RDONLY, EACCES);
+      assert_says (stage, &member, attempt_open_in_user_namespace, "secret", O_RDONLY, EACCES);
+    }
+  for (int i = 0; i < 2; i++)
+    {
+      const char *name = i == 0 ? "shared" : "kept-out";
+      g_autofree char *through = fsc_test_stage_through (stage, name);
+      int error = i == 0 ? 0 : EACCES;
+
+      assert_says (stage, &root, attempt_open_in_pid_namespace, name, O_RDONLY, error);
+      g_assert_cmpint (attempt_as (&root_in_team, attempt_access_for_real_user, through, R_OK), ==,
+                       error);
+    }
+  assert_says (stage, &root, attempt_open_in_groups, "shared", 20, 0);
+}
+
+/* A view that cannot know who asks serves root alone, whose groups do not matter. */
+static void
+test_foreign_callers (FscTestStage *stage)
+{
+  g_autofree char *view = fsc_test_build_path ("fscache/view/fscache-view");
+  g_autofree char *command
+      = g_strdup_printf ("unshare --pid --fork --kill-child %s -f -o socket=%s,allow_other $M"
+                         " >/dev/null 2>&1 & echo $! >$S/pid;"
+                         " for i in $(seq 200); do mountpoint -q $M && break; sleep 0.02; done",
+                         view, stage->service->socket);
+
+  if (skip ())
+    return;
+  let_others_in (stage);
+  fsc_test_stage_run (stage, command);
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "kept-out", 0, TEAM, 0604);
+  run_as (stage, &root, "cat $V/all; cat $V/kept-out");
+  run_as (stage, &member, "! cat $V/kept-out; ! cat $V/all");
+  fsc_test_stage_run (stage, "umount $M; kill $(cat $S/pid) 2>/dev/null || true");
+}
+
+/* Who is killed while he waits is gone at once; and whom he has asked as does not suffer. */
+static void
+test_killed (FscTestStage *stage)
+{
+  g_autofree char *through = fsc_test_stage_through (stage, "its");
+  g_autofree char *other = fsc_test_stage_through (stage, "all");
+
+  if (!start (stage, "allow_other,exact"))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "its", SOMEBODY, SOMEBODY, 0600);
+  for (int i = 0; i < 4; i++)
+    {
+      const char *path = i % 2 == 0 ? through : other;
+      pid_t pid;
+
+      g_assert_no_errno (kill (stage->service->pid, SIGSTOP));
+      pid = fork ();
+      if (pid == 0)
+        {
+          become (i < 2 ? &somebody : &stranger);
+          _exit (attempt_open (path, O_RDONLY));
+        }
+      g_usleep (100000);
+      g_assert_cmpint (waitpid (pid, NULL, WNOHANG), ==, 0);
+      g_assert_no_errno (kill (pid, SIGKILL));
+      for (int j = 0; waitpid (pid, NULL, WNOHANG) == 0; j++)
+        {
+          g_assert_cmpint (j, <, 300);
+          g_usleep (10000);
+        }
+      g_assert_no_errno (kill (stage->service->pid, SIGCONT));
+      assert_says (stage, &somebody, attempt_open, "its", O_RDONLY, 0);
+      assert_says (stage, &stranger, attempt_open, "its", O_RDONLY, EACCES);
+    }
+  fsc_test_service_wait_for (stage->service, "waiting", 0);
+}
+
 /* Each sees, drops and pins his own. */
 static void
 test_cached (FscTestStage *stage)
@@ -688,6 +846,9 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-identity/handed-on", test_handed_on);
   FSC_STAGE_ADD_CLOSED ("/view-identity/list", test_list);
   FSC_STAGE_ADD_CLOSED ("/view-identity/access", test_access);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/other-callers", test_other_callers);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/foreign-callers", test_foreign_callers);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/killed", test_killed);
   FSC_STAGE_ADD_CLOSED ("/view-identity/cached", test_cached);
   FSC_STAGE_ADD_CLOSED ("/view-identity/source-attributes", test_source_attributes);
   FSC_STAGE_ADD_CLOSED ("/view-identity/many", test_many);
