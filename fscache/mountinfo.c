@@ -4,6 +4,7 @@
  */
 #include "fscache/mountinfo.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,4 +30,22 @@ fsc_mountinfo_parse (char *line, FscMountLine *mount)
                            .path = fields[4],
                            .type = strsep (&rest, " ") };
   return true;
+}
+
+char *
+fsc_mountinfo_get_type (uint64_t mount_id)
+{
+  FILE *mounts = fopen ("/proc/self/mountinfo", "re");
+  char *line = NULL, *type = NULL;
+  FscMountLine mount;
+  size_t size = 0;
+
+  if (mounts == NULL)
+    return NULL;
+  while (type == NULL && getline (&line, &size, mounts) > 0)
+    if (fsc_mountinfo_parse (line, &mount) && mount.id == mount_id)
+      type = strdup (mount.type);
+  free (line);
+  fclose (mounts);
+  return type;
 }

@@ -18,5 +18,12 @@ typedef struct
   const char *type;   /* of the file system: "ext4" */
 } FscMountLine;
 
+/* What fscache-view gives as its type. */
+#define FSC_MOUNT_TYPE_VIEW "fuse.fscache-view"
+
 /* Cuts the line into pieces. Returns false if it is none. */
 bool fsc_mountinfo_parse (char *line, FscMountLine *mount);
+
+/* The type of the file system that a mount is of, to be freed; NULL if there is no such mount, or
+ * it cannot be told. */
+char *fsc_mountinfo_get_type (uint64_t mount_id);

@@ -19,9 +19,6 @@
  * they are needed. */
 #define READ_AT_ONCE 256
 
-/* What fscache-view gives as its type. */
-#define VIEW_TYPE "fuse.fscache-view"
-
 struct FscMounts
 {
   FscLoop *loop;
@@ -50,7 +47,7 @@ parse_line (char *text, FscMount *mount)
                        .path = g_strcompress (line.path),
                        .source = g_str_hash (line.device) * 31 + g_str_hash (line.root),
                        .is_local = fsc_identity_is_local (line.type),
-                       .is_view = g_str_equal (line.type, VIEW_TYPE) };
+                       .is_view = g_str_equal (line.type, FSC_MOUNT_TYPE_VIEW) };
   mount->length = strlen (mount->path);
   return TRUE;
 }

@@ -194,12 +194,8 @@ fsc_reach_open (const FscReach *reach, int flags, mode_t mode, FscFound *found)
 {
   int fd, error;
 
-  if (reach->item->mount_length == 0 && reach->item->resume.length == 0)
-    {
-      fd = fsc_walk_open (AT_FDCWD, reach->path, flags, mode, 0);
-      return fd >= 0 ? fd : walk_to (reach, flags, mode, found);
-    }
-  if (reach->item->resume.length > 0)
+  /* Where any mount may be entered, only by hand a view of the cache is noticed. */
+  if (reach->item->mount_length == 0 || reach->item->resume.length > 0)
     return walk_to (reach, flags, mode, found);
   if (strlen (reach->path) >= PATH_MAX)
     {

@@ -8,10 +8,13 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "fscache/mountinfo.h"
 
 #define LINKS_MAX 40 /* the kernel's MAXSYMLINKS */
 
@@ -50,12 +53,44 @@ is_bound (const FscWalk *walk)
   return walk->mount >= 0;
 }
 
+/* Whether a free walk may go on to what it has found. Nobody is asked for that, a view neither; a
+ * walk that is bound does not come to one. */
+static bool
+may_enter (FscWalk *walk, int fd)
+{
+  struct statx st;
+  char *type;
+  bool may;
+
+  if (is_bound (walk))
+    return true;
+  if (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) < 0)
+    return false;
+  if (st.stx_mnt_id == walk->mount_id)
+    return true;
+  type = fsc_mountinfo_get_type (st.stx_mnt_id);
+  may = type != NULL && strcmp (type, FSC_MOUNT_TYPE_VIEW) != 0;
+  free (type);
+  if (may)
+    walk->mount_id = st.stx_mnt_id;
+  return may;
+}
+
+static FscWalkState
+refuse (FscWalk *walk, int fd)
+{
+  close (fd);
+  return fail (walk, ELOOP);
+}
+
 /* Takes the descriptor, or what there is instead of one. */
 static FscWalkState
 enter (FscWalk *walk, int directory, size_t length)
 {
   if (directory < 0)
     return fail (walk, errno);
+  if (!may_enter (walk, directory))
+    return refuse (walk, directory);
   if (walk->directory >= 0)
     close (walk->directory);
   walk->directory = directory;
@@ -153,6 +188,8 @@ arrive (FscWalk *walk, int fd, mode_t mode, const Component *component)
 {
   size_t length = strlen (walk->name_buffer);
 
+  if (fd >= 0 && !may_enter (walk, fd))
+    return refuse (walk, fd);
   if (component->is_slash)
     memcpy (walk->name_buffer + length, "/", 2);
   walk->name = walk->name_buffer;
@@ -487,6 +524,7 @@ fsc_walk_begin (FscWalk *walk, const char *path, size_t mount_length, const FscB
   size_t length = strlen (path);
 
   walk->directory = walk->mount = walk->last = -1;
+  walk->mount_id = 0;
   walk->length = 0;
   walk->n_links = bookmark != NULL ? bookmark->n_links : 0;
   walk->resolve = 0;

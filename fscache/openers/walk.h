@@ -9,8 +9,9 @@
  * one openat2() of one name in a directory that is open (O_PATH), so it is the kernel that checks
  * the permission to search, and whether this symlink may be followed at all (sticky directories,
  * mounts with nosymfollow, security modules). Of symlinks it follows 40, and magic ones of procfs
- * none. The last component is the caller's: it is looked at, and followed if it is a symlink and
- * the flags of the open say so, but opened by nobody yet.
+ * none, and it goes nowhere on a view of the cache, which would ask for the same again: that is
+ * ELOOP, too. The last component is the caller's: it is looked at, and followed if it is a symlink
+ * and the flags of the open say so, but opened by nobody yet.
  *
  * Leaving. A walk may be bound to one mount: then it goes nowhere else, and says where the way
  * leads: as a text, which is the path with what has been walked replaced by where it has led, and
@@ -80,6 +81,7 @@ typedef struct
   int flags;
   size_t mount_length; /* of the text it began with */
   int mount;           /* O_PATH: the mount point; -1: the walk is free */
+  uint64_t mount_id;   /* free: of the mount that it was on last, which is no view */
   char mount_path[PATH_MAX];
   char name_buffer[PATH_MAX + 4]; /* with room for "/." */
 } FscWalk;

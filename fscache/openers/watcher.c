@@ -43,19 +43,10 @@ is_local_type (const char *type)
 static bool
 is_local_mount (uint64_t mount_id)
 {
-  FILE *mounts = fopen ("/proc/self/mountinfo", "re");
-  FscMountLine mount;
-  bool is_local = false;
-  char *line = NULL;
-  size_t size = 0;
+  char *type = fsc_mountinfo_get_type (mount_id);
+  bool is_local = type != NULL && is_local_type (type);
 
-  if (mounts == NULL)
-    return false;
-  while (!is_local && getline (&line, &size, mounts) > 0)
-    is_local
-        = fsc_mountinfo_parse (line, &mount) && mount.id == mount_id && is_local_type (mount.type);
-  free (line);
-  fclose (mounts);
+  free (type);
   return is_local;
 }
 

@@ -14,7 +14,6 @@
 
 #include "fscache/mountinfo.h"
 
-#define VIEW_TYPE "fuse.fscache-view"
 #define HELPER "fusermount3"
 
 gboolean
@@ -31,7 +30,7 @@ is_view_at (char *text, const char *path)
   g_autofree char *mounted = NULL;
   FscMountLine line;
 
-  if (!fsc_mountinfo_parse (text, &line) || strcmp (line.type, VIEW_TYPE) != 0)
+  if (!fsc_mountinfo_parse (text, &line) || strcmp (line.type, FSC_MOUNT_TYPE_VIEW) != 0)
     return FALSE;
   mounted = g_strcompress (line.path);
   return strcmp (mounted, path) == 0;

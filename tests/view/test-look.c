@@ -144,6 +144,25 @@ test_unreadable (FscTestStage *stage)
   fsc_test_stage_assert_open (file, O_WRONLY, EACCES);
 }
 
+/* What the service says of a way that leaves and enters a mount so many times: an errno. */
+static int
+open_after_hops (FscTestStage *stage, int n, const char *name)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  g_autoptr (GString) path = g_string_new (stage->source);
+  FscacheReply reply;
+  int error;
+
+  for (int i = 0; i < n; i++)
+    g_string_append (path, "/hop/..");
+  g_string_append_printf (path, "/%s", name);
+  fscache_open (client, path->str, O_RDONLY, &reply);
+  error = reply.error;
+  fscache_reply_clear (client, &reply);
+  fscache_disconnect (client);
+  return error;
+}
+
 /* The view itself can be seen in it, but not entered: whoever walks through all of it comes to an
  * end. So it is with what the service does not serve. */
 static void
@@ -168,6 +187,19 @@ test_itself (FscTestStage *stage)
   fsc_test_stage_assert_open (through, O_RDONLY, ELOOP);
   fsc_test_stage_run (stage, "! find $V -name status.json | grep .");
   g_assert_no_errno (umount (bound));
+
+  /* However long the way to it: after so many mounts an opener may go to any. */
+  fsc_test_stage_run (stage, "echo text >$S/text; ln -s $M/status.json $S/status; ln -s $V $S/back;"
+                             " mkdir $S/hop; mount -t tmpfs none $S/hop");
+  for (int n = 1; n < 100; n *= 7)
+    {
+      g_assert_cmpint (open_after_hops (stage, n, "text"), ==, 0);
+      g_assert_cmpint (open_after_hops (stage, n, "status"), ==, ELOOP);
+      g_assert_cmpint (open_after_hops (stage, n, "back/text"), ==, ELOOP);
+      g_assert_cmpint (open_after_hops (stage, n, "../view/status.json"), ==, ELOOP);
+      g_assert_cmpint (open_after_hops (stage, n, "../view"), ==, ELOOP);
+    }
+  fsc_test_stage_run (stage, "umount $S/hop; rm $S/back $S/status");
 
   /* A symlink that leads there is followed by the kernel, outside: that is no loop. */
   fsc_test_stage_run (stage, "ln -s $M $S/link");
