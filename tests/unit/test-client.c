@@ -968,11 +968,9 @@ test_cancel_with (Fixture *fixture, gconstpointer data)
   unsigned n;
 
   fixture_start (fixture, 0);
+  stays.client = goes.client = borrows.client = fixture->client;
   for (guint i = 0; i < G_N_ELEMENTS (all); i++)
-    {
-      all[i]->client = fixture->client;
-      threads[i] = g_thread_new ("opens", open_cancelled, all[i]);
-    }
+    threads[i] = g_thread_new ("opens", open_cancelled, all[i]);
   WAIT_FOR (fake_service_get_seen (fixture->fake).items == 4);
 
   fscache_cancel_with (fixture->client, &goes.cancel);
