@@ -24,6 +24,7 @@ Builds in build/ (or \$BUILD_DIR), and runs all tests, or those named.
   --no-install           installs nothing
   --install-only         nothing but that
   --build-only           does not run the tests
+  --target NAME          builds only this, of all that there is (may be repeated)
   --help                 this text
 
 The last line of the output is "N passed, N failed, N skipped"; the exit status is 0 if none has
@@ -39,6 +40,7 @@ packages=(
 )
 
 suites=()
+targets=()
 tests=()
 options=()
 sanitize=
@@ -64,11 +66,12 @@ while [ $# -gt 0 ]; do
     ;;
   esac
   case $1 in
-  --suite | --sanitize | --cc | --build-dir | --option | --timeout-multiplier)
+  --suite | --target | --sanitize | --cc | --build-dir | --option | --timeout-multiplier)
     [ $# -ge 2 ] || wrong_usage "$1 needs a value"
     ;;
   esac
   case $1 in
+  --target) targets+=("$2") && shift 2 ;;
   --suite) suites+=(--suite "$2") && shift 2 ;;
   --sanitize) sanitize=$2 && shift 2 ;;
   --cc) compiler=$2 && shift 2 ;;
@@ -135,7 +138,7 @@ else
     { cat "${TMPDIR:-/tmp}/fscache-setup.$$" >&2 && rm -f "${TMPDIR:-/tmp}/fscache-setup.$$" && exit 1; }
   rm -f "${TMPDIR:-/tmp}/fscache-setup.$$"
 fi
-meson compile -C "$build" || { echo "tests/run.sh: the build has failed" >&2 && exit 1; }
+meson compile -C "$build" "${targets[@]}" || { echo "tests/run.sh: the build has failed" >&2 && exit 1; }
 if [ "$what" = build ]; then
   finished=yes
   exit 0

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Shows that the tests write plain TAP: runs those that have been built under prove, and under
-# automake's tap-driver.sh, as anybody would who has not built them with meson, and compares what
-# these count. Then it shows that both would have noticed: programs that fail, crash, or stop half
-# way must be reported as such.
+# Shows that the tests write plain TAP: runs those that have been built, gives what they say to prove
+# and to automake's tap-driver.sh, which whoever has no meson may use, and compares what these count.
+# Then it shows that both would have noticed: programs that fail, crash, or stop half way must be
+# reported as such.
 #
 #   tests/tap-check.sh [BUILD-FOLDER [SUITE...]]      (build, and the suites unit and fuzz)
 #
@@ -80,12 +80,22 @@ run_driver () {
   grep -Ec '^:test-result: (PASS|SKIP|XFAIL)' "$files/trs"
 }
 
+# Runs a test once, and makes a program that says and exits the same.
+record () {
+  local status=0
+  "$1" >"$files/out" 2>"$files/err" || status=$?
+  printf '#!/bin/sh\ncat %q\ncat %q >&2\nexit %d\n' "$files/out" "$files/err" "$status" >"$2"
+  chmod +x "$2"
+}
+
 check () {
-  local name by_prove by_driver files=$1.files
+  local name by_prove by_driver files=$1.files recorded
   name=$(basename "$1" .t)
   mkdir "$files"
-  by_prove=$(run_prove "$1") || { cat "$files/prove" && by_prove=none; }
-  by_driver=$(run_driver "$1") || { cat "$files/driver" && by_driver=none; }
+  recorded=$files/$name.t
+  record "$1" "$recorded"
+  by_prove=$(run_prove "$recorded") || { cat "$files/prove" && by_prove=none; }
+  by_driver=$(run_driver "$recorded") || { cat "$files/driver" && by_driver=none; }
   result "$name ($by_prove tests)" prove "$([ "$by_prove" != none ] && [ "$by_prove" -gt 0 ] && echo 0 || echo 1)"
   result "$name ($by_driver tests)" tap-driver.sh "$([ "$by_driver" = "$by_prove" ] && [ "$by_driver" != none ] && echo 0 || echo 1)"
 }
