@@ -112,7 +112,7 @@ find_mount (FscLanes *lanes, FscBytes uri)
   char path[FSC_URI_MAX + 1];
 
   return fsc_uri_get_path (uri, path, sizeof path) > 0 ? fsc_mounts_find (lanes->mounts, path)
-                                                      : NULL;
+                                                       : NULL;
 }
 
 /* Fills in the place. Also tells the opener where the mount is that it must not leave. NULL if
