@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A FUSE server of a test's own: its file system hangs while it is stopped (SIGSTOP). Whatever is
+ * asked for in it is the same file.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+/* Mounts it. Returns its process, which the caller ends, and waits for; 0 if it cannot be mounted:
+ * then skip. */
+pid_t fsc_test_mount_fuse (const char *path);
