@@ -87,8 +87,9 @@ typedef struct
 
   gint64 (*now) (gpointer data); /* monotonic, in microseconds */
 
-  /* The watches of a credential, whose events go to fsc_cache_changed(); NULL if there are none. */
-  FscWatches *(*get_watches) (guint32 credential, gpointer data);
+  /* The watches of a credential, whose events go to fsc_cache_changed(); NULL if there are none, or
+   * what has this URI cannot be watched. */
+  FscWatches *(*get_watches) (guint32 credential, FscBytes uri, gpointer data);
 
   /* The generation table of a credential; NULL if there is none. */
   FscGenerations *(*get_generations) (guint32 credential, gpointer data);

@@ -67,7 +67,8 @@ get_watch_after (FscCache *cache, const FscEntry *entry, const FscOutcome *outco
 void
 fsc_coherence_finish (FscCache *cache, FscJob *job, const FscOutcome *outcome)
 {
-  FscWatches *watches = cache->provider.get_watches (job->credential, cache->provider_data);
+  FscWatches *watches
+      = cache->provider.get_watches (job->credential, job->item.uri, cache->provider_data);
   FscEntry *entry = job->entry;
   gboolean is_good = entry != NULL && is_confirmed (entry, outcome);
 

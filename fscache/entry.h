@@ -34,9 +34,9 @@ fsc_cache_now (FscCache *cache)
 static inline FscWatches *
 fsc_entry_get_watches (FscCache *cache, const FscEntry *entry)
 {
-  return cache->provider.get_watches != NULL
-             ? cache->provider.get_watches (entry->key.credential, cache->provider_data)
-             : NULL;
+  return cache->provider.get_watches != NULL ? cache->provider.get_watches (
+             entry->key.credential, fsc_label_get_uri (entry->label), cache->provider_data)
+                                             : NULL;
 }
 
 static inline FscGenerations *

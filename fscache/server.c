@@ -47,12 +47,15 @@ get_time (gpointer data)
 }
 
 static FscWatches *
-get_watches (guint32 credential, gpointer data)
+get_watches (guint32 credential, FscBytes uri, gpointer data)
 {
-  FscChanges *changes
-      = fsc_credentials_get (((FscServer *) data)->credentials, credential)->changes;
+  FscServer *server = data;
+  const FscProvider *provider = fsc_providers_find (server->config->providers, uri);
+  FscChanges *changes = fsc_credentials_get (server->credentials, credential)->changes;
 
-  return changes != NULL ? fsc_changes_get_watches (changes) : NULL;
+  return changes != NULL && provider != NULL && provider->is_watching
+             ? fsc_changes_get_watches (changes)
+             : NULL;
 }
 
 static FscGenerations *

@@ -125,7 +125,7 @@ provider_now (gpointer data)
 }
 
 static FscWatches *
-provider_get_watches (guint32 credential, gpointer data)
+provider_get_watches (guint32 credential, FscBytes uri, gpointer data)
 {
   return ((Stage *) data)->watches;
 }
