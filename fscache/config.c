@@ -8,6 +8,8 @@
 #include <gio/gio.h>
 #include <string.h>
 
+#include "fscache/privileges.h"
+
 #define AT(member) offsetof (FscConfig, member)
 
 static const FscParameter service_parameters[] = {
@@ -62,7 +64,7 @@ list_groups (const FscConfig *config)
     g_string_append_printf (text, "%s%s", i > 0 ? ", " : "", own_groups[i].name);
   for (guint i = 0; i < of_providers->len; i++)
     g_string_append_printf (text, ", %s", (const char *) of_providers->pdata[i]);
-  return g_string_free (g_string_append_c (text, ')'), FALSE);
+  return g_string_free (g_string_append (text, ", " FSC_HELPER_GROUP "NAME)"), FALSE);
 }
 
 /* What may be set in a group, or NULL; and the provider whose it is, or NULL. */
@@ -88,6 +90,10 @@ load_group (FscConfig *config, const char *path, GKeyFile *file, const char *gro
 
   if (keys == NULL)
     return FALSE;
+  if (g_str_has_prefix (group, FSC_HELPER_GROUP))
+    problem = fsc_providers_add_helper (config->providers, group);
+  if (problem != NULL)
+    return fail (error, path, group, NULL, problem);
   parameters = find_group (config, group, &provider);
   if (parameters == NULL)
     {
@@ -118,7 +124,9 @@ load_file (FscConfig *config, const char *path, GError **error)
 {
   g_autoptr (GKeyFile) file = g_key_file_new ();
   g_autofree char *content = NULL;
+  g_autofree char *problem = NULL;
   g_auto (GStrv) groups = NULL;
+  const char *group = NULL;
   gsize length = 0;
 
   /* Not g_key_file_load_from_file(), which does not take /dev/null for an empty file. */
@@ -132,7 +140,8 @@ load_file (FscConfig *config, const char *path, GError **error)
   for (guint i = 0; groups[i] != NULL; i++)
     if (!load_group (config, path, file, groups[i], error))
       return FALSE;
-  return TRUE;
+  problem = fsc_providers_check (config->providers, fsc_privileges_can_become_others (), &group);
+  return problem == NULL || fail (error, path, group, NULL, problem);
 }
 
 FscConfig *

@@ -397,6 +397,19 @@ get_watches (const FscLane *lane)
                                                              : NULL;
 }
 
+/* Whom its openers are to be; NULL: the service's own user. */
+static const FscUser *
+get_user (const FscLane *lane)
+{
+  const FscUser *own = &lane->key->provider->user;
+  const FscCredential *whose
+      = fsc_credentials_get (lane->lanes->credentials, lane->key->credential);
+
+  if (own->groups != NULL)
+    return own->uid != geteuid () ? own : NULL;
+  return whose->number == FSC_CREDENTIAL_OWN ? NULL : &whose->user;
+}
+
 static void
 start_opener (FscLane *lane)
 {
@@ -408,12 +421,10 @@ start_opener (FscLane *lane)
   FscLanes *lanes = lane->lanes;
   g_auto (GStrv) command = fsc_provider_get_command (lane->key->provider, lanes->opener_dir);
   g_autofree char *place = fsc_lane_describe (lane);
-  const FscCredential *whose = fsc_credentials_get (lanes->credentials, lane->key->credential);
   FscWatches *watches = get_watches (lane);
   g_autoptr (GError) error = NULL;
   FscOpener *opener
-      = fsc_opener_new (lanes->loop, lanes->spawner, command,
-                        whose->number == FSC_CREDENTIAL_OWN ? NULL : &whose->user,
+      = fsc_opener_new (lanes->loop, lanes->spawner, command, get_user (lane),
                         watches != NULL ? fsc_watches_get_fd (watches) : -1, &events, lane, &error);
 
   if (opener == NULL)

@@ -334,18 +334,18 @@ refuse_job (FscLanes *lanes, FscJob *job)
   FscLane *lane = get_lane (lanes, job);
   g_autofree char *place = lane != NULL ? fsc_lane_describe (lane) : NULL;
 
-  if (lane == NULL && fsc_providers_find (lanes->config->providers, job->item.uri) != NULL)
-    fsc_lanes_fail (lanes, job, FSC_CODE_SYSTEM, ELOOP,
-                    "it lies on a view of the cache (%s), which would ask for it again",
-                    find_mount (lanes, job->item.uri)->path);
-  else if (lane == NULL)
+  if (lane != NULL)
+    fsc_lanes_fail (lanes, job, FSC_CODE_LIMIT, EAGAIN,
+                    "%u requests wait for %s already, all that [lanes] queue=%u allows",
+                    lanes->config->lane_queue, place, lanes->config->lane_queue);
+  else if (fsc_providers_find (lanes->config->providers, job->item.uri) == NULL)
     fsc_lanes_fail (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT,
                     "no provider for the scheme \"%.*s\"",
                     (int) fsc_uri_get_scheme_length (job->item.uri), job->item.uri.data);
   else
-    fsc_lanes_fail (lanes, job, FSC_CODE_LIMIT, EAGAIN,
-                    "%u requests wait for %s already, all that [lanes] queue=%u allows",
-                    lanes->config->lane_queue, place, lanes->config->lane_queue);
+    fsc_lanes_fail (lanes, job, FSC_CODE_SYSTEM, ELOOP,
+                    "it lies on a view of the cache (%s), which would ask for it again",
+                    find_mount (lanes, job->item.uri)->path);
 }
 
 static void

@@ -4,16 +4,14 @@
  */
 #include "fscache/parameter.h"
 
+#include <grp.h>
+#include <pwd.h>
 #include <string.h>
 
-typedef union
-{
-  guint64 count;
-  guint small_count;
-  gint64 microseconds;
-  guint32 milliseconds;
-  gboolean is_yes;
-} Value;
+#include "fscache/spawner.h"
+#include "protocol/protocol.h"
+
+G_STATIC_ASSERT (sizeof (guint) == sizeof (guint32) && sizeof (gboolean) == sizeof (guint32));
 
 const FscParameter *
 fsc_parameter_find (const FscParameter *parameters, const char *key)
@@ -37,75 +35,50 @@ get_unit (char **end)
   return (double) (G_GUINT64_CONSTANT (1) << (10 * (unit - units + 1)));
 }
 
-static gboolean
-is_time (const FscParameter *parameter)
+/* How many of its units are in one that is written. */
+static double
+get_scale (const FscParameter *parameter)
 {
-  return parameter->type == FSC_PARAMETER_MICROSECONDS
-         || parameter->type == FSC_PARAMETER_MILLISECONDS;
+  return parameter->type == FSC_PARAMETER_MICROSECONDS   ? G_USEC_PER_SEC
+         : parameter->type == FSC_PARAMETER_MILLISECONDS ? 1000
+                                                         : 1;
 }
 
 static gboolean
-parse_number (const FscParameter *parameter, const char *text, double *number)
+parse_number (const FscParameter *parameter, const char *text, guint64 *value)
 {
+  double scale = get_scale (parameter);
   char *end;
+  double number = g_ascii_strtod (text, &end);
 
-  *number = g_ascii_strtod (text, &end);
   if (end == text)
     return FALSE;
   if (parameter->type == FSC_PARAMETER_BYTES)
-    *number *= get_unit (&end);
-  return *end == '\0' && *number >= parameter->min && *number <= parameter->max
-         && (is_time (parameter) || *number == (double) (guint64) *number);
+    number *= get_unit (&end);
+  if (*end != '\0' || !(number >= parameter->min && number <= parameter->max))
+    return FALSE;
+  *value = (guint64) (number * scale + 0.5);
+  return scale > 1 || number == (double) *value;
 }
 
-/* All but what is a string. */
+/* A number, or whether it is yes. */
 static char *
-parse (const FscParameter *parameter, const char *text, Value *value)
+parse (const FscParameter *parameter, const char *text, guint64 *value)
 {
-  double number = 0;
-
   if (parameter->type == FSC_PARAMETER_BOOLEAN)
     {
-      value->is_yes = g_str_equal (text, "yes");
-      return value->is_yes || g_str_equal (text, "no") ? NULL : g_strdup ("must be yes or no");
+      *value = g_str_equal (text, "yes");
+      return *value || g_str_equal (text, "no") ? NULL : g_strdup ("must be yes or no");
     }
-  if (!parse_number (parameter, text, &number))
-    return g_strdup_printf (
-        "\"%s\" is not a number from %.16g to %.16g%s", text, parameter->min, parameter->max,
-        parameter->type == FSC_PARAMETER_BYTES ? ", which may end in K, M, G or T" : "");
-  switch (parameter->type)
-    {
-    case FSC_PARAMETER_COUNT:
-    case FSC_PARAMETER_BYTES:
-      value->count = (guint64) number;
-      break;
-    case FSC_PARAMETER_SMALL_COUNT:
-      value->small_count = (guint) number;
-      break;
-    case FSC_PARAMETER_MICROSECONDS:
-      value->microseconds = (gint64) (number * G_USEC_PER_SEC + 0.5);
-      break;
-    case FSC_PARAMETER_MILLISECONDS:
-      value->milliseconds = (guint32) (number * 1000 + 0.5);
-      break;
-    case FSC_PARAMETER_PATH:
-    case FSC_PARAMETER_BOOLEAN:
-      g_assert_not_reached ();
-    }
-  return NULL;
-}
-
-static size_t
-get_size (const FscParameter *parameter)
-{
-  return parameter->type == FSC_PARAMETER_SMALL_COUNT    ? sizeof (guint)
-         : parameter->type == FSC_PARAMETER_MILLISECONDS ? sizeof (guint32)
-         : parameter->type == FSC_PARAMETER_BOOLEAN      ? sizeof (gboolean)
-                                                         : sizeof (guint64);
+  if (parse_number (parameter, text, value))
+    return NULL;
+  return g_strdup_printf (
+      "\"%s\" is not a number from %.16g to %.16g%s", text, parameter->min, parameter->max,
+      parameter->type == FSC_PARAMETER_BYTES ? ", which may end in K, M, G or T" : "");
 }
 
 static char *
-apply_string (char **target, const char *text)
+apply_path (char **target, const char *text)
 {
   if (text[0] != '/')
     return g_strdup ("must be an absolute path");
@@ -114,55 +87,83 @@ apply_string (char **target, const char *text)
   return NULL;
 }
 
+static char *
+apply_command (char ***target, const char *text)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (GStrv) words = NULL;
+
+  if (text[0] != '/')
+    return g_strdup ("must be the absolute path of a program, and its arguments");
+  if (!g_shell_parse_argv (text, NULL, &words, &error))
+    return g_strdup (error->message);
+  g_strfreev (*target);
+  *target = g_steal_pointer (&words);
+  return NULL;
+}
+
+static char *
+apply_user (FscUser *target, const char *text)
+{
+  const struct passwd *entry = getpwnam (text);
+  gid_t groups[FSC_GROUPS_MAX];
+  int n = FSC_GROUPS_MAX;
+
+  if (entry == NULL)
+    return g_strdup_printf ("there is no user \"%s\"", text);
+  if (getgrouplist (text, entry->pw_gid, groups, &n) < 0)
+    return g_strdup_printf ("the user \"%s\" is in too many groups", text);
+  g_free (target->groups);
+  *target = (FscUser){ entry->pw_uid, entry->pw_gid, (guint) n,
+                       g_memdup2 (groups, (guint) n * sizeof groups[0]) };
+  return NULL;
+}
+
 char *
 fsc_parameter_apply (const FscParameter *parameter, gpointer group, const char *text)
 {
   gpointer target = (char *) group + parameter->offset;
-  Value value = { 0 };
+  guint64 value = 0;
   char *problem;
 
-  if (parameter->type == FSC_PARAMETER_PATH)
-    return apply_string (target, text);
-  problem = parse (parameter, text, &value);
-  if (problem == NULL)
-    memcpy (target, &value, get_size (parameter));
-  return problem;
-}
-
-static char *
-print (const FscParameter *parameter, const Value *value)
-{
   switch (parameter->type)
     {
-    case FSC_PARAMETER_COUNT:
-    case FSC_PARAMETER_BYTES:
-      return g_strdup_printf ("%" G_GUINT64_FORMAT, value->count);
-    case FSC_PARAMETER_SMALL_COUNT:
-      return g_strdup_printf ("%u", value->small_count);
-    case FSC_PARAMETER_MICROSECONDS:
-      return g_strdup_printf ("%" G_GINT64_FORMAT, value->microseconds);
-    case FSC_PARAMETER_MILLISECONDS:
-      return g_strdup_printf ("%u", value->milliseconds);
-    case FSC_PARAMETER_BOOLEAN:
-      return g_strdup (value->is_yes ? "1" : "0");
     case FSC_PARAMETER_PATH:
-      break;
+      return apply_path (target, text);
+    case FSC_PARAMETER_COMMAND:
+      return apply_command (target, text);
+    case FSC_PARAMETER_USER:
+      return apply_user (target, text);
+    default:
+      problem = parse (parameter, text, &value);
     }
-  g_assert_not_reached ();
+  if (problem != NULL)
+    return problem;
+  switch (parameter->type)
+    {
+    case FSC_PARAMETER_SMALL_COUNT:
+    case FSC_PARAMETER_MILLISECONDS:
+    case FSC_PARAMETER_BOOLEAN:
+      *(guint32 *) target = (guint32) value;
+      break;
+    default:
+      *(guint64 *) target = value;
+    }
+  return NULL;
 }
 
 char *
 fsc_parameter_apply_argument (const FscParameter *parameter, char **argument, const char *text)
 {
-  Value value = { 0 };
+  guint64 value = 0;
   char *problem;
 
   if (parameter->type == FSC_PARAMETER_PATH)
-    return apply_string (argument, text);
+    return apply_path (argument, text);
   problem = parse (parameter, text, &value);
   if (problem != NULL)
     return problem;
   g_free (*argument);
-  *argument = print (parameter, &value);
+  *argument = g_strdup_printf ("%" G_GUINT64_FORMAT, value);
   return NULL;
 }

@@ -16,6 +16,8 @@ typedef enum
   FSC_PARAMETER_MICROSECONDS, /* gint64, written in seconds */
   FSC_PARAMETER_MILLISECONDS, /* guint32, written in seconds */
   FSC_PARAMETER_BOOLEAN,      /* gboolean, written as yes or no */
+  FSC_PARAMETER_COMMAND,      /* char **: an absolute path and arguments, quoted as for a shell */
+  FSC_PARAMETER_USER, /* FscUser, written as a name; its groups are NULL while it is not set */
 } FscParameterType;
 
 typedef struct
@@ -27,7 +29,8 @@ typedef struct
   const char *initial; /* of an argument: its value where the configuration has none, or NULL */
 } FscParameter;
 
-/* It goes to the opener: as --KEY=VALUE, a number in the unit of its type. */
+/* It goes to the opener: as --KEY=VALUE, a number in the unit of its type. Not for a command or a
+ * user. */
 #define FSC_PARAMETER_ARGUMENT G_MAXSIZE
 
 /* NULL if the group has no such key. */

@@ -4,7 +4,12 @@
  */
 #include "fscache/provider.h"
 
+#include <string.h>
+#include <unistd.h>
+
 #include "protocol/uri.h"
+
+#define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789+-."
 
 #define AT(member) offsetof (FscProvider, member)
 
@@ -21,6 +26,23 @@ static const FscProvider registered[] = {
     .group = "file",
     .parameters = file_parameters,
     .ttl_ms = 3000 },
+};
+
+static const FscParameter helper_parameters[] = {
+  { "command", FSC_PARAMETER_COMMAND, 0, 0, AT (helper), NULL },
+  { "user", FSC_PARAMETER_USER, 0, 0, AT (user), NULL },
+  { "openers", FSC_PARAMETER_SMALL_COUNT, 1, 64, AT (openers), NULL },
+  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (deadline), NULL },
+  { "ttl", FSC_PARAMETER_MILLISECONDS, 0, 86400, AT (ttl_ms), NULL },
+  { 0 },
+};
+
+/* Of each helper. Its scheme and its group are the configuration's. */
+static const FscProvider helper = {
+  .program = "open-helper",
+  .scope = FSC_SCOPE_ALL,
+  .parameters = helper_parameters,
+  .ttl_ms = 3000,
 };
 
 struct FscProviders
@@ -46,6 +68,8 @@ provider_free (gpointer data)
   for (guint i = 0; i < count_parameters (provider); i++)
     g_free (provider->arguments[i]);
   g_free (provider->arguments);
+  g_strfreev (provider->helper);
+  g_free (provider->user.groups);
   g_free (provider);
 }
 
@@ -84,6 +108,21 @@ fsc_providers_add (FscProviders *providers, const FscProvider *registration)
       }
   g_ptr_array_add (providers->all, provider);
   return provider;
+}
+
+char *
+fsc_providers_add_helper (FscProviders *providers, const char *group)
+{
+  const char *name = group + strlen (FSC_HELPER_GROUP);
+  g_autofree char *scheme = g_strconcat ("helper+", name, NULL);
+  FscProvider provider = helper;
+
+  if (name[0] == '\0' || strspn (name, NAME_CHARACTERS) != strlen (name))
+    return g_strdup ("a helper's name is of lower-case letters, digits, '+', '-' and '.'");
+  provider.schemes[0] = g_intern_string (scheme);
+  provider.group = g_intern_string (group);
+  fsc_providers_add (providers, &provider);
+  return NULL;
 }
 
 const FscProvider *
@@ -129,6 +168,22 @@ fsc_providers_list_groups (const FscProviders *providers)
 }
 
 char *
+fsc_providers_check (const FscProviders *providers, gboolean is_privileged, const char **group)
+{
+  for (guint i = 0; i < providers->all->len; i++)
+    {
+      const FscProvider *provider = providers->all->pdata[i];
+
+      *group = provider->group;
+      if (provider->parameters == helper_parameters && provider->helper == NULL)
+        return g_strdup ("has no command");
+      if (provider->user.groups != NULL && provider->user.uid != geteuid () && !is_privileged)
+        return g_strdup ("only a service that runs as root can have a user for it");
+    }
+  return NULL;
+}
+
+char *
 fsc_provider_set (FscProvider *provider, const FscParameter *parameter, const char *value)
 {
   if (parameter->offset == FSC_PARAMETER_ARGUMENT)
@@ -152,6 +207,11 @@ fsc_provider_get_command (const FscProvider *provider, const char *dir)
         continue;
       argument = g_strdup_printf ("--%s=%s", provider->parameters[i].key, provider->arguments[i]);
       g_strv_builder_add (command, argument);
+    }
+  if (provider->helper != NULL)
+    {
+      g_strv_builder_add (command, "--");
+      g_strv_builder_addv (command, (const char **) provider->helper);
     }
   return g_strv_builder_end (command);
 }

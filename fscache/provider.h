@@ -8,6 +8,7 @@
 #include <glib.h>
 
 #include "fscache/parameter.h"
+#include "fscache/spawner.h"
 #include "protocol/codec.h"
 
 /* What a lane of the provider's is found by, besides the credential. */
@@ -35,9 +36,13 @@ typedef struct
   gint64 deadline;  /* microseconds; 0: as all lanes have */
   guint32 ttl_ms;   /* of what may change where nobody sees it */
   char **arguments; /* by parameter: those that are the opener's */
+  char **helper;    /* the command of a helper; NULL: it is none */
+  FscUser user;     /* who opens, if its groups are not NULL; else whoever asks */
 } FscProvider;
 
 typedef struct FscProviders FscProviders;
+
+#define FSC_HELPER_GROUP "helper " /* and its name */
 
 /* Those that are registered, with their parameters as they are by default. */
 FscProviders *fsc_providers_new (void);
@@ -47,6 +52,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscProviders, fsc_providers_free)
 /* Registers one more. Its strings and parameters are borrowed. */
 FscProvider *fsc_providers_add (FscProviders *providers, const FscProvider *provider);
 
+/* Registers a helper, which opens helper+NAME: URIs, for the group "helper NAME". Returns what is
+ * wrong with that name, or NULL; free with g_free(). */
+char *fsc_providers_add_helper (FscProviders *providers, const char *group);
+
 /* NULL if there is none for URIs of this scheme. */
 const FscProvider *fsc_providers_find (const FscProviders *providers, FscBytes uri);
 
@@ -55,6 +64,11 @@ FscProvider *fsc_providers_find_group (const FscProviders *providers, const char
 
 /* The names of all groups. */
 GPtrArray *fsc_providers_list_groups (const FscProviders *providers);
+
+/* Whether all is set that has to be, for a service that can be others or not. Returns what is
+ * wrong, and in *group where; free with g_free(). */
+char *fsc_providers_check (const FscProviders *providers, gboolean is_privileged,
+                           const char **group);
 
 /* Sets one of its parameters. Returns what is wrong, or NULL; free with g_free(). */
 char *fsc_provider_set (FscProvider *provider, const FscParameter *parameter, const char *value);

@@ -49,30 +49,6 @@ typedef struct
 
 /* Kinds */
 
-static FscKind
-get_kind (mode_t mode)
-{
-  switch (mode & S_IFMT)
-    {
-    case S_IFREG:
-      return FSC_KIND_REGULAR;
-    case S_IFDIR:
-      return FSC_KIND_DIRECTORY;
-    case S_IFLNK:
-      return FSC_KIND_SYMLINK;
-    case S_IFIFO:
-      return FSC_KIND_FIFO;
-    case S_IFSOCK:
-      return FSC_KIND_SOCKET;
-    case S_IFCHR:
-      return FSC_KIND_CHARACTER;
-    case S_IFBLK:
-      return FSC_KIND_BLOCK;
-    default:
-      return FSC_KIND_UNKNOWN;
-    }
-}
-
 static bool
 is_device (FscKind kind)
 {
@@ -147,7 +123,7 @@ is_forbidden_device (const Lookup *lookup)
 {
   struct statfs fs;
 
-  return is_device (get_kind (lookup->st.stx_mode))
+  return is_device (fsc_found_get_kind (lookup->st.stx_mode))
          && (fstatfs (lookup->path_fd, &fs) < 0 || (fs.f_flags & ST_NODEV) != 0);
 }
 
@@ -298,7 +274,7 @@ may_be_opened (const Lookup *lookup, int fd, FscKind kind)
 static void
 open_existing (Lookup *lookup, FscFound *found)
 {
-  FscKind kind = get_kind (lookup->st.stx_mode);
+  FscKind kind = fsc_found_get_kind (lookup->st.stx_mode);
   int fd;
 
   if (is_unchanged (lookup))
@@ -357,7 +333,7 @@ open_making (Lookup *lookup, FscFound *found)
   /* Look before making: there may be a FIFO, a terminal, or a file of procfs. */
   if (look_up (lookup, found))
     {
-      FscKind kind = get_kind (lookup->st.stx_mode);
+      FscKind kind = fsc_found_get_kind (lookup->st.stx_mode);
 
       /* O_CREAT has answers of its own to a symlink. */
       if (!is_served (lookup, found)
@@ -393,7 +369,7 @@ open_making (Lookup *lookup, FscFound *found)
         close (fd);
       return;
     }
-  describe (lookup, get_kind (lookup->st.stx_mode), fd, found);
+  describe (lookup, fsc_found_get_kind (lookup->st.stx_mode), fd, found);
 }
 
 /* Makes the way watched, and then looks whether it still leads to what the service has, or to

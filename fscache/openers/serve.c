@@ -34,6 +34,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -631,4 +632,28 @@ void
 fsc_found_system_error (FscFound *found, const char *name, int error)
 {
   fsc_found_fail (found, FSC_CODE_SYSTEM, error, name, strerror (error));
+}
+
+FscKind
+fsc_found_get_kind (mode_t mode)
+{
+  switch (mode & S_IFMT)
+    {
+    case S_IFREG:
+      return FSC_KIND_REGULAR;
+    case S_IFDIR:
+      return FSC_KIND_DIRECTORY;
+    case S_IFLNK:
+      return FSC_KIND_SYMLINK;
+    case S_IFIFO:
+      return FSC_KIND_FIFO;
+    case S_IFSOCK:
+      return FSC_KIND_SOCKET;
+    case S_IFCHR:
+      return FSC_KIND_CHARACTER;
+    case S_IFBLK:
+      return FSC_KIND_BLOCK;
+    default:
+      return FSC_KIND_UNKNOWN;
+    }
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "fscache/openers/watcher.h"
 #include "protocol/codec.h"
@@ -55,6 +56,8 @@ int fsc_serve (const char *name, FscOpenFunc open);
 /* For a provider that takes long: so many bytes are done, of so many (0: nobody knows). May be
  * called at each step; it is told, to those who want to know, ten times a second. */
 void fsc_found_progress (FscFound *found, uint64_t done, uint64_t total);
+
+FscKind fsc_found_get_kind (mode_t mode);
 
 /* Fills in a failure: "cannot open NAME: " and the system's words for the errno. */
 void fsc_found_system_error (FscFound *found, const char *name, int error);

@@ -7,6 +7,7 @@
 
 #include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/harness/descriptors.h"
 #include "tests/harness/tap.h"
@@ -42,9 +43,9 @@ load_good (const char *text)
 }
 
 static const FscProvider *
-get_file (const FscConfig *config)
+find (const FscConfig *config, const char *uri)
 {
-  return fsc_providers_find (config->providers, (FscBytes){ "file:///a", strlen ("file:///a") });
+  return fsc_providers_find (config->providers, (FscBytes){ uri, strlen (uri) });
 }
 
 static void
@@ -67,7 +68,7 @@ test_defaults (void)
       g_assert_cmpuint (config->lane_queue, ==, 100000);
       g_assert_cmpint (config->lane_deadline, ==, 10 * SECOND);
       g_assert_cmpint (config->lane_idle_time, ==, 30 * SECOND);
-      g_assert_cmpuint (get_file (config)->ttl_ms, ==, 3000);
+      g_assert_cmpuint (find (config, "file:///a")->ttl_ms, ==, 3000);
     }
 }
 
@@ -102,7 +103,7 @@ test_all_keys (void)
   g_assert_cmpuint (config->lane_queue, ==, 1);
   g_assert_cmpint (config->lane_deadline, ==, 290000);
   g_assert_cmpint (config->lane_idle_time, ==, 100000);
-  g_assert_cmpuint (get_file (config)->ttl_ms, ==, 1001);
+  g_assert_cmpuint (find (config, "file:///a")->ttl_ms, ==, 1001);
 }
 
 static void
@@ -183,6 +184,47 @@ test_arguments (void)
                    "--proxy=1 --direct=0 --cache=/tmp");
 }
 
+static void
+test_helpers (void)
+{
+  g_autofree char *text
+      = g_strdup_printf ("[helper s3]\ncommand=/usr/bin/s3 --bucket 'my bucket' \"\"\nuser=%s\n"
+                         "deadline=60\nopeners=2\nttl=0.5\n"
+                         "[helper a+b-c.1]\ncommand=/x\n[helper s3]\ncommand=/y z\n",
+                         g_get_user_name ());
+  g_autoptr (FscConfig) config = load_good (text);
+  const FscProvider *s3 = find (config, "helper+s3://bucket/key");
+  const FscProvider *other = find (config, "helper+a+b-c.1:x");
+  g_auto (GStrv) command = fsc_provider_get_command (s3, "/openers");
+  g_autofree char *line = g_strjoinv ("|", command);
+
+  g_assert_cmpstr (line, ==, "/openers/open-helper|--|/y|z"); /* the last one counts */
+  g_assert_cmpuint (s3->openers, ==, 2);
+  g_assert_cmpint (s3->deadline, ==, 60 * SECOND);
+  g_assert_cmpuint (s3->ttl_ms, ==, 500);
+  g_assert_cmpuint (s3->user.uid, ==, getuid ());
+  g_assert_cmpuint (s3->user.n_groups, >, 0);
+  g_assert_cmpint (s3->scope, ==, FSC_SCOPE_ALL);
+  g_assert_false (s3->is_watching);
+  g_assert_cmpuint (other->openers, ==, 0);
+  g_assert_cmpint (other->deadline, ==, 0);
+  g_assert_cmpuint (other->ttl_ms, ==, 3000);
+  g_assert_null (other->user.groups);
+  g_assert_null (find (config, "helper+nosuch:x"));
+  g_assert_null (find (config, "helper:x"));
+}
+
+static void
+test_quoted_command (void)
+{
+  g_autoptr (FscConfig) config
+      = load_good ("[helper x]\ncommand=/usr/bin/x  --a 'b c' \"\" d\\\\ e\n");
+  g_auto (GStrv) command = fsc_provider_get_command (find (config, "helper+x:"), "/o");
+  g_autofree char *line = g_strjoinv ("|", command);
+
+  g_assert_cmpstr (line, ==, "/o/open-helper|--|/usr/bin/x|--a|b c||d e");
+}
+
 /* The last one counts, and what was there is freed. */
 static void
 test_twice (void)
@@ -201,7 +243,8 @@ test_errors (void)
     const char *text;
     const char *parts[3];
   } cases[] = {
-    { "[servcie]\nsocket=/x\n", { "[servcie]", "no such group", "service, cache, lanes, file)" } },
+    { "[servcie]\nsocket=/x\n",
+      { "[servcie]", "no such group", "service, cache, lanes, file, helper NAME)" } },
     { "[lane]\n", { "[lane]", "no such group" } },
     { "[service]\nmax-handels=5\n", { "[service] max-handels", "no such key" } },
     { "[cache]\nttl=5\n", { "[cache] ttl", "no such key" } }, /* that of another group */
@@ -237,6 +280,17 @@ test_errors (void)
     { "[lanes]\nidle-time=0\n", { "[lanes] idle-time", "from 0.1 to" } },
     { "[file]\nttl=-1\n", { "[file] ttl", "from 0 to 86400" } },
     { "[file]\nttl=86401\n", { "[file] ttl", "from 0 to 86400" } },
+    { "[helper]\n", { "[helper]", "no such group" } },
+    { "[helper ]\n", { "[helper ]", "lower-case letters" } },
+    { "[helper S3]\n", { "[helper S3]", "lower-case letters" } },
+    { "[helper a b]\n", { "[helper a b]", "lower-case letters" } },
+    { "[helper x]\n", { "[helper x]", "has no command" } },
+    { "[helper x]\ncommand=x\n", { "[helper x] command", "absolute path" } },
+    { "[helper x]\ncommand=\n", { "[helper x] command", "absolute path" } },
+    { "[helper x]\ncommand=/x 'y\n", { "[helper x] command", "quot" } },
+    { "[helper x]\nuser=no such user\n", { "[helper x] user", "no user \"no such user\"" } },
+    { "[helper x]\ncomand=/x\n", { "[helper x] comand", "no such key" } },
+    { "[helper x]\nopeners=0\n", { "[helper x] openers", "from 1 to 64" } },
     { "socket=/x\n", { "group" } },
     { "[service]\nnonsense\n", { "nonsense" } },
     { "[service]\nsocket=/x\\q\n", { "[service] socket" } },
@@ -307,6 +361,8 @@ main (int argc, char **argv)
   g_test_add_data_func ("/config/all-keys", test_all_keys, run);
   g_test_add_data_func ("/config/bytes", test_bytes, run);
   g_test_add_data_func ("/config/arguments", test_arguments, run);
+  g_test_add_data_func ("/config/helpers", test_helpers, run);
+  g_test_add_data_func ("/config/quoted-command", test_quoted_command, run);
   g_test_add_data_func ("/config/twice", test_twice, run);
   g_test_add_data_func ("/config/errors", test_errors, run);
   g_test_add_data_func ("/config/files", test_files, run);

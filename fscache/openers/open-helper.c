@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The opener of helper+NAME: URIs. What opens them is a program that the configuration names, which
+ * this one starts and asks (helper.h), so that the service need not trust it: a descriptor that it
+ * gives may be on a file system that hangs whoever looks at it or closes it. This process may hang;
+ * it holds what it is given, and passes on only memory that is sealed.
+ *
+ * It is started with the helper's command as its arguments, behind "--".
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fscache/openers/helper.h"
+#include "fscache/openers/serve.h"
+
+#define SEALED (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
+
+static FscHelper helper; /* serve.h has no place for data of a provider's own */
+
+/* Asks no file system: only the kernel's own memory has seals. */
+static bool
+is_sealed (int fd)
+{
+  int seals = fcntl (fd, F_GET_SEALS);
+
+  return seals >= 0 && (seals & SEALED) == SEALED;
+}
+
+static void
+open_by_helper (const FscItem *item, const char *uri, FscFound *found)
+{
+  struct stat st;
+
+  fsc_helper_ask (&helper, item, uri, found);
+  if (found->fd < 0)
+    return;
+  found->hold = !is_sealed (found->fd);
+  found->kind = fstat (found->fd, &st) == 0 ? fsc_found_get_kind (st.st_mode) : FSC_KIND_UNKNOWN;
+  /* What has no name cannot be opened again. */
+  if ((found->kind == FSC_KIND_SOCKET || found->kind == FSC_KIND_UNKNOWN)
+      && found->most_sharing == FSC_SHARING_INDEPENDENT)
+    found->most_sharing = FSC_SHARING_SHARED;
+}
+
+int
+main (int argc, char **argv)
+{
+  int first = 1;
+
+  while (first < argc && strcmp (argv[first], "--") != 0)
+    first++;
+  if (first + 1 >= argc)
+    {
+      fprintf (stderr, "open-helper is started by fscached, with a helper's command\n");
+      return 2;
+    }
+  helper.command = argv + first + 1;
+  return fsc_serve ("open-helper", open_by_helper);
+}
