@@ -54,17 +54,27 @@ fail (GError **error, const char *path, const char *group, const char *key, cons
   return FALSE;
 }
 
-static char *
-list_groups (const FscConfig *config)
+GPtrArray *
+fsc_config_list_groups (const FscConfig *config)
 {
+  GPtrArray *all = g_ptr_array_new ();
   g_autoptr (GPtrArray) of_providers = fsc_providers_list_groups (config->providers);
-  GString *text = g_string_new ("there is no such group (there are: ");
 
   for (guint i = 0; i < G_N_ELEMENTS (own_groups); i++)
-    g_string_append_printf (text, "%s%s", i > 0 ? ", " : "", own_groups[i].name);
-  for (guint i = 0; i < of_providers->len; i++)
-    g_string_append_printf (text, ", %s", (const char *) of_providers->pdata[i]);
-  return g_string_free (g_string_append (text, ", " FSC_HELPER_GROUP "NAME)"), FALSE);
+    g_ptr_array_add (all, (gpointer) own_groups[i].name);
+  g_ptr_array_extend (all, of_providers, NULL, NULL);
+  return all;
+}
+
+static char *
+print_groups (const FscConfig *config)
+{
+  g_autoptr (GPtrArray) groups = fsc_config_list_groups (config);
+  GString *text = g_string_new ("there is no such group (there are: ");
+
+  for (guint i = 0; i < groups->len; i++)
+    g_string_append_printf (text, "%s, ", (const char *) groups->pdata[i]);
+  return g_string_free (g_string_append (text, FSC_HELPER_GROUP "NAME)"), FALSE);
 }
 
 /* What may be set in a group, or NULL; and the provider whose it is, or NULL. */
@@ -78,6 +88,14 @@ find_group (const FscConfig *config, const char *name, FscProvider **provider)
     if (g_str_equal (own_groups[i].name, name))
       return own_groups[i].parameters;
   return NULL;
+}
+
+const FscParameter *
+fsc_config_get_parameters (const FscConfig *config, const char *group)
+{
+  FscProvider *provider;
+
+  return find_group (config, group, &provider);
 }
 
 static gboolean
@@ -97,7 +115,7 @@ load_group (FscConfig *config, const char *path, GKeyFile *file, const char *gro
   parameters = find_group (config, group, &provider);
   if (parameters == NULL)
     {
-      problem = list_groups (config);
+      problem = print_groups (config);
       return fail (error, path, group, NULL, problem);
     }
   for (guint i = 0; keys[i] != NULL; i++)

@@ -34,4 +34,8 @@ typedef struct
  * /etc/fscache/fscached.conf; if there is none, all is default. */
 FscConfig *fsc_config_load (const char *path, GError **error);
 void fsc_config_free (FscConfig *config);
+
+/* What there is to set: the names of the groups, and the keys of one, or NULL. */
+GPtrArray *fsc_config_list_groups (const FscConfig *config);
+const FscParameter *fsc_config_get_parameters (const FscConfig *config, const char *group);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscConfig, fsc_config_free)

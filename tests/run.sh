@@ -36,7 +36,7 @@ EOF
 packages=(
   gcc libc6-dev dpkg-dev meson ninja-build pkg-config python3 libglib2.0-dev libjson-glib-dev
   libfuse3-dev fuse3 attr git sqlite3
-  sshfs openssh-sftp-server procps xfsprogs btrfs-progs
+  sshfs openssh-sftp-server procps xfsprogs btrfs-progs scdoc
 )
 
 suites=()

@@ -311,6 +311,88 @@ test_errors (void)
     }
 }
 
+/* Documents */
+
+/* Adds the keys that a line of the man page documents, or of the example, to those of its group. */
+static void
+read_line (const char *line, gboolean is_man_page, char **group, GHashTable *keys)
+{
+  static const char *const patterns[] = { "^#?\\[(.*)\\]$", "^#([a-z-]+)=" };
+  static const char *const patterns_of_man[] = { "^# \\[(.*)\\]$", "^\\*([a-z-]+)\\*=" };
+  const char *const *used = is_man_page ? patterns_of_man : patterns;
+
+  for (guint i = 0; i < G_N_ELEMENTS (patterns); i++)
+    {
+      g_autoptr (GRegex) regex = g_regex_new (used[i], 0, 0, NULL);
+      g_autoptr (GMatchInfo) match = NULL;
+      g_autofree char *word = NULL;
+
+      if (!g_regex_match (regex, line, 0, &match))
+        continue;
+      word = g_match_info_fetch (match, 1);
+      if (i == 1)
+        g_hash_table_add (keys, g_strdup_printf ("[%s] %s", *group, word));
+      else
+        {
+          g_free (*group);
+          *group = g_steal_pointer (&word);
+        }
+    }
+}
+
+static GHashTable *
+read_documented (const char *path)
+{
+  GHashTable *keys = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_autofree char *content = NULL;
+  g_autofree char *group = g_strdup ("");
+  g_auto (GStrv) lines = NULL;
+
+  g_assert_true (g_file_get_contents (path, &content, NULL, NULL));
+  lines = g_strsplit (content, "\n", -1);
+  for (guint i = 0; lines[i] != NULL; i++)
+    read_line (lines[i], g_str_has_suffix (path, ".scd"), &group, keys);
+  return keys;
+}
+
+/* What can be set is documented, and what is documented can be set. */
+static void
+test_documented (void)
+{
+  static const char *const paths[]
+      = { FSC_DATA_DIR "/fscached.conf.5.scd", FSC_DATA_DIR "/fscached.conf.example" };
+  g_autoptr (FscConfig) config = load_good ("");
+  g_autofree char *problem = fsc_providers_add_helper (config->providers, "helper name");
+  g_autoptr (GPtrArray) groups = fsc_config_list_groups (config);
+
+  for (guint i = 0; i < G_N_ELEMENTS (paths); i++)
+    {
+      g_autoptr (GHashTable) documented = read_documented (paths[i]);
+
+      for (guint j = 0; j < groups->len; j++)
+        {
+          const char *group = groups->pdata[j];
+
+          for (const FscParameter *parameter = fsc_config_get_parameters (config, group);
+               parameter->key != NULL; parameter++)
+            {
+              const char *shown = g_str_equal (group, "helper name") ? "helper NAME" : group;
+              g_autofree char *key = g_strdup_printf ("[%s] %s", shown, parameter->key);
+
+              if (!g_hash_table_remove (documented, key))
+                g_error ("%s does not document %s", paths[i], key);
+            }
+        }
+      if (g_hash_table_size (documented) > 0)
+        {
+          g_autoptr (GList) keys = g_hash_table_get_keys (documented);
+
+          g_error ("%s documents %s, which cannot be set", paths[i], (char *) keys->data);
+        }
+    }
+  g_assert_null (problem);
+}
+
 static void
 test_files (void)
 {
@@ -365,6 +447,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/config/quoted-command", test_quoted_command, run);
   g_test_add_data_func ("/config/twice", test_twice, run);
   g_test_add_data_func ("/config/errors", test_errors, run);
+  g_test_add_data_func ("/config/documented", test_documented, run);
   g_test_add_data_func ("/config/files", test_files, run);
   status = g_test_run ();
   g_rmdir (dir);
