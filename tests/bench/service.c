@@ -58,6 +58,9 @@ write_config (const char *path, BenchServiceFlags flags, unsigned max_handles, u
                          "[lanes]\n"
                          "idle-time=86400\n"
                          "[file]\n"
+                         "ttl=86400\n"
+                         "[helper git]\n"
+                         "command=" BENCH_HELPER "\n"
                          "ttl=86400\n",
                          max_handles, max_clients, flags & BENCH_SERVICE_NO_WATCH ? "no" : "yes");
 
