@@ -13,10 +13,16 @@
 #include "fscache/identity.h"
 #include "protocol/uri.h"
 
+/* What has a time-to-live is always to be revalidated. */
 gboolean
 fsc_check_is_possible (const FscItem *item)
 {
-  return item->validator.length == FSC_IDENTITY_SHORT && fsc_uri_has_scheme (item->uri, "file");
+  gboolean is_of_local_content
+      = item->validator.length == FSC_IDENTITY_LONG
+        && (item->options & (FSC_OPTION_CONTENT | FSC_OPTION_REVALIDATE)) == FSC_OPTION_CONTENT;
+
+  return (item->validator.length == FSC_IDENTITY_SHORT || is_of_local_content)
+         && fsc_uri_has_scheme (item->uri, "file");
 }
 
 gboolean

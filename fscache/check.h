@@ -15,7 +15,7 @@
 
 #include "protocol/codec.h"
 
-/* Whether the item may be checked here: it has the validator of a local file. */
+/* Whether the item may be checked here: it has the validator of a local file, or of its content. */
 gboolean fsc_check_is_possible (const FscItem *item);
 
 /* TRUE: open() would give this file now. FALSE: it would not, or that cannot be told here. */

@@ -76,7 +76,10 @@ fsc_coherence_finish (FscCache *cache, FscJob *job, const FscOutcome *outcome)
   if (outcome->handle != NULL)
     fsc_handle_unref (outcome->handle);
   if (is_good)
-    fsc_watches_add (watches, &entry->watch, outcome->steps, outcome->n_steps, job->sequence);
+    {
+      fsc_watches_add (watches, &entry->watch, outcome->steps, outcome->n_steps, job->sequence);
+      entry->watch.hears_content = entry->handle->content != NULL;
+    }
   else
     fsc_watches_forget (watches, outcome->steps, outcome->n_steps);
   if (entry != NULL)

@@ -30,16 +30,61 @@ fsc_hop_get_original (const FscJob *job)
   return hop != NULL ? hop->original : job->item.uri;
 }
 
+gboolean
+fsc_hop_is_first (const FscJob *job)
+{
+  const FscHop *hop = fsc_hop_get (job);
+
+  return hop == NULL || hop->n == 0;
+}
+
+gboolean
+fsc_hop_is_to_file (const FscJob *job)
+{
+  const FscHop *hop = fsc_hop_get (job);
+
+  return hop != NULL && hop->file.length > 0;
+}
+
+static FscHop *
+hop_new (FscJob *job)
+{
+  FscHop *hop = g_new0 (FscHop, 1);
+
+  hop->original = job->item.uri;
+  job->item.resume = (FscBytes){ 0 }; /* from here on it is the job's */
+  job->provider_data = hop;
+  return hop;
+}
+
 static void
 set_way (FscJob *job, FscBytes uri, FscBytes resume)
 {
   const FscHop *hop = fsc_hop_get (job);
 
-  if (job->item.uri.data != hop->original.data)
+  if (job->item.uri.data != hop->original.data && job->item.uri.data != hop->file.data)
     g_free ((char *) job->item.uri.data);
   g_free ((char *) job->item.resume.data);
   job->item.uri = uri;
   job->item.resume = resume;
+}
+
+void
+fsc_hop_to_file (FscJob *job)
+{
+  static const char scheme[] = "file";
+  FscBytes uri = job->item.uri;
+  size_t old = fsc_uri_get_scheme_length (uri);
+  const char *end = memchr (uri.data, '#', uri.length);
+  size_t rest = (end != NULL ? (size_t) (end - uri.data) : uri.length) - old;
+  char *file = g_malloc (strlen (scheme) + rest);
+  FscHop *hop = hop_new (job);
+
+  memcpy (file, scheme, strlen (scheme));
+  memcpy (file + strlen (scheme), uri.data + old, rest);
+  hop->file = (FscBytes){ file, strlen (scheme) + rest };
+  set_way (job, hop->file, (FscBytes){ 0 });
+  job->item.options |= FSC_OPTION_CONTENT;
 }
 
 /* Without a text, or after too many hops, it begins again. */
@@ -50,16 +95,12 @@ fsc_hop_take (FscJob *job, const FscOutcome *outcome)
   size_t length = strlen (outcome->text);
 
   if (hop == NULL)
-    {
-      job->provider_data = hop = g_new0 (FscHop, 1);
-      hop->original = job->item.uri;
-      job->item.resume = (FscBytes){ 0 }; /* from here on it is the job's */
-    }
+    hop = hop_new (job);
   hop->is_stuck
       = length == job->item.uri.length && memcmp (outcome->text, job->item.uri.data, length) == 0;
   hop->is_free = ++hop->n > FSC_HOPS_MAX;
   if (length == 0 || hop->is_free)
-    set_way (job, hop->original, (FscBytes){ 0 });
+    set_way (job, hop->file.length > 0 ? hop->file : hop->original, (FscBytes){ 0 });
   else
     set_way (job, (FscBytes){ g_memdup2 (outcome->text, length), length },
              (FscBytes){ g_memdup2 (outcome->resume.data, outcome->resume.length),
@@ -75,6 +116,8 @@ fsc_hop_end (FscJob *job)
   if (hop == NULL)
     return;
   set_way (job, hop->original, (FscBytes){ 0 });
+  job->item.options &= ~(guint32) FSC_OPTION_CONTENT;
+  g_free ((char *) hop->file.data);
   g_free (hop);
   job->provider_data = NULL;
 }

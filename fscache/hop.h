@@ -14,6 +14,9 @@
  * round in circles over several mounts do not come to that: openers count them as the kernel does,
  * over all hops.
  *
+ * A job may also be about the file that something was made of: then it is that file's path that it
+ * goes along, to an opener of files, and it comes back if there is something to be made again.
+ *
  * It is the lanes', and lies in a job's `provider_data`.
  */
 #pragma once
@@ -27,6 +30,7 @@
 typedef struct
 {
   FscBytes original; /* the job's own URI */
+  FscBytes file;     /* of the file that is looked at in its place; empty: there is none */
   guint n;
   gboolean is_stuck; /* the last hop led to where it came from */
   gboolean is_free;
@@ -37,6 +41,13 @@ FscHop *fsc_hop_get (const FscJob *job);
 
 /* Whether its opener may enter any mount. */
 gboolean fsc_hop_is_free (const FscJob *job);
+
+/* Whether nobody has looked for it before. */
+gboolean fsc_hop_is_first (const FscJob *job);
+
+/* The job is about the file at its path. It has not begun. */
+void fsc_hop_to_file (FscJob *job);
+gboolean fsc_hop_is_to_file (const FscJob *job);
 
 /* An opener has answered LEADS_ELSEWHERE. */
 void fsc_hop_take (FscJob *job, const FscOutcome *outcome);

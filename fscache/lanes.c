@@ -218,6 +218,14 @@ go_on (FscLanes *lanes, FscLane *from, FscJob *job, const FscOutcome *outcome)
   enqueue (lanes, to, job);
 }
 
+/* The file is not what it was: what was made of it is made again, or it is found why not. */
+static void
+make_again (FscLanes *lanes, FscJob *job)
+{
+  fsc_hop_end (job);
+  enqueue (lanes, get_lane (lanes, job), job);
+}
+
 void
 fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome *outcome)
 {
@@ -226,6 +234,12 @@ fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome 
   if (outcome->code == FSC_CODE_LEADS_ELSEWHERE)
     {
       go_on (lanes, lane, job, outcome);
+      return;
+    }
+  if (fsc_hop_is_to_file (job) && !job->is_watch && outcome->code != FSC_CODE_UNCHANGED)
+    {
+      g_clear_pointer (&outcome->handle, fsc_handle_unref); /* it was not asked for */
+      make_again (lanes, job);
       return;
     }
   if (outcome->code != FSC_CODE_OK && outcome->code != FSC_CODE_UNCHANGED)
@@ -288,7 +302,7 @@ check_quickly (FscLanes *lanes)
       job->begun = g_get_monotonic_time ();
       if (is_few && fsc_check_quickly (&job->item))
         {
-          lanes->done (job, &unchanged, lanes->data);
+          finish (lanes, job, &unchanged);
           continue;
         }
       job->begun = 0;
@@ -299,6 +313,10 @@ check_quickly (FscLanes *lanes)
 void
 fsc_lanes_start (FscLanes *lanes, FscJob *job)
 {
+  const FscProvider *provider = fsc_providers_find (lanes->config->providers, job->item.uri);
+
+  if (provider != NULL && provider->is_of_file && (job->is_watch || job->item.validator.length > 0))
+    fsc_hop_to_file (job);
   if (job->credential == FSC_CREDENTIAL_OWN && !job->is_watch && fsc_check_is_possible (&job->item))
     fsc_lane_enqueue (&lanes->quick, job);
   else

@@ -223,7 +223,7 @@ fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs)
     {
       fsc_codec_put_item (&writer, &jobs[i]->item);
       jobs[i]->done = 0;
-      if (fsc_hop_get (jobs[i]) == NULL)
+      if (fsc_hop_is_first (jobs[i]))
         jobs[i]->begun = time;
       g_array_append_val (
           opener->questions,

@@ -28,6 +28,8 @@ typedef struct
   gboolean is_watching;           /* it is lent the inotify instance, and nobody else is */
   gboolean ends_unwanted;         /* its jobs are long, and each goes alone: an opener is ended if
                                      nobody waits any more for what it does */
+  gboolean is_of_file;            /* it gives what it has made of the file at the path, and that is
+                                     checked, and watched, in its place */
   const char *group;              /* of the configuration; NULL: there is none */
   const FscParameter *parameters; /* of that group */
 

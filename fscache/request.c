@@ -165,7 +165,7 @@ open_item (FscRequest *request, guint index, const FscItem *item)
 gboolean
 fsc_connection_may_ask (const FscConnection *connection, const FscItem *item)
 {
-  guint32 forbidden = FSC_OPTION_WATCH;
+  guint32 forbidden = FSC_OPTIONS_OF_SERVICE;
 
   if ((connection->features & FSC_FEATURE_CONTENT) == 0)
     forbidden |= FSC_OPTION_DIGEST;

@@ -53,7 +53,7 @@ get_watches (guint32 credential, FscBytes uri, gpointer data)
   const FscProvider *provider = fsc_providers_find (server->config->providers, uri);
   FscChanges *changes = fsc_credentials_get (server->credentials, credential)->changes;
 
-  return changes != NULL && provider != NULL && provider->is_watching
+  return changes != NULL && provider != NULL && (provider->is_watching || provider->is_of_file)
              ? fsc_changes_get_watches (changes)
              : NULL;
 }

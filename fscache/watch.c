@@ -566,6 +566,20 @@ inode_changed (FscWatches *watches, int wd, FscChange change)
   tell (watches, &concerned, change);
 }
 
+/* Something was written to a file, or is not any more. */
+static void
+content_changed (FscWatches *watches, int wd)
+{
+  Concerned concerned = { .watches = g_ptr_array_new () };
+
+  note (watches, wd, 0);
+  for (FscWatchNode *node = find_file (watches, wd); node != NULL; node = node->same_file)
+    for (FscWatch *watch = node->watches; watch != NULL; watch = watch->next)
+      if (watch->hears_content)
+        g_ptr_array_add (concerned.watches, watch);
+  tell (watches, &concerned, FSC_CHANGE_ATTRIBUTES);
+}
+
 void
 fsc_watches_lose (FscWatches *watches)
 {
@@ -594,6 +608,8 @@ take_event (FscWatches *watches, const struct inotify_event *event, const char *
     }
   else if ((event->mask & (IN_IGNORED | IN_UNMOUNT)) != 0)
     inode_changed (watches, event->wd, FSC_CHANGE_LOST);
+  else if (event->len == 0 && (event->mask & (IN_MODIFY | IN_CLOSE_WRITE)) != 0)
+    content_changed (watches, event->wd);
   else if (event->len == 0)
     inode_changed (watches, event->wd, FSC_CHANGE_ATTRIBUTES);
   else if ((event->mask & IN_ATTRIB) == 0)

@@ -31,13 +31,15 @@ typedef struct FscWatch
 {
   FscWatchNode *node;
   struct FscWatch *next, *previous;
+  gboolean hears_content; /* to be set when it watches: what is written to the file concerns it */
 } FscWatch;
 
 typedef enum
 {
   FSC_CHANGE_NAME,       /* a name on the way was made, removed or renamed: it does not watch now */
   FSC_CHANGE_LAST_NAME,  /* the same, and it was the last one of the way */
-  FSC_CHANGE_ATTRIBUTES, /* of what is on the way: who may search or read it. It watches on */
+  FSC_CHANGE_ATTRIBUTES, /* of what is on the way: who may search or read it, or what the file has
+                            in it. It watches on */
   FSC_CHANGE_LOST,       /* nobody knows what has changed: it does not watch now */
 } FscChange;
 

@@ -103,9 +103,11 @@ typedef enum
 #define FSC_OPTION_WATCH (1u << 2)      /* service to opener: make the way watched, then check */
 #define FSC_OPTION_DIGEST (1u << 3)   /* the validator is the SHA-256 that the content must have */
 #define FSC_OPTION_PROGRESS (1u << 4) /* tell how far it has come, while it takes long */
+#define FSC_OPTION_CONTENT (1u << 5)  /* service to opener: check what the file has in it */
 #define FSC_OPTIONS_ALL                                                                            \
   (FSC_OPTION_REOPENS | FSC_OPTION_REVALIDATE | FSC_OPTION_WATCH | FSC_OPTION_DIGEST               \
-   | FSC_OPTION_PROGRESS)
+   | FSC_OPTION_PROGRESS | FSC_OPTION_CONTENT)
+#define FSC_OPTIONS_OF_SERVICE (FSC_OPTION_WATCH | FSC_OPTION_CONTENT) /* never from a client */
 
 /* Where the handle of a result came from. */
 typedef enum

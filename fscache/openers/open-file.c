@@ -127,6 +127,13 @@ is_forbidden_device (const Lookup *lookup)
          && (fstatfs (lookup->path_fd, &fs) < 0 || (fs.f_flags & ST_NODEV) != 0);
 }
 
+/* Whether it is what is in the file that is asked about. */
+static bool
+is_of_content (const Lookup *lookup)
+{
+  return (lookup->item->options & FSC_OPTION_CONTENT) != 0;
+}
+
 /* Whether a handle that is kept still is the answer. Reading is asked of the kernel with the same
  * credentials as open() would use; the walk has asked for the rest.
  *
@@ -143,7 +150,8 @@ is_unchanged (const Lookup *lookup)
     return false;
   if ((lookup->flags & O_PATH) != 0)
     return true;
-  return lookup->item->validator.length == FSC_IDENTITY_SHORT && !is_forbidden_device (lookup)
+  return (lookup->item->validator.length == FSC_IDENTITY_SHORT || is_of_content (lookup))
+         && !is_forbidden_device (lookup)
          && faccessat (lookup->path_fd, "", R_OK, AT_EACCESS | AT_EMPTY_PATH) == 0;
 }
 
@@ -271,6 +279,27 @@ may_be_opened (const Lookup *lookup, int fd, FscKind kind)
   return kind == FSC_KIND_DIRECTORY || faccessat (fd, "", wanted, AT_EACCESS | AT_EMPTY_PATH) == 0;
 }
 
+/* Whether what was made of this file's content still is the answer; nothing else is wanted. Where a
+ * file system changes behind the kernel's back, it tells size and times with an open. */
+static void
+check_content (Lookup *lookup, FscFound *found)
+{
+  FscKind kind = fsc_found_get_kind (lookup->st.stx_mode);
+  int fd = kind == FSC_KIND_REGULAR ? open_found (lookup, kind) : -1;
+
+  found->code = FSC_CODE_SYSTEM;
+  found->error = EEXIST;
+  if (fd < 0)
+    return;
+  if (statx (fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, FSC_IDENTITY_MASK, &lookup->st) == 0
+      && is_unchanged (lookup))
+    {
+      found->code = FSC_CODE_UNCHANGED;
+      found->error = 0;
+    }
+  close (fd);
+}
+
 static void
 open_existing (Lookup *lookup, FscFound *found)
 {
@@ -382,7 +411,8 @@ watch_file (Lookup *lookup, FscFound *found)
 
   found->code = FSC_CODE_SYSTEM;
   found->error = EEXIST;
-  if (found->inotify < 0 || !fsc_watcher_go (found->inotify, lookup->path, flags, found->way))
+  if (found->inotify < 0
+      || !fsc_watcher_go (found->inotify, lookup->path, flags, is_of_content (lookup), found->way))
     return;
   lookup->path_fd = fsc_walk_open (AT_FDCWD, lookup->path, flags, 0, 0);
   if (lookup->path_fd < 0 && (errno == ENOENT || errno == ENOTDIR)
@@ -429,7 +459,12 @@ open_file (const FscItem *item, const char *uri, FscFound *found)
            && ((lookup.flags & O_CREAT) != 0 || (lookup.flags & O_TMPFILE) == O_TMPFILE))
     open_making (&lookup, found);
   else if (look_up (&lookup, found))
-    open_existing (&lookup, found);
+    {
+      if (is_of_content (&lookup))
+        check_content (&lookup, found);
+      else
+        open_existing (&lookup, found);
+    }
   if (lookup.path_fd >= 0)
     close (lookup.path_fd);
 }

@@ -25,6 +25,9 @@
 /* Who may open it. */
 #define FILE_EVENTS IN_ATTRIB
 
+/* What is in it. Who writes through a mapping is heard when that ends. */
+#define CONTENT_EVENTS (IN_MODIFY | IN_CLOSE_WRITE)
+
 /* The mount that was last found to be one of the kernel's own file systems. A way may lead to the
  * next one only when that is known: to look into another might wait for ever. */
 typedef struct
@@ -163,8 +166,10 @@ watch_directory (int inotify, const FscWalk *walk, LocalMount *mount, FscWay *wa
 }
 
 static bool
-watch_end (int inotify, const FscWalk *walk, FscWalkState state, LocalMount *mount, FscWay *way)
+watch_end (int inotify, const FscWalk *walk, FscWalkState state, LocalMount *mount,
+           bool is_of_content, FscWay *way)
 {
+  uint32_t events = FILE_EVENTS | (is_of_content && S_ISREG (walk->last_mode) ? CONTENT_EVENTS : 0);
   bool is_nothing
       = (state == FSC_WALK_ARRIVED && walk->last < 0)
         || (state == FSC_WALK_FAILED && (walk->error == ENOENT || walk->error == ENOTDIR));
@@ -172,11 +177,11 @@ watch_end (int inotify, const FscWalk *walk, FscWalkState state, LocalMount *mou
   if (is_nothing)
     return repeat_last (way);
   return state == FSC_WALK_ARRIVED && walk->last >= 0 && is_local (walk->last, mount)
-         && watch_step (inotify, walk->last, FILE_EVENTS, "", 0, way);
+         && watch_step (inotify, walk->last, events, "", 0, way);
 }
 
 bool
-fsc_watcher_go (int inotify, const char *path, int flags, FscWay *way)
+fsc_watcher_go (int inotify, const char *path, int flags, bool is_of_content, FscWay *way)
 {
   LocalMount mount = { 0 };
   FscWalk walk;
@@ -191,7 +196,7 @@ fsc_watcher_go (int inotify, const char *path, int flags, FscWay *way)
       if (is_watched)
         state = fsc_walk_step (&walk);
     }
-  is_watched = is_watched && watch_end (inotify, &walk, state, &mount, way);
+  is_watched = is_watched && watch_end (inotify, &walk, state, &mount, is_of_content, way);
   if (!is_watched)
     repeat_last (way); /* so far it went */
   fsc_walk_end (&walk);

@@ -23,7 +23,7 @@ typedef struct
 } FscWay;
 
 /* Watches the way that an open of `path` with `flags` goes. Where there is nothing, the way ends
- * with the last directory that there is, in which a name was looked up in vain. `inotify` is
- * borrowed. Returns whether all of it is watched; else the way is as much of it as is, for the
- * service to end that. */
-bool fsc_watcher_go (int inotify, const char *path, int flags, FscWay *way);
+ * with the last directory that there is, in which a name was looked up in vain. With
+ * `is_of_content` what is written to the file is heard, too. `inotify` is borrowed. Returns whether
+ * all of it is watched; else the way is as much of it as is, for the service to end that. */
+bool fsc_watcher_go (int inotify, const char *path, int flags, bool is_of_content, FscWay *way);

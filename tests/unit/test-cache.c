@@ -2573,7 +2573,7 @@ go_along (Stage *stage, const FscJob *job, FscWay *way)
   g_autofree char *path
       = g_strndup (uri.data + strlen ("file://"), uri.length - strlen ("file://"));
 
-  g_assert_true (fsc_watcher_go (fsc_watches_get_fd (stage->watches), path, O_RDONLY, way));
+  g_assert_true (fsc_watcher_go (fsc_watches_get_fd (stage->watches), path, O_RDONLY, false, way));
 }
 
 static void

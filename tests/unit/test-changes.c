@@ -53,7 +53,7 @@ watch (Fixture *fixture)
   FscWay way;
 
   fsc_changes_catch_up (fixture->changes);
-  g_assert_true (fsc_watcher_go (fsc_watches_get_fd (watches), path, O_RDONLY, &way));
+  g_assert_true (fsc_watcher_go (fsc_watches_get_fd (watches), path, O_RDONLY, false, &way));
   g_assert_true (fsc_watches_add (watches, &fixture->watch, way.steps, way.n,
                                   fsc_watches_get_sequence (watches)));
   fixture->is_told = FALSE;

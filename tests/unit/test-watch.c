@@ -113,7 +113,8 @@ go (Fixture *fixture, const char *name, FscWay *way)
 {
   g_autofree char *path = g_build_filename (fixture->directory, name, NULL);
 
-  g_assert_true (fsc_watcher_go (fsc_watches_get_fd (fixture->watches), path, O_RDONLY, way));
+  g_assert_true (
+      fsc_watcher_go (fsc_watches_get_fd (fixture->watches), path, O_RDONLY, false, way));
 }
 
 static gboolean
@@ -158,6 +159,59 @@ end (Fixture *fixture, Entry *entry)
   if (entry->fd > 0)
     close (entry->fd);
   entry->fd = 0;
+}
+
+static void
+write_to (const char *name, int flags)
+{
+  int fd = open (name, O_WRONLY | flags | O_CLOEXEC);
+
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (write (fd, "x", 1), ==, 1);
+  close (fd);
+}
+
+/* What is written to a file concerns only who has asked for that. */
+static void
+test_content (Fixture *fixture, gconstpointer data)
+{
+  Entry name = { 0 }, content = { 0 };
+  g_autofree char *path = g_build_filename (fixture->directory, "a", NULL);
+  guint64 since = fsc_watches_get_sequence (fixture->watches);
+  FscWay way;
+
+  write_file ("a");
+  watch (fixture, &name, "a");
+  write_to ("a", 0);
+  expect (fixture, &name, 0, 0, 0);
+
+  since = fsc_watches_get_sequence (fixture->watches);
+  g_assert_true (
+      fsc_watcher_go (fsc_watches_get_fd (fixture->watches), path, O_RDONLY, true, &way));
+  g_assert_true (fsc_watches_add (fixture->watches, &content.watch, way.steps, way.n, since));
+  content.watch.hears_content = TRUE;
+  write_to ("a", O_APPEND);
+  fsc_watches_read (fixture->watches);
+  g_assert_cmpuint (content.n[FSC_CHANGE_ATTRIBUTES], >=, 1);
+  expect (fixture, &name, 0, 0, 0);
+  content.n[FSC_CHANGE_ATTRIBUTES] = 0;
+
+  g_assert_cmpint (truncate ("a", 0), ==, 0);
+  expect (fixture, &content, 0, 0, 1);
+  expect (fixture, &name, 0, 0, 0);
+  g_assert_cmpint (chmod ("a", 0644), ==, 0);
+  expect (fixture, &content, 0, 0, 1);
+  expect (fixture, &name, 0, 0, 1);
+
+  /* What is written between the look and the report is not lost. */
+  since = fsc_watches_get_sequence (fixture->watches);
+  g_assert_true (
+      fsc_watcher_go (fsc_watches_get_fd (fixture->watches), path, O_RDONLY, true, &way));
+  write_to ("a", 0);
+  fsc_watches_read (fixture->watches);
+  g_assert_false (fsc_watches_add (fixture->watches, &content.watch, way.steps, way.n, since));
+  end (fixture, &content);
+  end (fixture, &name);
 }
 
 /* What is known to have changed is not to wait until the kernel's watches are ended. */
@@ -429,8 +483,8 @@ test_in_vain (Fixture *fixture, gconstpointer data)
   watch (fixture, &f, "a/f");
   in_use = count_watches (fixture);
 
-  g_assert_false (
-      fsc_watcher_go (fsc_watches_get_fd (fixture->watches), "/proc/self/status", O_RDONLY, &way));
+  g_assert_false (fsc_watcher_go (fsc_watches_get_fd (fixture->watches), "/proc/self/status",
+                                  O_RDONLY, false, &way));
   g_assert_cmpuint (way.n, ==, 2); /* in "/", "proc"; and that this is all */
   g_assert_cmpuint (way.steps[1].name.length, ==, 0);
   fsc_watches_forget (fixture->watches, way.steps, way.n);
@@ -558,17 +612,12 @@ main (int argc, char *argv[])
     const char *name;
     void (*func) (Fixture *fixture, gconstpointer data);
   } tests[] = {
-    { "/watch/told-first", test_told_first },
-    { "/watch/names", test_names },
-    { "/watch/attributes", test_attributes },
-    { "/watch/symlinks", test_symlinks },
-    { "/watch/round-about", test_round_about },
-    { "/watch/journal", test_journal },
-    { "/watch/meanwhile", test_meanwhile },
-    { "/watch/overflow", test_overflow },
-    { "/watch/many", test_many },
-    { "/watch/in-vain", test_in_vain },
-    { "/watch/owner-of-link", test_owner_of_link },
+    { "/watch/told-first", test_told_first }, { "/watch/names", test_names },
+    { "/watch/content", test_content },       { "/watch/attributes", test_attributes },
+    { "/watch/symlinks", test_symlinks },     { "/watch/round-about", test_round_about },
+    { "/watch/journal", test_journal },       { "/watch/meanwhile", test_meanwhile },
+    { "/watch/overflow", test_overflow },     { "/watch/many", test_many },
+    { "/watch/in-vain", test_in_vain },       { "/watch/owner-of-link", test_owner_of_link },
     { "/watch/long-names", test_long_names },
   };
 
