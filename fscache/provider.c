@@ -18,6 +18,16 @@ static const FscParameter file_parameters[] = {
   { 0 },
 };
 
+static const FscParameter unpack_parameters[] = {
+  { "max-size", FSC_PARAMETER_BYTES, 1, 1e15, FSC_PARAMETER_ARGUMENT, "1G" },
+  { "max-ratio", FSC_PARAMETER_COUNT, 1, 1e9, FSC_PARAMETER_ARGUMENT, "1000" },
+  { "memory-size", FSC_PARAMETER_BYTES, 0, 1e15, FSC_PARAMETER_ARGUMENT, "256M" },
+  { "directory", FSC_PARAMETER_PATH, 0, 0, FSC_PARAMETER_ARGUMENT, "/var/tmp" },
+  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (deadline), NULL },
+  { "ttl", FSC_PARAMETER_MILLISECONDS, 0, 86400, AT (ttl_ms), NULL },
+  { 0 },
+};
+
 static const FscProvider registered[] = {
   { .schemes = { "file" },
     .program = "open-file",
@@ -25,6 +35,15 @@ static const FscProvider registered[] = {
     .is_watching = TRUE,
     .group = "file",
     .parameters = file_parameters,
+    .ttl_ms = 3000 },
+  { .schemes = { "unpack" },
+    .program = "open-unpack",
+    .scope = FSC_SCOPE_MOUNT,
+    .ends_unwanted = TRUE,
+    .is_of_file = TRUE,
+    .group = "unpack",
+    .parameters = unpack_parameters,
+    .deadline = 30 * G_USEC_PER_SEC,
     .ttl_ms = 3000 },
 };
 

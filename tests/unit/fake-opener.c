@@ -21,6 +21,7 @@
 
 #include "protocol/channel.h"
 #include "protocol/codec.h"
+#include "protocol/uri.h"
 
 #define SOCKET 3
 #define HELD_MAX 64
@@ -483,6 +484,9 @@ do_item (Fake *fake, unsigned index, const FscItem *item)
   else if (strcmp (what, "answer") == 0)
     put_handle (fake, index, 0);
   else if (strcmp (what, "check") == 0 && item->validator.length > 0)
+    put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_UNCHANGED });
+  else if (strcmp (what, "check-content") == 0 && item->validator.length > 0
+           && item->options == FSC_OPTION_CONTENT && fsc_uri_has_scheme (item->uri, "file"))
     put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_UNCHANGED });
   else if (strcmp (what, "arguments") == 0)
     put_arguments (fake, index);

@@ -528,6 +528,54 @@ test_own_limits (void)
   stage_clear (&stage);
 }
 
+/* What was made of a file is checked, and watched, as that file, in a lane of files; if the file is
+ * another one, or gone, the job goes where it is made. */
+static void
+test_made_of_file (void)
+{
+  static const char unchanged[] = "unpack:///proc/check-content/1#a/b";
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  fsc_providers_find_group (stage.config.providers, "unpack")->program = "open-file";
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) made = ask (&stage, "unpack:///proc/answer/1");
+    g_autoptr (Asked) same = make_job (&stage, unchanged, NULL, TRUE);
+    g_autoptr (Asked) led
+        = make_job (&stage, "unpack:///proc/leads/+tmp+check-content+1#a/b", NULL, TRUE);
+    g_autoptr (Asked) other = make_job (&stage, "unpack:///proc/answer/1", NULL, TRUE);
+    g_autoptr (Asked) gone = make_job (&stage, "unpack:///proc/missing/1#m", NULL, TRUE);
+    g_autoptr (Asked) watch = make_job (&stage, "unpack:///proc/way/1#a/b", NULL, TRUE);
+
+    wait_for_all (&stage);
+    g_assert_cmpuint (counters (&stage)->lanes, ==, 1);
+    start (same);
+    start (led);
+    start (other);
+    start (gone);
+    watch->job.is_watch = TRUE;
+    watch->job.item.options = FSC_OPTION_WATCH;
+    start (watch);
+    wait_for_all (&stage);
+
+    assert_answer (same, FSC_CODE_UNCHANGED, 0, NULL);
+    g_assert_cmpmem (same->job.item.uri.data, same->job.item.uri.length, unchanged,
+                     strlen (unchanged));
+    g_assert_cmpuint (same->job.item.options, ==, 0);
+    g_assert_null (same->job.provider_data);
+    assert_answer (led, FSC_CODE_UNCHANGED, 0, NULL);
+    g_assert_cmpint (get_told (other).pid, ==, get_told (made).pid);
+    assert_answer (gone, FSC_CODE_SYSTEM, ENOENT, "told to fail");
+    assert_answer (watch, FSC_CODE_UNCHANGED, 0, NULL);
+    g_assert_cmpuint (watch->n_steps, ==, 3);
+    g_assert_cmpuint (watch->job.item.options, ==, FSC_OPTION_WATCH);
+    g_assert_cmpuint (counters (&stage)->lanes, ==, 3); /* of files there are two */
+    g_assert_cmpuint (counters (&stage)->openers_failed, ==, 0);
+  }
+  stage_clear (&stage);
+}
+
 /* An opener is told its provider's parameters. */
 static void
 test_arguments (void)
@@ -1938,6 +1986,7 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/lanes-apart", test_lanes_apart);
   g_test_add_func ("/lane/places", test_places);
   g_test_add_func ("/lane/own-limits", test_own_limits);
+  g_test_add_func ("/lane/made-of-file", test_made_of_file);
   g_test_add_func ("/lane/arguments", test_arguments);
   g_test_add_func ("/lane/long-command", test_long_command);
   g_test_add_func ("/lane/batch", test_batch);

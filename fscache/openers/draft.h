@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Content that is being made: in memory, or, once it is larger than a part of it may be, in a file
+ * that has no name. When it is all there its digest is known, and it cannot be changed any more:
+ * the memory is sealed, and of the file there is only a descriptor for reading.
+ */
+#pragma once
+
+#include <nettle/sha2.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fscache/openers/stream.h"
+
+typedef struct
+{
+  uint64_t memory_size;  /* what is larger goes into a file */
+  const char *directory; /* in which that is made */
+} FscDraftPlace;
+
+typedef struct
+{
+  const FscDraftPlace *place;
+  int fd; /* or -1 */
+  bool is_in_file;
+  uint64_t size;
+  struct sha256_ctx sha256;
+} FscDraft;
+
+void fsc_draft_init (FscDraft *draft, const FscDraftPlace *place);
+void fsc_draft_clear (FscDraft *draft);
+
+/* It is empty (again). */
+bool fsc_draft_begin (FscDraft *draft, FscFault *fault);
+
+bool fsc_draft_write (FscDraft *draft, const void *bytes, size_t n, FscFault *fault);
+
+/* All is written. Returns a descriptor for reading, which is the caller's, or -1. */
+int fsc_draft_finish (FscDraft *draft, uint8_t digest[SHA256_DIGEST_SIZE], FscFault *fault);
