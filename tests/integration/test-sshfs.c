@@ -28,6 +28,9 @@
 
 static const char config[] = "[lanes]\ndeadline=1\n[file]\nttl=1\n";
 
+static const char unpack_config[]
+    = "[lanes]\ndeadline=1\n[file]\nttl=1\n[unpack]\nttl=1\ndeadline=1\n";
+
 /* All of the mount is with one process, and nothing happens but what the test does. */
 static const char one_opener_config[] = "[lanes]\nopeners=1\ndeadline=5\n[file]\nttl=60\n";
 
@@ -1040,10 +1043,78 @@ test_watched (Fixture *fixture)
   fscache_unwatch (fixture->client, id);
 }
 
+/* What is unpacked from there is here, and the service has it; only its source is asked of the
+ * mount, when the time-to-live is over, and keeps nobody else waiting if it does not answer. */
+
+static void
+pack (Fixture *fixture, const char *content)
+{
+  g_autofree char *command
+      = g_strdup_printf ("printf %s | gzip > '%s/a.gz'", content, fixture->mount->source);
+  const char *arguments[] = { "sh", "-c", command, NULL };
+  int status = -1;
+
+  g_assert_true (g_spawn_sync (NULL, (char **) arguments, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL,
+                               NULL, NULL, &status, NULL));
+  g_assert_cmpint (status, ==, 0);
+}
+
+static void
+assert_unpacks (Fixture *fixture, unsigned options, FscacheSource source, const char *content)
+{
+  g_autofree char *uri = g_strdup_printf ("unpack://%s/a.gz", fixture->mount->target);
+  const FscacheRequest request = { .uri = uri, .sharing = FSCACHE_SHARED, .options = options };
+  FscacheReply reply;
+
+  if (fscache_open_with (fixture->client, &request, &reply) < 0)
+    g_error ("%s", reply.message);
+  g_assert_cmpint (reply.source, ==, source);
+  g_assert_cmpint (reply.coherence, ==, FSCACHE_COHERENCE_TTL);
+  assert_content (reply.fd, content);
+  fscache_reply_clear (fixture->client, &reply);
+}
+
+static void
+test_unpack (Fixture *fixture)
+{
+  g_autofree char *program = fsc_test_build_path ("fscache/openers/open-unpack");
+  g_autofree char *uri = g_strdup_printf ("unpack://%s/a.gz", fixture->mount->target);
+  guint opens;
+  FscacheReply reply;
+
+  if (access (program, X_OK) < 0)
+    {
+      g_test_skip ("it was built without open-unpack");
+      return;
+    }
+  pack (fixture, "first");
+  assert_unpacks (fixture, 0, FSCACHE_SOURCE_OPENED, "first");
+  opens = count_opens (fixture->mount, "a.gz");
+  for (guint i = 0; i < 10; i++)
+    assert_unpacks (fixture, 0, FSCACHE_SOURCE_CACHE, "first");
+  g_assert_cmpuint (count_opens (fixture->mount, "a.gz"), ==, opens);
+  g_assert_cmpuint (fsc_test_service_counter (fixture->service, "held"), ==, 0);
+  assert_not_held_by_service (fixture);
+  assert_unpacks (fixture, FSCACHE_REVALIDATE, FSCACHE_SOURCE_CACHE, "first");
+  g_assert_cmpuint (count_opens (fixture->mount, "a.gz"), ==, opens + 1);
+
+  pack (fixture, "the-second");
+  g_usleep (TTL_MS * 1000 + 200 * 1000);
+  assert_unpacks (fixture, 0, FSCACHE_SOURCE_OPENED, "the-second");
+
+  stop_victim (fixture);
+  g_usleep (TTL_MS * 1000 + 200 * 1000);
+  g_assert_cmpint (fscache_open (fixture->client, uri, O_RDONLY, &reply), ==, -ETIMEDOUT);
+  g_assert_cmpint (assert_local (fixture), <, DEADLINE_MS * 1000 / 2);
+  continue_victim (fixture);
+  assert_unpacks (fixture, FSCACHE_REVALIDATE, FSCACHE_SOURCE_CACHE, "the-second");
+}
+
 int
 main (int argc, char **argv)
 {
   static const Test tests[] = {
+    { "/sshfs/unpack", test_unpack, FALSE, unpack_config },
     { "/sshfs/watched", test_watched, FALSE, config },
     { "/sshfs/borrow", test_borrow, FALSE, config },
     { "/sshfs/held", test_held, FALSE, config },
