@@ -209,7 +209,7 @@ progress (uint64_t done, void *data)
 {
   const Report *report = data;
 
-  fsc_found_progress (report->found, done, report->total);
+  fsc_found_progress (report->found, done, done <= report->total ? report->total : 0);
 }
 
 static void

@@ -164,7 +164,7 @@ typedef struct
   FscDraft *draft;
   FscFault *fault;
   int socket;
-  uint64_t done; /* of the source */
+  uint64_t done; /* bytes of the source that were given */
   bool has_begun;
   Message message;
 } Parent;
@@ -190,8 +190,7 @@ answer_want (Parent *parent)
   while (n < 0 && errno == EINTR);
   parent->message.error = n < 0 ? errno : 0;
   n = n < 0 ? 0 : n;
-  if (position + (uint64_t) n > parent->done)
-    parent->done = position + (uint64_t) n;
+  parent->done += (uint64_t) n;
   job->progress (parent->done, job->data);
   send (parent->socket, &parent->message, HEAD + (size_t) n, MSG_NOSIGNAL);
   return FSC_UNPACK_DONE; /* if it cannot be sent, that is seen with the next message */

@@ -19,7 +19,7 @@ typedef struct
   const char *member; /* or NULL */
   uint64_t max_size;  /* of the content */
 
-  /* So many bytes of the source were asked for. */
+  /* So many bytes of the source were read; more than it has, if it is read several times. */
   void (*progress) (uint64_t done, void *data);
   void *data;
 } FscUnpackJob;

@@ -141,6 +141,7 @@ extern const BenchRowSpec bench_rows_read[];
 extern const BenchRowSpec bench_rows_start[];
 extern const BenchRowSpec bench_rows_cache[];
 extern const BenchRowSpec bench_rows_view[];
+extern const BenchRowSpec bench_rows_unpack[]; /* where there is libarchive */
 
 /* Parts are this same program started again for a process of its own: servers, idle clients. A part
  * gets its arguments, prints "ready" or why not to stdout, and ends when its stdin does. */
