@@ -406,7 +406,7 @@ extern "C"
    * another file gets its name, when it is deleted, when it comes into being, when this user may
    * not open it any more, when something is mounted over it. What is not a change for this user is
    * no event: that the file was written to, or touched, or that its mode changes who else may read
-   * it.
+   * it. What is made of a file (unpack:) is replaced with each of these.
    *
    * Each event has a handle of the caller's own, as fscache_open_with() would give for the request:
    * with FSCACHE_INDEPENDENT it has an offset of its own. Whoever gets it closes it. The handle of

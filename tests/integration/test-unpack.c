@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "tests/harness/answer.h"
 #include "tests/harness/tap.h"
 #include "tests/integration/tools.h"
 
@@ -113,6 +114,38 @@ test_sealed (FscTestService *service)
       fscache_reply_clear (client, &reply);
     }
   g_assert_cmpuint (fsc_test_service_counter (service, "held"), ==, 0);
+  fscache_disconnect (client);
+}
+
+/* Its digest is that of the content, and what is the same is kept once, whatever it came from. */
+static void
+test_digest (FscTestService *service)
+{
+  static const char text[] = "hello\n";
+  static const char *const files[] = { "a.gz", "a.bz2" };
+  FscacheClient *client = fsc_test_service_connect (service);
+  guint8 expected[FSCACHE_DIGEST_SIZE];
+  gsize size = sizeof expected;
+  g_autoptr (GChecksum) checksum = g_checksum_new (G_CHECKSUM_SHA256);
+  ino_t inodes[G_N_ELEMENTS (files)];
+
+  g_checksum_update (checksum, (const guchar *) text, strlen (text));
+  g_checksum_get_digest (checksum, expected, &size);
+  fsc_test_shell (service, "echo hello | gzip > a.gz; echo hello | bzip2 > a.bz2");
+  for (guint i = 0; i < G_N_ELEMENTS (files); i++)
+    {
+      g_autofree char *uri = fsc_test_unpack_uri (service, files[i], NULL);
+      FscacheRequest request = { .uri = uri, .sharing = FSCACHE_SHARED, .digest = expected };
+      FscacheReply reply;
+
+      if (fscache_open_with (client, &request, &reply) < 0)
+        g_error ("%s", reply.message);
+      g_assert_cmpuint (reply.content.size, ==, strlen (text));
+      g_assert_cmpmem (reply.content.digest, sizeof expected, expected, sizeof expected);
+      inodes[i] = fsc_test_get_inode (reply.fd);
+      fscache_reply_clear (client, &reply);
+    }
+  g_assert_cmpuint (inodes[0], ==, inodes[1]);
   fscache_disconnect (client);
 }
 
@@ -511,6 +544,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpack/files/bzip2", test_bzip2);
   FSC_TEST_ADD ("/unpack/files/lz4", test_lz4);
   FSC_TEST_ADD ("/unpack/files/sealed", test_sealed);
+  FSC_TEST_ADD ("/unpack/files/digest", test_digest);
   FSC_TEST_ADD ("/unpack/files/layers", test_layers);
   FSC_TEST_ADD ("/unpack/archives/tar", test_archive_0);
   FSC_TEST_ADD ("/unpack/archives/tar.gz", test_archive_1);

@@ -340,6 +340,48 @@ test_once (FscTestService *service)
     fscache_disconnect (clients[i]);
 }
 
+typedef struct
+{
+  guint n;
+  uint64_t done, total;
+} Progress;
+
+static void
+take_progress (uint64_t done, uint64_t total, void *data)
+{
+  Progress *progress = data;
+
+  g_assert_cmpuint (done, >=, progress->done);
+  *progress = (Progress){ progress->n + 1, done, total };
+}
+
+/* What takes long tells how far it has come. */
+static void
+test_progress (FscTestService *service)
+{
+  FscacheClient *client;
+  g_autofree char *uri = fsc_test_unpack_uri (service, "big.zst", NULL);
+  Progress progress = { 0 };
+  const FscacheRequest request = {
+    .uri = uri, .sharing = FSCACHE_SHARED, .progress = take_progress, .progress_data = &progress
+  };
+  FscacheReply reply;
+
+  if (!fsc_test_has_tool ("zstd", "zstd"))
+    return;
+  client = fsc_test_service_connect (service);
+  fsc_test_shell (service, "head -c 200M /dev/urandom | zstd -q1 > big.zst");
+  if (fscache_open_with (client, &request, &reply) < 0)
+    g_error ("%s", reply.message);
+  fscache_reply_clear (client, &reply);
+  g_test_message ("told %u times; at last %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, progress.n,
+                  progress.done, progress.total);
+  g_assert_cmpuint (progress.n, >, 0);
+  g_assert_cmpuint (progress.total, >=, 200 << 20);
+  g_assert_cmpuint (progress.done, <=, progress.total);
+  fscache_disconnect (client);
+}
+
 /* The process that unpacks */
 
 /* Content of 20 GB in a file of some hundred kilobytes: it takes minutes. */
@@ -568,6 +610,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpacker/borrow", test_borrow);
   FSC_TEST_ADD ("/unpacker/follow", test_follow);
   FSC_TEST_ADD ("/unpacker/once", test_once);
+  FSC_TEST_ADD ("/unpacker/progress", test_progress);
   g_test_add_func ("/unpacker/cancel", test_cancel);
   g_test_add_func ("/unpacker/shut-in", test_shut_in);
   FSC_TEST_ADD ("/unpacker/users", test_users);
