@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fscache/closer.h"
 
@@ -40,6 +41,8 @@ fsc_content_new (int fd, const FscContentInfo *info, const char **fault)
   content->n_refs = 1;
   content->fd = fd;
   content->info = *info;
+  if (fd >= 0)
+    lseek (fd, 0, SEEK_SET); /* it was written, but is to be as after open() */
   *fault = fd >= 0 ? find_fault (fd, content) : NULL;
   return *fault == NULL ? g_steal_pointer (&content) : NULL;
 }

@@ -9,6 +9,7 @@
 #include "fscache/ctl/copy.h"
 #include "fscache/ctl/ctl.h"
 #include "fscache/ctl/output.h"
+#include "fscache/ctl/bar.h"
 #include "fscache/ctl/request.h"
 
 /* Returns FALSE, after having said why, if it failed; *is_over if it makes no sense to go on. */
@@ -16,7 +17,7 @@ static gboolean
 cat_one (FscacheClient *client, const FscacheRequest *request, gboolean *is_over)
 {
   FscacheReply reply = { .fd = -1 };
-  int result = fscache_open_with (client, request, &reply);
+  int result = fsc_bar_open (client, request, &reply);
   FscCopyResult copied;
 
   if (result < 0)
@@ -47,6 +48,7 @@ run_cat (FscCtl *ctl, int argc, char **argv)
     FSC_REQUEST_TIMEOUT (options),
     FSC_REQUEST_MAX_AGE (options),
     FSC_REQUEST_REVALIDATE (options),
+    FSC_REQUEST_DIGEST (options),
     { NULL },
   };
   g_autoptr (FscacheClient) client = NULL;

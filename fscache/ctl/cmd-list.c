@@ -31,6 +31,7 @@ describe_state (const FscacheEntry *entry)
     { entry->is_lent, "lent" },
     { entry->is_negative, "negative" },
     { entry->sharing == FSCACHE_EXCLUSIVE, "exclusive" },
+    { entry->content.is_known && entry->content.is_sealed, "sealed" },
     { (entry->flags & O_PATH) != 0, "path" },
     { (entry->flags & O_DIRECTORY) != 0, "directory" },
     { (entry->flags & O_NOFOLLOW) != 0, "nofollow" },
@@ -70,6 +71,12 @@ print_entry_json (const FscacheEntry *entry, Printer *printer)
   fsc_output_add_int (builder, "age_ms", entry->age_ms);
   fsc_output_add_int (builder, "idle_ms", entry->idle_ms);
   fsc_output_add_int (builder, "generation", entry->generation);
+  json_builder_set_member_name (builder, "size");
+  if (entry->content.is_known)
+    json_builder_add_int_value (builder, (gint64) entry->content.size);
+  else
+    json_builder_add_null_value (builder);
+  fsc_output_add_content (builder, &entry->content);
   fputs (printer->n == 0 ? "[\n" : ",\n", stdout);
   fsc_output_print_json (builder, "");
 }
@@ -85,20 +92,21 @@ print_row (const FscacheEntry *entry, void *data)
 {
   Printer *printer = data;
   g_autofree char *state = NULL;
-  char age[32], idle[32], cost[32];
+  char age[32], idle[32], cost[32], size[32];
 
   if (printer->json)
     print_entry_json (entry, printer);
   else
     {
       if (printer->n == 0)
-        printf ("%8s %6s %6s %6s %-9s %-9s URI\n", "HITS", "AGE", "IDLE", "COST", "COHERENCE",
-                "STATE");
+        printf ("%8s %6s %6s %6s %6s %-9s %-9s URI\n", "HITS", "AGE", "IDLE", "COST", "SIZE",
+                "COHERENCE", "STATE");
       state = describe_state (entry);
-      printf ("%8" G_GUINT64_FORMAT " %6s %6s %6s %-9s %-9s %s\n", entry->hits,
+      printf ("%8" G_GUINT64_FORMAT " %6s %6s %6s %6s %-9s %-9s %s\n", entry->hits,
               fsc_output_format_us (entry->age_ms * 1000, age),
               fsc_output_format_us (entry->idle_ms * 1000, idle),
               fsc_output_format_us (entry->cost_us, cost),
+              entry->content.is_known ? fsc_output_format_bytes (entry->content.size, size) : "-",
               fscache_coherence_name (entry->coherence), state, entry->uri);
     }
   printer->n++;
@@ -131,6 +139,13 @@ print_paragraph (const FscacheEntry *entry, void *data)
   printf ("given      %s ago\n", fsc_output_format_us (entry->idle_ms * 1000, a));
   printf ("mount      %u\n", (unsigned) entry->mount_id);
   printf ("generation %" G_GUINT64_FORMAT "\n", entry->generation);
+  if (entry->content.is_known)
+    {
+      g_autofree char *digest = fsc_output_format_digest (&entry->content);
+
+      printf ("size       %" G_GUINT64_FORMAT "\n", entry->content.size);
+      printf ("digest     %s\n", digest);
+    }
   printer->n++;
 }
 
@@ -169,13 +184,15 @@ const FscCommand fsc_ctl_list = {
   .name = "list",
   .arguments = "[PATTERN]",
   .summary = "List what is cached",
-  .description = "COST is what opening it took, IDLE the time since it was last given to anyone.\n"
-                 "\n" FSC_HELP_PATTERNS "\n"
-                 "\n"
-                 "Examples:\n"
-                 "  fscachectl list\n"
-                 "  fscachectl list '/srv/models/*'\n"
-                 "  fscachectl list --json 'file:*' | jq -r '.[] | select(.hits == 0).uri'",
+  .description
+  = "COST is what opening it took, IDLE the time since it was last given to anyone; SIZE is\n"
+    "that of content that never changes: what was unpacked or fetched.\n"
+    "\n" FSC_HELP_PATTERNS "\n"
+    "\n"
+    "Examples:\n"
+    "  fscachectl list\n"
+    "  fscachectl list '/srv/models/*'\n"
+    "  fscachectl list --json 'file:*' | jq -r '.[] | select(.hits == 0).uri'",
   .run = run_list,
   .prints = TRUE,
 };

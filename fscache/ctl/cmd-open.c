@@ -11,6 +11,7 @@
 #include "fscache/ctl/ctl.h"
 #include "fscache/ctl/names.h"
 #include "fscache/ctl/output.h"
+#include "fscache/ctl/bar.h"
 #include "fscache/ctl/request.h"
 
 /* What was given. Not all of it can be known of each handle. */
@@ -61,6 +62,7 @@ print_json (const Given *given)
     json_builder_add_int_value (builder, given->offset);
   else
     json_builder_add_null_value (builder);
+  fsc_output_add_content (builder, &reply->content);
   fsc_output_add_boolean (builder, "leased", reply->lease != 0);
   fsc_output_add_int (builder, "took_us", given->took_us);
   fsc_output_print_json (builder, "\n");
@@ -119,6 +121,18 @@ explain_coherence (FscacheCoherence coherence)
 }
 
 static void
+print_content (const FscacheContent *content)
+{
+  g_autofree char *digest = fsc_output_format_digest (content);
+  g_autofree char *validator = fsc_output_format_validator (content);
+
+  printf ("digest     %s\n", digest);
+  printf ("sealed     %s\n", content->is_sealed ? "yes (nobody can write to it)" : "no");
+  if (content->validator_length > 0)
+    printf ("validator  %s\n", validator);
+}
+
+static void
 print_human (const Given *given)
 {
   const FscacheReply *reply = given->reply;
@@ -134,6 +148,8 @@ print_human (const Given *given)
   printf ("checked    %s ago\n", fsc_output_format_us (reply->age_ms * (guint64) 1000, age));
   printf ("kind       %s\n", fscache_kind_name (reply->kind));
   printf ("size       %" G_GINT64_FORMAT "\n", (gint64) given->stat.st_size);
+  if (reply->content.is_known)
+    print_content (&reply->content);
   printf ("mode       %04o\n", (unsigned) (given->stat.st_mode & 07777));
   printf ("inode      %" G_GUINT64_FORMAT " on device %u:%u\n", (guint64) given->stat.st_ino,
           major (given->stat.st_dev), minor (given->stat.st_dev));
@@ -154,7 +170,7 @@ open_and_show (FscCtl *ctl, FscacheClient *client, const FscacheRequest *request
   Given given = { .reply = &reply };
   gint64 start = g_get_monotonic_time ();
   int status = FSC_EXIT_FAILED;
-  int result = fscache_open_with (client, request, &reply);
+  int result = fsc_bar_open (client, request, &reply);
 
   given.took_us = g_get_monotonic_time () - start;
   if (result < 0)
@@ -192,6 +208,7 @@ run_open (FscCtl *ctl, int argc, char **argv)
     FSC_REQUEST_TIMEOUT (options),
     FSC_REQUEST_MAX_AGE (options),
     FSC_REQUEST_REVALIDATE (options),
+    FSC_REQUEST_DIGEST (options),
     { "no-fallback", 'n', 0, G_OPTION_ARG_NONE, &no_fallback,
       "Fail where libfscache would open the file itself", NULL },
     { NULL },
@@ -218,13 +235,14 @@ const FscCommand fsc_ctl_open = {
   = "Without a service, or where it cannot serve the path, libfscache opens the file itself and\n"
     "SOURCE says \"local\"; --no-fallback makes that a failure. The other sources: \"cache\" (the\n"
     "service had it open), \"opened\" (it has now, and keeps it), \"passed\" (it was opened for\n"
-    "this request alone).\n"
+    "this request alone). What takes long shows a bar, if stderr is a terminal.\n"
     "\n" FSC_HELP_NAMING "\n"
     "\n"
     "Examples:\n"
     "  fscachectl open /srv/a.bin\n"
     "  fscachectl open --sharing shared --json /srv/a.bin\n"
-    "  fscachectl open --flags rdwr,creat --mode 600 /srv/new",
+    "  fscachectl open --flags rdwr,creat --mode 600 /srv/new\n"
+    "  fscachectl open --digest sha256:9f86d081... unpack:///srv/a.zst",
   .run = run_open,
   .prints = TRUE,
 };

@@ -73,7 +73,10 @@ void
 fsc_output_add_string (JsonBuilder *builder, const char *name, const char *value)
 {
   json_builder_set_member_name (builder, name);
-  json_builder_add_string_value (builder, value);
+  if (value != NULL)
+    json_builder_add_string_value (builder, value);
+  else
+    json_builder_add_null_value (builder);
 }
 
 void
@@ -112,6 +115,71 @@ fsc_output_format_us (guint64 us, char buffer[static 32])
     i++;
   g_snprintf (buffer, 32, "%" G_GUINT64_FORMAT "%s", us / units[i].us, units[i].unit);
   return buffer;
+}
+
+const char *
+fsc_output_format_bytes (guint64 bytes, char buffer[static 32])
+{
+  static const char units[] = "KMGTPE";
+  double value = (double) bytes / 1024;
+  gsize i = 0;
+
+  if (bytes < 1024)
+    g_snprintf (buffer, 32, "%u", (guint) bytes);
+  else
+    {
+      for (; value >= 1024 && units[i + 1] != '\0'; i++)
+        value /= 1024;
+      g_snprintf (buffer, 32, value < 10 ? "%.1f%c" : "%.0f%c", value, units[i]);
+    }
+  return buffer;
+}
+
+static void
+append_hex (GString *text, const guint8 *bytes, gsize length)
+{
+  for (gsize i = 0; i < length; i++)
+    g_string_append_printf (text, "%02x", bytes[i]);
+}
+
+char *
+fsc_output_format_digest (const FscacheContent *content)
+{
+  GString *text = g_string_new ("sha256:");
+
+  append_hex (text, content->digest, sizeof content->digest);
+  return g_string_free (text, FALSE);
+}
+
+char *
+fsc_output_format_validator (const FscacheContent *content)
+{
+  GString *text = g_string_new (NULL);
+  gboolean is_text = TRUE;
+
+  for (guint i = 0; i < content->validator_length; i++)
+    is_text = is_text && g_ascii_isprint (content->validator[i]);
+  if (is_text)
+    g_string_append_len (text, (const char *) content->validator, content->validator_length);
+  else
+    {
+      g_string_append (text, "0x");
+      append_hex (text, content->validator, content->validator_length);
+    }
+  return g_string_free (text, FALSE);
+}
+
+void
+fsc_output_add_content (JsonBuilder *builder, const FscacheContent *content)
+{
+  gboolean is_known = content->is_known;
+  g_autofree char *digest = is_known ? fsc_output_format_digest (content) : NULL;
+  g_autofree char *validator
+      = is_known && content->validator_length > 0 ? fsc_output_format_validator (content) : NULL;
+
+  fsc_output_add_string (builder, "digest", digest);
+  fsc_output_add_boolean (builder, "sealed", is_known && content->is_sealed);
+  fsc_output_add_string (builder, "validator", validator);
 }
 
 int

@@ -24,12 +24,25 @@ void fsc_output_set_complaints_fd (int fd);
  */
 void fsc_output_print_json (JsonBuilder *builder, const char *end);
 
-void fsc_output_add_string (JsonBuilder *builder, const char *name, const char *value);
+void fsc_output_add_string (JsonBuilder *builder, const char *name,
+                            const char *value); /* or NULL */
 void fsc_output_add_int (JsonBuilder *builder, const char *name, gint64 value);
 void fsc_output_add_boolean (JsonBuilder *builder, const char *name, gboolean value);
 
 /* A short human duration: "350us", "12ms", "3s", "5m", "2h", "9d". In memory of the caller's. */
 const char *fsc_output_format_us (guint64 us, char buffer[static 32]);
+
+/* The same of bytes: "512", "12K", "1.5G", where K is 1,024. */
+const char *fsc_output_format_bytes (guint64 bytes, char buffer[static 32]);
+
+/* "sha256:" and 64 hexadecimal digits; to be freed. */
+char *fsc_output_format_digest (const FscacheContent *content);
+
+/* Adds "digest", "sealed" and "validator", null where it is not known. */
+void fsc_output_add_content (JsonBuilder *builder, const FscacheContent *content);
+
+/* As text if it is some, else as hexadecimal digits after "0x"; to be freed. */
+char *fsc_output_format_validator (const FscacheContent *content);
 
 /* Returns what the command should exit with: `status`, or FSC_EXIT_FAILED, after having said so, if
  * what was printed could not all be written (a full disk, a closed stdout). */

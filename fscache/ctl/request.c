@@ -27,6 +27,7 @@ fsc_request_options_clear (FscRequestOptions *options)
   g_clear_pointer (&options->sharing, g_free);
   g_clear_pointer (&options->flags, g_free);
   g_clear_pointer (&options->mode, g_free);
+  g_clear_pointer (&options->digest, g_free);
 }
 
 static gboolean
@@ -102,8 +103,27 @@ parse_mode (const char *text, mode_t *mode, GError **error)
   return FALSE;
 }
 
+static gboolean
+parse_digest (const char *text, guint8 digest[FSCACHE_DIGEST_SIZE], GError **error)
+{
+  const char *hex = text + strlen ("sha256:");
+  gboolean is_good = g_ascii_strncasecmp (text, "sha256:", strlen ("sha256:")) == 0
+                     && strlen (hex) == 2 * FSCACHE_DIGEST_SIZE;
+
+  for (gsize i = 0; is_good && i < FSCACHE_DIGEST_SIZE; i++)
+    {
+      is_good = g_ascii_isxdigit (hex[2 * i]) && g_ascii_isxdigit (hex[2 * i + 1]);
+      digest[i] = (guint8) (g_ascii_xdigit_value (hex[2 * i]) * 16
+                            + g_ascii_xdigit_value (hex[2 * i + 1]));
+    }
+  if (!is_good)
+    g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                 "\"%s\" is no digest: it is sha256: and 64 hexadecimal digits", text);
+  return is_good;
+}
+
 gboolean
-fsc_request_options_get (const FscRequestOptions *options, FscacheSharing default_sharing,
+fsc_request_options_get (FscRequestOptions *options, FscacheSharing default_sharing,
                          FscacheRequest *request, GError **error)
 {
   *request = (FscacheRequest){ .sharing = default_sharing, .mode = 0666 };
@@ -113,6 +133,12 @@ fsc_request_options_get (const FscRequestOptions *options, FscacheSharing defaul
     return FALSE;
   if (options->mode != NULL && !parse_mode (options->mode, &request->mode, error))
     return FALSE;
+  if (options->digest != NULL)
+    {
+      if (!parse_digest (options->digest, options->digest_bytes, error))
+        return FALSE;
+      request->digest = options->digest_bytes;
+    }
   /* Not `< 0`: that would let NaN through. */
   if (!(options->timeout >= 0 && options->timeout <= 86400) || options->max_age_ms < 0)
     {

@@ -16,6 +16,8 @@ typedef struct
   double timeout;
   int max_age_ms;
   gboolean revalidate;
+  char *digest;
+  guint8 digest_bytes[FSCACHE_DIGEST_SIZE];
 } FscRequestOptions;
 
 /* Rows for the option tables of commands; each command lists those that it has. */
@@ -50,11 +52,17 @@ typedef struct
         "Check at the source, even within a time-to-live", NULL                                    \
   }
 
+#define FSC_REQUEST_DIGEST(options)                                                                \
+  {                                                                                                \
+    "digest", 0, 0, G_OPTION_ARG_STRING, &(options).digest, "Fail unless the content is this one", \
+        "sha256:HEX"                                                                               \
+  }
+
 void fsc_request_options_clear (FscRequestOptions *options);
 
-/* Fills a request. Returns FALSE with `error` set (G_OPTION_ERROR) if an option makes no sense. The
- * URI is left to the caller. */
-gboolean fsc_request_options_get (const FscRequestOptions *options, FscacheSharing default_sharing,
+/* Fills a request, which may point into the options. Returns FALSE with `error` set
+ * (G_OPTION_ERROR) if an option makes no sense. The URI is left to the caller. */
+gboolean fsc_request_options_get (FscRequestOptions *options, FscacheSharing default_sharing,
                                   FscacheRequest *request, GError **error);
 
 /* "O_RDWR|O_APPEND" for what fcntl(F_GETFL) returned; to be freed. */
