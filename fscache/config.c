@@ -35,6 +35,11 @@ static const FscParameter lanes_parameters[] = {
   { 0 },
 };
 
+static const FscParameter warm_parameters[] = {
+  { "list", FSC_PARAMETER_PATH, 0, 0, AT (warm_list), NULL },
+  { 0 },
+};
+
 /* All but the providers'. */
 static const struct
 {
@@ -44,6 +49,7 @@ static const struct
   { "service", service_parameters },
   { "cache", cache_parameters },
   { "lanes", lanes_parameters },
+  { "warm", warm_parameters },
 };
 
 static gboolean
@@ -191,6 +197,7 @@ void
 fsc_config_free (FscConfig *config)
 {
   g_free (config->socket);
+  g_free (config->warm_list);
   fsc_providers_free (config->providers);
   g_free (config);
 }

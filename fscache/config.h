@@ -27,6 +27,7 @@ typedef struct
   guint lane_queue;      /* requests that may wait in a lane */
   gint64 lane_deadline;  /* microseconds */
   gint64 lane_idle_time; /* microseconds, after which an opener without work ends */
+  char *warm_list;       /* a file that lists what is opened at the start, or NULL */
   FscProviders *providers;
 } FscConfig;
 

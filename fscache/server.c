@@ -14,6 +14,7 @@
 
 #include "fscache/connection.h"
 #include "fscache/follow.h"
+#include "fscache/warm.h"
 
 /* A user's other programs share the kernel's account of descriptors in flight. */
 #define MAX_IN_FLIGHT 512
@@ -348,7 +349,11 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   if (!fsc_spawner_attach (server->spawner, server->loop, fsc_lanes_opener_exited, server->lanes,
                            error))
     return FALSE;
-  return fsc_listener_attach (server->listener, server->loop, client_came, server, error);
+  if (!fsc_listener_attach (server->listener, server->loop, client_came, server, error))
+    return FALSE;
+  if (server->config->warm_list != NULL)
+    server->warm = fsc_warm_new (server->cache, server->config->warm_list);
+  return TRUE;
 }
 
 FscServer *
@@ -388,6 +393,7 @@ fsc_server_free (FscServer *server)
   g_clear_handle_id (&server->watching, g_source_remove);
   g_clear_handle_id (&server->starved, g_source_remove);
   g_clear_pointer (&server->pressure, fsc_pressure_free);
+  g_clear_pointer (&server->warm, fsc_warm_free);
   g_clear_pointer (&server->follows, fsc_follows_free);
   g_clear_pointer (&server->lanes, fsc_lanes_free);
   g_clear_pointer (&server->cache, fsc_cache_free);

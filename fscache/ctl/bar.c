@@ -11,6 +11,7 @@
 #include "fscache/ctl/output.h"
 
 #define PATIENCE_US (300 * 1000)
+#define PAUSE_US (50 * 1000)
 #define WIDTH 24
 
 void
@@ -52,10 +53,13 @@ fsc_bar_draw (FscBar *bar, double part, const char *text)
   g_autofree char *end = NULL;
   g_autofree char *name = NULL;
   g_autofree char *line = NULL;
+  gint64 time = g_get_monotonic_time ();
   gsize room;
 
-  if (!bar->is_terminal || g_get_monotonic_time () - bar->since < PATIENCE_US)
+  if (!bar->is_terminal || time - bar->since < PATIENCE_US
+      || (bar->is_shown && time - bar->drawn_at < PAUSE_US))
     return;
+  bar->drawn_at = time;
   for (guint i = 0; i < WIDTH; i++)
     cells[i] = (double) i < part * WIDTH ? '#' : '.';
   cells[WIDTH] = '\0';

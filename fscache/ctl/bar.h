@@ -13,6 +13,7 @@ typedef struct
 {
   const char *name; /* borrowed */
   gint64 since;
+  gint64 drawn_at;
   gboolean is_terminal;
   gboolean is_shown;
 } FscBar;

@@ -72,6 +72,7 @@ extern const FscCommand fsc_ctl_unpin;   /* cmd-drop.c */
 extern const FscCommand fsc_ctl_status;  /* cmd-status.c */
 extern const FscCommand fsc_ctl_set;     /* cmd-set.c */
 extern const FscCommand fsc_ctl_ping;    /* cmd-status.c */
+extern const FscCommand fsc_ctl_warm;    /* cmd-warm.c */
 
 /* Paragraphs that several commands' help has in common. */
 #define FSC_HELP_NAMING                                                                            \

@@ -15,8 +15,9 @@
 #include "fscache/ctl/output.h"
 
 static const FscCommand *const commands[] = {
-  &fsc_ctl_status, &fsc_ctl_list,    &fsc_ctl_info, &fsc_ctl_open,  &fsc_ctl_cat,  &fsc_ctl_exec,
-  &fsc_ctl_drop,   &fsc_ctl_holders, &fsc_ctl_pin,  &fsc_ctl_unpin, &fsc_ctl_ping, &fsc_ctl_set,
+  &fsc_ctl_status, &fsc_ctl_list, &fsc_ctl_info,    &fsc_ctl_open, &fsc_ctl_cat,
+  &fsc_ctl_exec,   &fsc_ctl_drop, &fsc_ctl_holders, &fsc_ctl_pin,  &fsc_ctl_unpin,
+  &fsc_ctl_ping,   &fsc_ctl_set,  &fsc_ctl_warm,
 };
 
 static const FscCommand *

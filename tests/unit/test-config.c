@@ -51,13 +51,15 @@ find (const FscConfig *config, const char *uri)
 static void
 test_defaults (void)
 {
-  static const char *const texts[] = { "", "# nothing\n", "[service]\n[cache]\n[lanes]\n[file]\n" };
+  static const char *const texts[]
+      = { "", "# nothing\n", "[service]\n[cache]\n[lanes]\n[file]\n[warm]\n" };
 
   for (guint i = 0; i < G_N_ELEMENTS (texts); i++)
     {
       g_autoptr (FscConfig) config = load_good (texts[i]);
 
       g_assert_null (config->socket);
+      g_assert_null (config->warm_list);
       g_assert_cmpuint (config->max_handles, ==, 0);
       g_assert_cmpuint (config->max_clients, ==, 0);
       g_assert_cmpint (config->idle_time, ==, 600 * SECOND);
@@ -90,7 +92,9 @@ test_all_keys (void)
                                             "deadline=0.29\n"
                                             "idle-time= 0.1 \n"
                                             "[file]\n"
-                                            "ttl=1.001\n");
+                                            "ttl=1.001\n"
+                                            "[warm]\n"
+                                            "list=/etc/warm.list\n");
 
   g_assert_cmpstr (config->socket, ==, "/run/x/socket");
   g_assert_cmpuint (config->max_handles, ==, 1000000000);
@@ -104,6 +108,7 @@ test_all_keys (void)
   g_assert_cmpint (config->lane_deadline, ==, 290000);
   g_assert_cmpint (config->lane_idle_time, ==, 100000);
   g_assert_cmpuint (find (config, "file:///a")->ttl_ms, ==, 1001);
+  g_assert_cmpstr (config->warm_list, ==, "/etc/warm.list");
 }
 
 static void
@@ -244,7 +249,7 @@ test_errors (void)
     const char *parts[3];
   } cases[] = {
     { "[servcie]\nsocket=/x\n",
-      { "[servcie]", "no such group", "service, cache, lanes, file, unpack, helper NAME)" } },
+      { "[servcie]", "no such group", "service, cache, lanes, warm, file, unpack, " } },
     { "[lane]\n", { "[lane]", "no such group" } },
     { "[service]\nmax-handels=5\n", { "[service] max-handels", "no such key" } },
     { "[cache]\nttl=5\n", { "[cache] ttl", "no such key" } }, /* that of another group */

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What is opened when the service starts; see warm.h.
+ */
+#include "fscache/warm.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fscache/credential.h"
+#include "protocol/uri.h"
+
+/* Asked for at a time. */
+#define JOBS 64
+
+struct FscWarm
+{
+  FscCache *cache;
+  char *list;
+  char **names;
+  FscWaiter **waiters; /* of names, by index; NULL: not asked for, or answered */
+  guint n, n_begun, n_done, n_failed;
+  gboolean is_beginning;
+};
+
+/* One name a line; without empty lines, and those that begin with '#'. */
+static void
+read_list (FscWarm *warm)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *text = NULL;
+
+  if (!g_file_get_contents (warm->list, &text, NULL, &error))
+    {
+      g_warning ("Nothing is warmed: %s", error->message);
+      text = g_strdup ("");
+    }
+  warm->names = g_strsplit (text, "\n", -1);
+  for (guint i = 0; warm->names[i] != NULL; i++)
+    if (warm->names[i][0] != '\0' && warm->names[i][0] != '#')
+      warm->names[warm->n++] = warm->names[i];
+    else
+      g_free (warm->names[i]);
+  warm->names[warm->n] = NULL;
+  warm->waiters = g_new0 (FscWaiter *, warm->n);
+}
+
+static void
+fail (FscWarm *warm, guint index, const char *problem)
+{
+  if (warm->n_failed++ == 0)
+    g_warning ("%s has what cannot be warmed: %s", warm->list, problem);
+  else
+    g_info ("Not warm: %s", problem);
+}
+
+/* Says at the end what has come of it all. */
+static void
+count_done (FscWarm *warm)
+{
+  if (++warm->n_done == warm->n)
+    g_info ("Of %u that %s lists %u are warm", warm->n, warm->list, warm->n - warm->n_failed);
+}
+
+static void begin (FscWarm *warm);
+
+/* Directories cannot be shared, but were opened to say so. */
+static void
+answered (const FscAnswer *answer, gpointer data, guint index)
+{
+  FscWarm *warm = data;
+  gboolean is_directory = answer->code == FSC_CODE_BAD_REQUEST && answer->error == EISDIR;
+
+  warm->waiters[index] = NULL;
+  if (answer->handle == NULL && !is_directory)
+    fail (warm, index, answer->text != NULL ? answer->text : warm->names[index]);
+  else if (answer->source == FSC_SOURCE_PASSED)
+    {
+      g_autofree char *problem = g_strconcat (warm->names[index], " is not kept", NULL);
+
+      fail (warm, index, problem);
+    }
+  count_done (warm);
+  begin (warm);
+}
+
+static void
+ask (FscWarm *warm, guint index)
+{
+  const char *name = warm->names[index];
+  FscItem item = { .uri = { name, strlen (name) }, .sharing = FSC_SHARING_SHARED };
+  char uri[FSC_URI_MAX + 1];
+  int length;
+
+  if (name[0] == '/')
+    {
+      length = fsc_uri_from_path (item.uri, uri, sizeof uri);
+      if (length < 0)
+        {
+          fail (warm, index, name);
+          count_done (warm);
+          return;
+        }
+      item.uri = (FscBytes){ uri, (size_t) length };
+    }
+  warm->waiters[index]
+      = fsc_cache_open (warm->cache, FSC_CREDENTIAL_OWN, &item, warm, answered, warm, index);
+}
+
+/* Answers may come from within. */
+static void
+begin (FscWarm *warm)
+{
+  if (warm->is_beginning)
+    return;
+  warm->is_beginning = TRUE;
+  while (warm->n_begun < warm->n && warm->n_begun - warm->n_done < JOBS)
+    ask (warm, warm->n_begun++);
+  warm->is_beginning = FALSE;
+}
+
+FscWarm *
+fsc_warm_new (FscCache *cache, const char *list)
+{
+  FscWarm *warm = g_new0 (FscWarm, 1);
+
+  warm->cache = cache;
+  warm->list = g_strdup (list);
+  read_list (warm);
+  begin (warm);
+  return warm;
+}
+
+void
+fsc_warm_free (FscWarm *warm)
+{
+  for (guint i = 0; i < warm->n; i++)
+    if (warm->waiters[i] != NULL)
+      fsc_cache_cancel (warm->cache, warm->waiters[i]);
+  g_free (warm->waiters);
+  g_strfreev (warm->names);
+  g_free (warm->list);
+  g_free (warm);
+}
