@@ -127,6 +127,8 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
     finish_opened (cache, job, outcome);
   else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
     {
+      if (outcome->has_ttl)
+        entry->ttl_ms = outcome->ttl_ms;
       fsc_coherence_confirm (cache, entry);
       fsc_answer_waiters (cache, job, entry, FSC_SOURCE_CACHE);
     }

@@ -72,6 +72,7 @@ typedef struct
   FscHandle *handle; /* taken */
   gboolean is_final; /* of what is passed: the very description that was asked for */
   FscCoherence coherence;
+  gboolean has_ttl; /* between opener and lanes: it says itself how long it holds */
   guint32 ttl_ms;
   const FscStep *steps; /* borrowed: the way, if it was to be watched and is */
   guint n_steps;

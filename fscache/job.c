@@ -54,7 +54,8 @@ gboolean
 fsc_outcome_is_verdict (const FscOutcome *outcome)
 {
   return outcome->code != FSC_CODE_TIMED_OUT && outcome->code != FSC_CODE_OPENER_FAILED
-         && outcome->code != FSC_CODE_LIMIT && outcome->code != FSC_CODE_CANCELLED;
+         && outcome->code != FSC_CODE_LIMIT && outcome->code != FSC_CODE_CANCELLED
+         && outcome->code != FSC_CODE_UNAVAILABLE;
 }
 
 FscWaiter *

@@ -206,6 +206,12 @@ go_on (FscLanes *lanes, FscLane *from, FscJob *job, const FscOutcome *outcome)
   lanes->counters.hops++;
   fsc_hop_take (job, outcome);
   hop = fsc_hop_get (job);
+  if (fsc_providers_find (lanes->config->providers, job->item.uri) != from->key->provider)
+    {
+      fsc_lanes_fail (lanes, job, FSC_CODE_OPENER_FAILED, EIO,
+                      "the opener answered that another program has to open it");
+      return;
+    }
   to = get_lane (lanes, job);
   if (to == from && job->item.resume.length > 0)
     {
@@ -246,7 +252,8 @@ fsc_lanes_take_outcome (FscLanes *lanes, FscLane *lane, FscJob *job, FscOutcome 
     text = fsc_hop_reword (job, outcome->text);
   if (text != NULL)
     outcome->text = text;
-  outcome->ttl_ms = lane->key->provider->ttl_ms;
+  if (!outcome->has_ttl)
+    outcome->ttl_ms = lane->key->provider->ttl_ms;
   finish (lanes, job, outcome);
 }
 

@@ -368,13 +368,15 @@ take_handle (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
   return handle;
 }
 
-/* Of canonical URIs */
+/* Of canonical URIs: whether what opens the one may lead to the other. */
 static gboolean
-has_same_scheme (FscBytes a, FscBytes b)
+may_lead (FscBytes from, FscBytes to)
 {
-  size_t length = fsc_uri_get_scheme_length (a);
+  size_t length = fsc_uri_get_scheme_length (from);
 
-  return length == fsc_uri_get_scheme_length (b) && memcmp (a.data, b.data, length) == 0;
+  if (fsc_uri_get_host (from).length > 0)
+    return fsc_uri_get_host (to).length > 0;
+  return length == fsc_uri_get_scheme_length (to) && memcmp (from.data, to.data, length) == 0;
 }
 
 /* Whether an answer without a handle makes sense. */
@@ -396,16 +398,20 @@ is_sensible (const FscResult *result, const FscJob *job)
   if (result->text.length == 0)
     return job->item.resume.length > 0;
   length = fsc_uri_canonicalize (result->text, canonical, sizeof canonical, &reason);
-  return job->item.mount_length > 0 && result->validator.length <= FSC_RESUME_MAX
-         && has_same_scheme (result->text, job->item.uri) && length == (int) result->text.length
+  return (job->item.mount_length > 0 || fsc_uri_get_host (job->item.uri).length > 0)
+         && result->validator.length <= FSC_RESUME_MAX && may_lead (job->item.uri, result->text)
+         && length == (int) result->text.length
          && memcmp (canonical, result->text.data, result->text.length) == 0;
 }
 
 static const char *
 take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *next_fd)
 {
-  FscOutcome outcome
-      = { .code = result->code, .error = result->error, .coherence = result->coherence };
+  FscOutcome outcome = { .code = result->code,
+                         .error = result->error,
+                         .coherence = result->coherence,
+                         .has_ttl = result->has_ttl,
+                         .ttl_ms = result->age_ms };
   g_autofree char *text = NULL;
   g_autoptr (Way) way = NULL;
   const char *fault;

@@ -129,6 +129,7 @@ extern "C"
     FSCACHE_ERROR_VERSION = 13,        /* library and service have no protocol version in common */
     FSCACHE_ERROR_REFUSED = 14,        /* the service does not serve this user */
     FSCACHE_ERROR_OTHER_CONTENT = 16,  /* it has not the digest that was asked for (EBADMSG) */
+    FSCACHE_ERROR_UNAVAILABLE = 17,    /* its source cannot be reached, or cannot answer now */
     FSCACHE_ERROR_NO_SERVICE = 100,    /* it cannot be reached */
     FSCACHE_ERROR_NO_DESCRIPTOR = 101, /* this process has no free descriptor; may be tried again */
     FSCACHE_ERROR_PROTOCOL = 102,      /* the service's answer was malformed */

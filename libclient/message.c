@@ -82,6 +82,8 @@ get_reason (FscacheCode code)
       return "the service does not serve this user";
     case FSCACHE_ERROR_OTHER_CONTENT:
       return "it has other content than was asked for";
+    case FSCACHE_ERROR_UNAVAILABLE:
+      return "its source cannot be reached";
     case FSCACHE_ERROR_NO_SERVICE:
       return "there is no service";
     case FSCACHE_ERROR_NO_DESCRIPTOR:

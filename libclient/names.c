@@ -63,6 +63,8 @@ fscache_code_name (FscacheCode code)
       return "refused";
     case FSCACHE_ERROR_OTHER_CONTENT:
       return "other-content";
+    case FSCACHE_ERROR_UNAVAILABLE:
+      return "unavailable";
     case FSCACHE_ERROR_NO_SERVICE:
       return "no-service";
     case FSCACHE_ERROR_NO_DESCRIPTOR:

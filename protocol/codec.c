@@ -265,6 +265,8 @@ fsc_codec_put_result (FscWriter *writer, const FscResult *result)
     wire.has |= FSC_RESULT_CONTENT;
   if (result->content.is_sealed)
     wire.has |= FSC_RESULT_SEALED;
+  if (result->has_ttl)
+    wire.has |= FSC_RESULT_TTL;
   wire.sharing = (uint8_t) result->sharing;
   wire.source = (uint8_t) result->source;
   wire.coherence = (uint8_t) result->coherence;
@@ -761,13 +763,16 @@ fsc_codec_get_result (FscReader *reader, FscResult *result)
   result->age_ms = le32toh (wire.age_ms);
   result->mount_id = le32toh (wire.mount_id);
   result->has_fd = (wire.has & FSC_RESULT_FD) != 0;
+  result->has_ttl = (wire.has & FSC_RESULT_TTL) != 0;
   result->sharing = wire.sharing;
   result->source = wire.source;
   result->coherence = wire.coherence;
   result->kind = wire.kind;
-  if (!require (reader, (wire.has & ~FSC_RESULT_ALL) == 0
-                            && (wire.has == 0 || result->code == FSC_CODE_OK)
-                            && result->has_fd <= reader->fds_left))
+  if (!require (reader,
+                (wire.has & ~FSC_RESULT_ALL) == 0
+                    && (wire.has == 0 || result->code == FSC_CODE_OK
+                        || (wire.has == FSC_RESULT_TTL && result->code == FSC_CODE_UNCHANGED))
+                    && result->has_fd <= reader->fds_left))
     return false;
   reader->fds_left -= result->has_fd;
   return require (reader, result->index < FSC_ITEMS_MAX && result->code <= FSC_CODE_LAST

@@ -88,9 +88,10 @@ typedef struct
   FscCode code;
   int error; /* errno, positive */
   uint64_t id;
-  uint32_t age_ms;
+  uint32_t age_ms; /* with has_ttl: for how long it holds */
   uint32_t mount_id;
   bool has_fd;
+  bool has_ttl; /* only from an opener */
   FscSharing sharing;
   FscSource source;
   FscCoherence coherence;

@@ -86,7 +86,9 @@ typedef enum
   FSC_CODE_LEADS_ELSEWHERE = 15, /* opener only: the way leaves the item's mount; the text is the
                                     URI of where it goes on */
   FSC_CODE_OTHER_CONTENT = 16,   /* its digest is not the one that was asked for (EBADMSG) */
-  FSC_CODE_LAST = FSC_CODE_OTHER_CONTENT
+  FSC_CODE_UNAVAILABLE = 17,     /* its source cannot be reached, or cannot answer now (errno as
+                                    fits) */
+  FSC_CODE_LAST = FSC_CODE_UNAVAILABLE
 } FscCode;
 
 typedef enum
@@ -249,7 +251,8 @@ typedef struct
 #define FSC_RESULT_FD (1u << 0)      /* the next of the packet's descriptors belongs to it */
 #define FSC_RESULT_CONTENT (1u << 1) /* what it is of is known, and does not change */
 #define FSC_RESULT_SEALED (1u << 2)  /* to a client: the kernel sees to it that it does not */
-#define FSC_RESULT_ALL (FSC_RESULT_FD | FSC_RESULT_CONTENT | FSC_RESULT_SEALED)
+#define FSC_RESULT_TTL (1u << 3)     /* from an opener: it says how long the answer holds */
+#define FSC_RESULT_ALL (FSC_RESULT_FD | FSC_RESULT_CONTENT | FSC_RESULT_SEALED | FSC_RESULT_TTL)
 
 typedef struct
 {
@@ -259,7 +262,8 @@ typedef struct
   uint64_t id;       /* to a client: the lease of an exclusive handle; of any other, with
                         FSC_FEATURE_GENERATIONS, slot + 1 in the upper and generation in the lower
                         half; from an opener: the name under which it holds the handle; else 0 */
-  uint32_t age_ms;   /* since the answer was last known to be that of the source */
+  uint32_t age_ms;   /* since the answer was last known to be that of the source; from an opener,
+                        with FSC_RESULT_TTL: for how long it will be */
   uint32_t mount_id; /* from an opener: the mount that the resource lies on; to a client, if `id`
                         names a slot: how many milliseconds the handle may be kept, 0 if not limited
                         by time; else 0 */

@@ -271,6 +271,7 @@ put_result (Server *server, unsigned index, const FscFound *found)
     .index = index,
     .code = found->code,
     .error = found->error,
+    .has_ttl = found->has_ttl && (found->code == FSC_CODE_OK || found->code == FSC_CODE_UNCHANGED),
     .mount_id = found->mount_id,
     .sharing = found->most_sharing,
     .source = found->is_final ? FSC_SOURCE_PASSED : FSC_SOURCE_NONE,
@@ -280,6 +281,8 @@ put_result (Server *server, unsigned index, const FscFound *found)
     .validator = { (const char *) found->validator, found->validator_length },
   };
 
+  if (result.has_ttl)
+    result.age_ms = found->ttl_ms;
   if (found->has_content && (server->features & FSC_FEATURE_CONTENT) != 0)
     {
       result.content.is_known = true;

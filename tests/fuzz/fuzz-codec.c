@@ -34,6 +34,7 @@ check_result (const FscTestMessage *message, const FscResult *result, unsigned *
   require (result->index < FSC_ITEMS_MAX && result->error >= 0 && result->code <= FSC_CODE_LAST);
   require ((!result->has_fd && !result->content.is_known) || result->code == FSC_CODE_OK);
   require (result->content.is_known || !result->content.is_sealed);
+  require (!result->has_ttl || result->code == FSC_CODE_OK || result->code == FSC_CODE_UNCHANGED);
   check_length (result->text,
                 result->code == FSC_CODE_LEADS_ELSEWHERE ? FSC_URI_MAX : FSC_TEXT_MAX);
   check_length (result->validator, FSC_VALIDATOR_MAX);

@@ -343,6 +343,8 @@ print_result (FILE *out, const FscResult *result)
            result->mount_id);
   fprintf (out, " has_fd=%d sharing=%d source=%d coherence=%d kind=%d", result->has_fd,
            result->sharing, result->source, result->coherence, result->kind);
+  if (result->has_ttl)
+    fprintf (out, " has_ttl=1");
   print_content (out, &result->content);
   print_bytes (out, "text", result->text);
   print_bytes (out, "validator", result->validator);

@@ -46,6 +46,8 @@ typedef struct
   int held[HELD_MAX];
   uint8_t in[FSC_PACKET_MAX];
   Answer answer;
+  bool has_ttl; /* of the next answer */
+  uint32_t ttl_ms;
 } Fake;
 
 static void
@@ -130,6 +132,8 @@ put_handle (Fake *fake, unsigned index, uint64_t id)
                                     .id = id,
                                     .has_fd = id == 0,
                                     .mount_id = 42,
+                                    .has_ttl = fake->has_ttl,
+                                    .age_ms = fake->ttl_ms,
                                     .sharing = FSC_SHARING_INDEPENDENT,
                                     .coherence = FSC_COHERENCE_TTL,
                                     .kind = FSC_KIND_REGULAR,
@@ -468,6 +472,20 @@ do_item (Fake *fake, unsigned index, const FscItem *item)
     }
   else if (strcmp (what, "again") == 0)
     put (&fake->answer, &(FscResult){ .index = index, .code = FSC_CODE_LEADS_ELSEWHERE });
+  else if (strcmp (what, "answer-for") == 0)
+    {
+      fake->has_ttl = true;
+      fake->ttl_ms = (uint32_t) atoi (last);
+      put_handle (fake, index, 0);
+      fake->has_ttl = false;
+      fake->ttl_ms = 0;
+    }
+  else if (strcmp (what, "redirect") == 0)
+    {
+      for (char *c = last; *c != '\0'; c++)
+        *c = *c == '+' ? '/' : *c;
+      put_elsewhere (fake, index, item, last);
+    }
   else if (strcmp (what, "leads-oddly") == 0)
     put_elsewhere (fake, index, item, "file:///proc//answer/1");
   else if (strcmp (what, "leads-out") == 0)
@@ -494,10 +512,10 @@ do_item (Fake *fake, unsigned index, const FscItem *item)
     put_failure (&fake->answer, index, ENOENT);
   else if (strcmp (what, "missing-by-name") == 0)
     {
+      size_t skipped = fsc_uri_has_scheme (item->uri, "file") ? strlen ("file://") : 0;
       char text[1200];
       int length = snprintf (text, sizeof text, "cannot open %.*s: it was told to fail",
-                             (int) (item->uri.length - strlen ("file://")),
-                             item->uri.data + strlen ("file://"));
+                             (int) (item->uri.length - skipped), item->uri.data + skipped);
 
       put (&fake->answer, &(FscResult){ .index = index,
                                         .code = FSC_CODE_SYSTEM,

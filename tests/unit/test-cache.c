@@ -1000,6 +1000,43 @@ test_ttl (void)
   stage.time++;
   asked_free (ask (&stage, FILE_B)); /* a time-to-live of 0: each is checked */
   serve_unchanged (&stage);
+
+  /* That it is unchanged may say for how long. */
+  asked_free (ask (&stage, FILE_A));
+  stage.time += 3001 * 1000;
+  asked_free (ask (&stage, FILE_A));
+  {
+    FscOutcome outcome = { .code = FSC_CODE_UNCHANGED, .has_ttl = TRUE, .ttl_ms = 70000 };
+
+    fsc_cache_finish (stage.cache, begin (&stage), &outcome);
+  }
+  g_assert_cmpuint (get_info (&stage, FILE_A).ttl_ms, ==, 70000);
+  stage_clear (&stage);
+}
+
+/* That its source cannot be asked says nothing about it: the handle is kept, and not given. */
+static void
+test_unavailable (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 10, 0);
+  asked_free (ask (&stage, FILE_A));
+  finish_with (&stage, begin (&stage), make_handle ("1"), FSC_COHERENCE_TTL, 0);
+  stage.time++;
+  {
+    g_autoptr (Asked) asked = ask (&stage, FILE_A);
+
+    finish_code (&stage, begin (&stage), FSC_CODE_UNAVAILABLE, ECONNREFUSED);
+    assert_failed (asked, FSC_CODE_UNAVAILABLE, ECONNREFUSED, "the provider says so");
+  }
+  g_assert_cmpuint (counters (&stage)->handles, ==, 1);
+  {
+    g_autoptr (Asked) asked = ask (&stage, FILE_A);
+
+    serve_unchanged (&stage);
+    assert_given (asked, FSC_SOURCE_CACHE);
+  }
   stage_clear (&stage);
 }
 
@@ -2987,6 +3024,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cache/drop-in-flight", test_drop_in_flight);
   g_test_add_func ("/cache/max-age", test_max_age);
   g_test_add_func ("/cache/ttl", test_ttl);
+  g_test_add_func ("/cache/unavailable", test_unavailable);
   g_test_add_func ("/cache/passed", test_passed);
   g_test_add_func ("/cache/uncached", test_uncached);
   g_test_add_func ("/cache/refusals", test_refusals);

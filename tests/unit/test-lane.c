@@ -499,6 +499,64 @@ test_places (void)
   stage_clear (&stage);
 }
 
+/* What a host leads to is opened in the lane of where that is, by the same program. */
+static void
+test_redirect (void)
+{
+  static const char *const wrong[] = { "odd://a.example/redirect/file:+++answer+1",
+                                       "odd://a.example/redirect/tcp:++b.example:1" };
+  Stage stage;
+
+  stage_init (&stage, 1, 60);
+  fsc_providers_add (stage.config.providers, &remote);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) there = ask (&stage, "odd://b.example/answer/1");
+    g_autoptr (Asked) redirected
+        = ask (&stage, "odd://a.example/redirect/even:++b.example+answer+1");
+    g_autoptr (Asked) missing
+        = ask (&stage, "odd://a.example/redirect/odd:++b.example+missing-by-name+1");
+
+    wait_for (there->is_answered && redirected->is_answered && missing->is_answered);
+    g_assert_cmpint (get_told (redirected).pid, ==, get_told (there).pid);
+    g_assert_cmpuint (get_told (redirected).resume_length, ==, 1);
+    assert_answer (missing, FSC_CODE_SYSTEM, ENOENT,
+                   "cannot open odd://a.example/redirect/odd:++b.example+missing-by-name+1, which "
+                   "leads to odd://b.example/missing-by-name/1: ");
+    g_assert_cmpuint (counters (&stage)->hops, ==, 2);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (wrong); i++)
+    {
+      g_autoptr (Asked) asked = ask (&stage, wrong[i]);
+
+      wait_for (asked->is_answered);
+      assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, "answered");
+    }
+  stage_clear (&stage);
+}
+
+/* An opener may say how long its answer holds; else it is as its provider has it. */
+static void
+test_ttl (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 2, 60);
+  fsc_providers_add (stage.config.providers, &remote)->ttl_ms = 5;
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) plain = ask (&stage, "odd://a.example/answer/1");
+    g_autoptr (Asked) own = ask (&stage, "odd://a.example/answer-for/70000");
+    g_autoptr (Asked) none = ask (&stage, "odd://a.example/answer-for/0");
+
+    wait_for (plain->is_answered && own->is_answered && none->is_answered);
+    g_assert_cmpuint (plain->ttl_ms, ==, 5);
+    g_assert_cmpuint (own->ttl_ms, ==, 70000);
+    g_assert_cmpuint (none->ttl_ms, ==, 0);
+  }
+  stage_clear (&stage);
+}
+
 /* A provider may have its own deadline, and number of openers. */
 static void
 test_own_limits (void)
@@ -1985,6 +2043,8 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/normal", test_normal);
   g_test_add_func ("/lane/lanes-apart", test_lanes_apart);
   g_test_add_func ("/lane/places", test_places);
+  g_test_add_func ("/lane/redirect", test_redirect);
+  g_test_add_func ("/lane/ttl", test_ttl);
   g_test_add_func ("/lane/own-limits", test_own_limits);
   g_test_add_func ("/lane/made-of-file", test_made_of_file);
   g_test_add_func ("/lane/arguments", test_arguments);
