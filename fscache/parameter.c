@@ -77,11 +77,19 @@ parse (const FscParameter *parameter, const char *text, guint64 *value)
       parameter->type == FSC_PARAMETER_BYTES ? ", which may end in K, M, G or T" : "");
 }
 
-static char *
-apply_path (char **target, const char *text)
+static gboolean
+is_string (const FscParameter *parameter)
 {
-  if (text[0] != '/')
+  return parameter->type == FSC_PARAMETER_PATH || parameter->type == FSC_PARAMETER_WORDS;
+}
+
+static char *
+apply_string (const FscParameter *parameter, char **target, const char *text)
+{
+  if (parameter->type == FSC_PARAMETER_PATH && text[0] != '/')
     return g_strdup ("must be an absolute path");
+  if (text[0] == '\0')
+    return g_strdup ("must not be empty");
   g_free (*target);
   *target = g_strdup (text);
   return NULL;
@@ -129,7 +137,8 @@ fsc_parameter_apply (const FscParameter *parameter, gpointer group, const char *
   switch (parameter->type)
     {
     case FSC_PARAMETER_PATH:
-      return apply_path (target, text);
+    case FSC_PARAMETER_WORDS:
+      return apply_string (parameter, target, text);
     case FSC_PARAMETER_COMMAND:
       return apply_command (target, text);
     case FSC_PARAMETER_USER:
@@ -158,8 +167,8 @@ fsc_parameter_apply_argument (const FscParameter *parameter, char **argument, co
   guint64 value = 0;
   char *problem;
 
-  if (parameter->type == FSC_PARAMETER_PATH)
-    return apply_path (argument, text);
+  if (is_string (parameter))
+    return apply_string (parameter, argument, text);
   problem = parse (parameter, text, &value);
   if (problem != NULL)
     return problem;

@@ -10,6 +10,7 @@
 typedef enum
 {
   FSC_PARAMETER_PATH,         /* char *, absolute */
+  FSC_PARAMETER_WORDS,        /* char *, anything but nothing */
   FSC_PARAMETER_COUNT,        /* guint64 */
   FSC_PARAMETER_SMALL_COUNT,  /* guint */
   FSC_PARAMETER_BYTES,        /* guint64, a count that may end in K, M, G or T */

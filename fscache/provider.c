@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fscache/privileges.h"
 #include "protocol/uri.h"
 
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789+-."
@@ -110,6 +111,14 @@ fsc_providers_free (FscProviders *providers)
   g_free (providers);
 }
 
+static void
+set_initial (FscProvider *provider, const FscParameter *parameter, const char *value)
+{
+  g_autofree char *problem = fsc_provider_set (provider, parameter, value);
+
+  g_assert (problem == NULL);
+}
+
 FscProvider *
 fsc_providers_add (FscProviders *providers, const FscProvider *registration)
 {
@@ -119,12 +128,9 @@ fsc_providers_add (FscProviders *providers, const FscProvider *registration)
   provider->arguments = g_new0 (char *, n);
   for (guint i = 0; i < n; i++)
     if (provider->parameters[i].initial != NULL)
-      {
-        g_autofree char *problem = fsc_provider_set (provider, &provider->parameters[i],
-                                                     provider->parameters[i].initial);
-
-        g_assert (problem == NULL);
-      }
+      set_initial (provider, &provider->parameters[i], provider->parameters[i].initial);
+  if (provider->guard != NULL && geteuid () != 0 && !fsc_privileges_can_become_others ())
+    set_initial (provider, fsc_parameter_find (provider->parameters, provider->guard), "*");
   g_ptr_array_add (providers->all, provider);
   return provider;
 }
@@ -217,6 +223,14 @@ fsc_provider_get_command (const FscProvider *provider, const char *dir)
   g_autoptr (GStrvBuilder) command = g_strv_builder_new ();
   g_autofree char *program = g_build_filename (dir, provider->program, NULL);
 
+  for (guint i = 0; provider->variables != NULL && provider->variables[i] != NULL; i++)
+    {
+      const char *value = g_getenv (provider->variables[i]);
+      g_autofree char *variable = g_strconcat (provider->variables[i], "=", value, NULL);
+
+      if (value != NULL)
+        g_strv_builder_add (command, variable);
+    }
   g_strv_builder_add (command, program);
   for (guint i = 0; i < count_parameters (provider); i++)
     {

@@ -30,6 +30,10 @@ typedef struct
                                      nobody waits any more for what it does */
   gboolean is_of_file;            /* it gives what it has made of the file at the path, and that is
                                      checked, and watched, in its place */
+  const char *const *variables;   /* of the service's environment that its openers have, too; or
+                                     NULL */
+  const char *guard;              /* a parameter that says what may be opened: by default all ("*"),
+                                     but for root's service nothing; or NULL */
   const char *group;              /* of the configuration; NULL: there is none */
   const FscParameter *parameters; /* of that group */
 
@@ -75,5 +79,6 @@ char *fsc_providers_check (const FscProviders *providers, gboolean is_privileged
 /* Sets one of its parameters. Returns what is wrong, or NULL; free with g_free(). */
 char *fsc_provider_set (FscProvider *provider, const FscParameter *parameter, const char *value);
 
-/* What to start: the program in `dir`, and its arguments. Free with g_strfreev(). */
+/* What to start: variables of its environment, the program in `dir`, and its arguments. Free with
+ * g_strfreev(). */
 char **fsc_provider_get_command (const FscProvider *provider, const char *dir);

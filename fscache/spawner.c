@@ -92,27 +92,41 @@ become (const Message *message)
              && setresuid (message->uid, message->uid, message->uid) == 0);
 }
 
-/* The first is the program's name. */
-static void
-split_command (const Message *message, char *arguments[WORDS_MAX + 1])
+/* Variables, the program, and its arguments, of which the first is the program's name. Returns the
+ * program's path. */
+static const char *
+split_command (const Message *message, char **environment, char **arguments)
 {
-  const char *name = strrchr (message->command, '/');
+  const char *program = NULL;
+  char *name;
   guint n = 0;
 
-  for (guint32 at = 0; at < message->command_length && n < WORDS_MAX;
+  for (guint32 at = 0; at < message->command_length;
        at += (guint32) strlen (message->command + at) + 1)
-    arguments[n++] = (char *) message->command + at;
-  arguments[n] = NULL;
+    {
+      char *word = (char *) message->command + at;
+
+      if (program == NULL && strchr (word, '=') != NULL)
+        *environment++ = word;
+      else if (program == NULL)
+        program = arguments[n++] = word;
+      else
+        arguments[n++] = word;
+    }
+  *environment = arguments[n] = NULL;
+  name = program != NULL ? strrchr (program, '/') : NULL;
   if (name != NULL)
-    arguments[0] = (char *) name + 1;
+    arguments[0] = name + 1;
+  return program;
 }
 
 static void
 run_child (const Message *message, int socket, pid_t parent)
 {
   char path[] = "PATH=/usr/bin:/bin", language[] = "LANG=C";
-  char *environment[] = { path, language, NULL };
+  char *environment[2 + WORDS_MAX + 1] = { path, language };
   char *arguments[WORDS_MAX + 1];
+  const char *program;
   struct rlimit no_core = { 0 };
   sigset_t none;
   int null;
@@ -142,8 +156,9 @@ run_child (const Message *message, int socket, pid_t parent)
     _exit (126);
   if (!fsc_privileges_drop ())
     _exit (126);
-  split_command (message, arguments);
-  execve (message->command, arguments, environment);
+  program = split_command (message, environment + 2, arguments);
+  if (program != NULL)
+    execve (program, arguments, environment);
   _exit (127);
 }
 
@@ -431,6 +446,8 @@ fsc_spawner_start (FscSpawner *spawner, char *const *command, const FscUser *use
     r = fsc_channel_send (spawner->poll.fd, &message, length, &socket, 1, MSG_DONTWAIT);
   if (r < 0)
     {
+      while (command[1] != NULL && strchr (command[0], '=') != NULL)
+        command++;
       fsc_failure_set_errno (error, -r, "cannot start %s", command[0]);
       return 0;
     }

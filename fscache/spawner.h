@@ -43,9 +43,10 @@ gboolean fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc e
 /* Whether it can start a process as somebody else than the service. */
 gboolean fsc_spawner_is_privileged (const FscSpawner *spawner);
 
-/* Starts a command (a program's path and its arguments, ended by NULL) with `socket` (borrowed) at
- * descriptor 3, as a user, or if that is NULL as the service's own. Returns a number for it, 0 on
- * failure. */
+/* Starts a command with `socket` (borrowed) at descriptor 3. That is a program's path and its
+ * arguments, ended by NULL, and before it, as for env(1), words NAME=VALUE, which are added to its
+ * environment. It runs as a user, or if that is NULL as the service's own. Returns a number for it,
+ * 0 on failure. */
 guint32 fsc_spawner_start (FscSpawner *spawner, char *const *command, const FscUser *user,
                            int socket, GError **error);
 

@@ -149,11 +149,16 @@ test_arguments (void)
     { "proxy", FSC_PARAMETER_BOOLEAN, 0, 0, FSC_PARAMETER_ARGUMENT, "yes" },
     { "direct", FSC_PARAMETER_BOOLEAN, 0, 0, FSC_PARAMETER_ARGUMENT, "no" },
     { "cache", FSC_PARAMETER_PATH, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
+    { "words", FSC_PARAMETER_WORDS, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
     { "openers", FSC_PARAMETER_SMALL_COUNT, 1, 64, offsetof (FscProvider, openers), NULL },
     { 0 },
   };
-  static const FscProvider registration
-      = { .schemes = { "x" }, .program = "open-x", .group = "x", .parameters = parameters };
+  static const char *const variables[] = { "FSC_TEST_SET", "FSC_TEST_UNSET", NULL };
+  static const FscProvider registration = { .schemes = { "x" },
+                                            .program = "open-x",
+                                            .variables = variables,
+                                            .group = "x",
+                                            .parameters = parameters };
   static const struct
   {
     const char *key, *value, *problem;
@@ -166,6 +171,8 @@ test_arguments (void)
     { "cache", "/tmp", NULL },
     { "cache", "tmp", "absolute path" },
     { "proxy", "of course", "yes or no" },
+    { "words", "", "must not be empty" },
+    { "words", "a = b", NULL },
   };
   g_autoptr (FscProviders) providers = fsc_providers_new ();
   FscProvider *provider = fsc_providers_add (providers, &registration);
@@ -182,11 +189,32 @@ test_arguments (void)
         g_assert_nonnull (strstr (problem, sets[i].problem));
     }
   g_assert_cmpuint (provider->openers, ==, 9);
+  g_setenv ("FSC_TEST_SET", "c d", TRUE);
   command = fsc_provider_get_command (provider, "/openers");
+  g_unsetenv ("FSC_TEST_SET");
   line = g_strjoinv (" ", command);
   g_assert_cmpstr (line, ==,
-                   "/openers/open-x --limit=2048 --ratio=7 --few=3 --patience=250 --time=250000 "
-                   "--proxy=1 --direct=0 --cache=/tmp");
+                   "FSC_TEST_SET=c d /openers/open-x --limit=2048 --ratio=7 --few=3 --patience=250 "
+                   "--time=250000 "
+                   "--proxy=1 --direct=0 --cache=/tmp --words=a = b");
+}
+
+/* What may be opened is all, and nothing for root, whose service has many users. */
+static void
+test_guard (void)
+{
+  static const FscParameter parameters[] = {
+    { "allow", FSC_PARAMETER_WORDS, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
+    { 0 },
+  };
+  static const FscProvider registration
+      = { .schemes = { "x" }, .program = "x", .guard = "allow", .parameters = parameters };
+  g_autoptr (FscProviders) providers = fsc_providers_new ();
+  FscProvider *provider = fsc_providers_add (providers, &registration);
+
+  g_assert_cmpstr (provider->arguments[0], ==, geteuid () == 0 ? NULL : "*");
+  g_assert_null (fsc_provider_set (provider, &parameters[0], "example.org"));
+  g_assert_cmpstr (provider->arguments[0], ==, "example.org");
 }
 
 static void
@@ -448,6 +476,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/config/all-keys", test_all_keys, run);
   g_test_add_data_func ("/config/bytes", test_bytes, run);
   g_test_add_data_func ("/config/arguments", test_arguments, run);
+  g_test_add_data_func ("/config/guard", test_guard, run);
   g_test_add_data_func ("/config/helpers", test_helpers, run);
   g_test_add_data_func ("/config/quoted-command", test_quoted_command, run);
   g_test_add_data_func ("/config/twice", test_twice, run);
