@@ -4,6 +4,8 @@
  */
 #include "fscache/openers/confine.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -12,10 +14,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* As far as version 6 of Landlock knows. The system's header may know less. */
+/* As far as it is used here. The system's header may know less. */
 typedef struct
 {
-  uint64_t files, network, scopes;
+  uint64_t files, network;
 } Ruleset;
 
 #define FILES_1 ((UINT64_C (1) << 13) - 1)
@@ -23,25 +25,91 @@ typedef struct
 #define FILES_3 (UINT64_C (1) << 14) /* truncate */
 #define FILES_5 (UINT64_C (1) << 15) /* ioctl() on devices */
 
-bool
-fsc_confine_files (void)
+#define PORTS_BIND (UINT64_C (1) << 0)
+#define PORTS_CONNECT (UINT64_C (1) << 1)
+#define PORTS_VERSION 4
+#define RULE_PORT 2
+
+typedef struct
 {
-  Ruleset ruleset = { 0 };
-  long version = syscall (SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  uint64_t access, port;
+} PortRule;
+
+static long
+get_landlock_version (void)
+{
+  return syscall (SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+static int
+make_ruleset (const Ruleset *ruleset)
+{
+  size_t size = ruleset->network != 0 ? sizeof *ruleset : sizeof ruleset->files;
+
+  return (int) syscall (SYS_landlock_create_ruleset, ruleset, size, 0);
+}
+
+/* Takes the ruleset. */
+static bool
+restrict_self (int ruleset, bool is_good)
+{
+  if (ruleset < 0)
+    return false;
+  is_good = is_good && syscall (SYS_landlock_restrict_self, ruleset, 0) == 0;
+  close (ruleset);
+  return is_good;
+}
+
+static bool
+allow_file (int ruleset, const char *path)
+{
+  struct landlock_path_beneath_attr rule = { .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE };
   bool is_good;
-  int fd;
+
+  rule.parent_fd = open (path, O_PATH | O_CLOEXEC);
+  if (rule.parent_fd < 0)
+    return true; /* it is not there, or not for this user */
+  is_good = syscall (SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
+  close (rule.parent_fd);
+  return is_good;
+}
+
+bool
+fsc_confine_files (const char *const *readable)
+{
+  long version = get_landlock_version ();
+  const Ruleset all = { .files = FILES_1 | (version >= 2 ? FILES_2 : 0)
+                                 | (version >= 3 ? FILES_3 : 0) | (version >= 5 ? FILES_5 : 0) };
+  bool is_good = true;
+  int ruleset;
 
   if (prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     return false;
   if (version < 1)
     return true; /* the kernel has none */
-  ruleset.files = FILES_1 | (version >= 2 ? FILES_2 : 0) | (version >= 3 ? FILES_3 : 0)
-                  | (version >= 5 ? FILES_5 : 0);
-  fd = (int) syscall (SYS_landlock_create_ruleset, &ruleset, sizeof ruleset.files, 0);
-  is_good = fd >= 0 && syscall (SYS_landlock_restrict_self, fd, 0) == 0;
-  if (fd >= 0)
-    close (fd);
-  return is_good;
+  ruleset = make_ruleset (&all);
+  for (; readable != NULL && *readable != NULL && ruleset >= 0; readable++)
+    is_good = is_good && allow_file (ruleset, *readable);
+  return restrict_self (ruleset, is_good);
+}
+
+bool
+fsc_confine_ports (const uint16_t *ports, size_t n)
+{
+  const Ruleset all = { .network = PORTS_BIND | PORTS_CONNECT };
+  bool is_good = true;
+  int ruleset;
+
+  if (get_landlock_version () < PORTS_VERSION)
+    return true;
+  ruleset = make_ruleset (&all);
+  for (size_t i = 0; i < n && ruleset >= 0; i++)
+    {
+      const PortRule rule = { .access = PORTS_CONNECT, .port = ports[i] };
+
+      is_good = is_good && syscall (SYS_landlock_add_rule, ruleset, RULE_PORT, &rule, 0) == 0;
+    }
+  return restrict_self (ruleset, is_good);
 }
 
 bool
@@ -73,14 +141,25 @@ allow_memory (scmp_filter_ctx filter)
          && seccomp_rule_add (filter, SCMP_ACT_ALLOW, SCMP_SYS (mprotect), 1, protection) == 0;
 }
 
-bool
-fsc_confine_system_calls (const int *calls, size_t n)
+static bool
+allow_call (scmp_filter_ctx filter, const FscSystemCall *call)
 {
-  scmp_filter_ctx filter = seccomp_init (SCMP_ACT_KILL_PROCESS);
+  const struct scmp_arg_cmp condition
+      = SCMP_CMP (call->argument, SCMP_CMP_MASKED_EQ, call->mask, call->value);
+
+  return seccomp_rule_add_array (filter, SCMP_ACT_ALLOW, call->number, call->mask != 0, &condition)
+         == 0;
+}
+
+bool
+fsc_confine_system_calls (const FscSystemCall *calls, size_t n, FscConfineEnd end)
+{
+  scmp_filter_ctx filter
+      = seccomp_init (end == FSC_CONFINE_KILL ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO (ENOSYS));
   bool is_good = filter != NULL && allow_memory (filter);
 
   for (size_t i = 0; i < n && is_good; i++)
-    is_good = seccomp_rule_add (filter, SCMP_ACT_ALLOW, calls[i], 0) == 0;
+    is_good = allow_call (filter, &calls[i]);
   is_good = is_good && seccomp_load (filter) == 0;
   if (filter != NULL)
     seccomp_release (filter);

@@ -10,9 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* No new privileges, and no path can be opened, made or changed (Landlock, where the kernel has
- * it). What is open stays open. */
-bool fsc_confine_files (void);
+/* No new privileges, and no path can be opened, made or changed, except that these files, if they
+ * are there, can be read (NULL: none; else ended by NULL). By Landlock, where the kernel has it.
+ * What is open stays open. */
+bool fsc_confine_files (const char *const *readable);
+
+/* TCP only to these ports, and from none; by Landlock, where the kernel's knows of ports. */
+bool fsc_confine_ports (const uint16_t *ports, size_t n);
 
 /* The address sanitizer has terabytes of address space: under it there is no limit to that. */
 #if defined __SANITIZE_ADDRESS__
@@ -29,6 +33,21 @@ bool fsc_confine_files (void);
 /* So many bytes of address space, so many seconds of processor time; and no core dump. */
 bool fsc_confine_resources (uint64_t memory, unsigned seconds);
 
+/* A system call that is allowed: in any case, or, with a mask, if of these bits of an argument
+ * those of the value are set. */
+typedef struct
+{
+  int number;
+  unsigned argument;
+  uint64_t mask, value;
+} FscSystemCall;
+
+typedef enum
+{
+  FSC_CONFINE_KILL, /* the process is killed */
+  FSC_CONFINE_DENY, /* the kernel says that it has no such call */
+} FscConfineEnd;
+
 /* From now on only these system calls, and what memory of its own takes: it cannot be made
- * executable. With any other one the process is killed. */
-bool fsc_confine_system_calls (const int *calls, size_t n);
+ * executable. `end` is what happens with any other. */
+bool fsc_confine_system_calls (const FscSystemCall *calls, size_t n, FscConfineEnd end);

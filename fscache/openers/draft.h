@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "fscache/openers/stream.h"
+#include "fscache/openers/fault.h"
 
 typedef struct
 {

@@ -5,21 +5,7 @@
 #include "fscache/openers/feed.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-void
-fsc_fault_set (FscFault *fault, int error, const char *format, ...)
-{
-  va_list arguments;
-
-  if (fault->error != 0)
-    return;
-  fault->error = error;
-  va_start (arguments, format);
-  vsnprintf (fault->phrase, sizeof fault->phrase, format, arguments);
-  va_end (arguments);
-}
 
 static la_ssize_t
 read_block (struct archive *archive, void *data, const void **block)

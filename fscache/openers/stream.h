@@ -9,19 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define FSC_PHRASE_MAX 256
-
-/* Why something failed: an errno, and a phrase that continues "cannot open NAME: ". All zero: it
- * has not. */
-typedef struct
-{
-  int error;
-  char phrase[FSC_PHRASE_MAX];
-} FscFault;
-
-/* The first one is kept: those that follow are its consequences. */
-void fsc_fault_set (FscFault *fault, int error, const char *format, ...)
-    __attribute__ ((format (printf, 3, 4)));
+#include "fscache/openers/fault.h"
 
 typedef struct FscStream FscStream;
 

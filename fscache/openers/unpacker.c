@@ -129,13 +129,13 @@ output_write (const void *bytes, size_t n, void *data)
 bool
 fsc_unpacker_confine (void)
 {
-  static const int calls[] = {
-    SCMP_SYS (read),          SCMP_SYS (writev),       SCMP_SYS (exit_group),
-    SCMP_SYS (clock_gettime), SCMP_SYS (gettimeofday), SCMP_SYS (time),
+  static const FscSystemCall calls[] = {
+    { SCMP_SYS (read) },          { SCMP_SYS (writev) },       { SCMP_SYS (exit_group) },
+    { SCMP_SYS (clock_gettime) }, { SCMP_SYS (gettimeofday) }, { SCMP_SYS (time) },
   };
 
-  return fsc_confine_files () && fsc_confine_resources (MEMORY_MAX, SECONDS_MAX)
-         && fsc_confine_system_calls (calls, sizeof calls / sizeof calls[0]);
+  return fsc_confine_files (NULL) && fsc_confine_resources (MEMORY_MAX, SECONDS_MAX)
+         && fsc_confine_system_calls (calls, sizeof calls / sizeof calls[0], FSC_CONFINE_KILL);
 }
 
 static _Noreturn void

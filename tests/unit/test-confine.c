@@ -162,7 +162,7 @@ lose_files (void)
   int file = open ("/etc/passwd", O_RDONLY);
   char byte;
 
-  if (!fsc_confine_files ())
+  if (!fsc_confine_files (NULL))
     _exit (1);
   if (open ("/etc/passwd", O_RDONLY) >= 0)
     _exit (NO_LANDLOCK);
