@@ -29,6 +29,22 @@ static const FscParameter unpack_parameters[] = {
   { 0 },
 };
 
+static const FscParameter http_parameters[] = {
+  { "allow", FSC_PARAMETER_WORDS, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
+  { "ca-file", FSC_PARAMETER_PATH, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
+  { "max-size", FSC_PARAMETER_BYTES, 1, 1e15, FSC_PARAMETER_ARGUMENT, "1G" },
+  { "ttl", FSC_PARAMETER_MILLISECONDS, 0, 86400, FSC_PARAMETER_ARGUMENT, "0" },
+  { "connect-timeout", FSC_PARAMETER_MILLISECONDS, 0.01, 86400, FSC_PARAMETER_ARGUMENT, "10" },
+  { "stall-timeout", FSC_PARAMETER_SMALL_COUNT, 1, 86400, FSC_PARAMETER_ARGUMENT, "10" },
+  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (deadline), NULL },
+  { 0 },
+};
+
+/* As libcurl has them. */
+static const char *const proxy_variables[]
+    = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+        "ALL_PROXY",  "no_proxy",    "NO_PROXY",    NULL };
+
 static const FscProvider registered[] = {
   { .schemes = { "file" },
     .program = "open-file",
@@ -46,6 +62,15 @@ static const FscProvider registered[] = {
     .parameters = unpack_parameters,
     .deadline = 30 * G_USEC_PER_SEC,
     .ttl_ms = 3000 },
+  { .schemes = { "http", "https" },
+    .program = "open-http",
+    .scope = FSC_SCOPE_HOST,
+    .ends_unwanted = TRUE,
+    .variables = proxy_variables,
+    .guard = "allow",
+    .group = "http",
+    .parameters = http_parameters,
+    .deadline = 60 * G_USEC_PER_SEC },
 };
 
 static const FscParameter helper_parameters[] = {
