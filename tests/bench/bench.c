@@ -85,6 +85,9 @@ static const BenchRowSpec *const all_specs[] = {
 #if HAVE_UNPACK
   bench_rows_unpack,
 #endif
+#if HAVE_HTTP
+  bench_rows_http,
+#endif
 };
 
 static void

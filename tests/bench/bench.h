@@ -135,6 +135,7 @@ extern const BenchRowSpec bench_rows_scale[];
 extern const BenchRowSpec bench_rows_cold[];
 extern const BenchRowSpec bench_rows_sshfs[];
 extern const BenchRowSpec bench_rows_helper[];
+extern const BenchRowSpec bench_rows_http[];
 extern const BenchRowSpec bench_rows_watch[];
 extern const BenchRowSpec bench_rows_borrow[];
 extern const BenchRowSpec bench_rows_read[];

@@ -61,7 +61,9 @@ write_config (const char *path, BenchServiceFlags flags, unsigned max_handles, u
                          "ttl=86400\n"
                          "[helper git]\n"
                          "command=" BENCH_HELPER "\n"
-                         "ttl=86400\n",
+                         "ttl=86400\n"
+                         "[http]\n"
+                         "allow=127.0.0.1:*\n",
                          max_handles, max_clients, flags & BENCH_SERVICE_NO_WATCH ? "no" : "yes");
 
   return g_file_set_contents (path, text, -1, error);
