@@ -55,6 +55,17 @@ typedef struct
 
 #define SHORT_MESSAGE offsetof (Message, has_user)
 
+/* Starts that wait until the spawner has read others. */
+#define WAITING_MAX CHILDREN_MAX
+
+/* A message that waits. */
+typedef struct
+{
+  Message *message;
+  size_t length;
+  int socket; /* or -1 */
+} Letter;
+
 struct FscSpawner
 {
   FscLoop *loop;
@@ -65,7 +76,7 @@ struct FscSpawner
   pid_t pid;
   guint32 last_id;
   GHashTable *running; /* ids */
-  GArray *doomed;      /* ids of those whose KILL the socket has no room for yet */
+  GQueue waiting;      /* of Letter, which the socket has no room for yet */
 };
 
 /* The spawner's side */
@@ -290,6 +301,17 @@ fork_spawner (FscSpawner *spawner, GError **error)
   return TRUE;
 }
 
+static void
+free_letter (gpointer data)
+{
+  Letter *letter = data;
+
+  if (letter->socket >= 0)
+    close (letter->socket);
+  g_free (letter->message);
+  g_free (letter);
+}
+
 /* It was killed, and its openers with it: tell of them, and make another. */
 static void
 replace_spawner (FscSpawner *spawner)
@@ -301,7 +323,7 @@ replace_spawner (FscSpawner *spawner)
   fsc_loop_remove (spawner->loop, &spawner->poll);
   close (spawner->poll.fd);
   spawner->poll.fd = -1;
-  g_array_set_size (spawner->doomed, 0);
+  g_queue_clear_full (&spawner->waiting, free_letter);
   kill (spawner->pid, SIGKILL); /* if it has only closed its socket */
   waitpid (spawner->pid, NULL, 0);
   if (fork_spawner (spawner, &error) && fsc_loop_add (spawner->loop, &spawner->poll, EPOLLIN))
@@ -316,24 +338,47 @@ replace_spawner (FscSpawner *spawner)
     spawner->exited (GPOINTER_TO_UINT (ids[i]), SIGKILL, spawner->data);
 }
 
-/* No kill is lost: what cannot be sent now is sent when there is room. */
-static void
-send_kills (FscSpawner *spawner)
+static int
+send_message (FscSpawner *spawner, const Message *message, size_t length, int socket)
 {
-  guint n = 0;
+  int r = fsc_channel_send (spawner->poll.fd, message, length, &socket, socket >= 0, MSG_DONTWAIT);
 
-  for (; n < spawner->doomed->len; n++)
-    {
-      Message message = { .what = KILL, .id = g_array_index (spawner->doomed, guint32, n) };
+  return r == -ETOOMANYREFS ? -EAGAIN : r;
+}
 
-      if (fsc_channel_send (spawner->poll.fd, &message, SHORT_MESSAGE, NULL, 0, MSG_DONTWAIT)
-          == -EAGAIN)
-        break;
-    }
-  g_array_remove_range (spawner->doomed, 0, n);
+static void
+send_waiting (FscSpawner *spawner)
+{
+  const Letter *letter;
+
+  while ((letter = g_queue_peek_head (&spawner->waiting)) != NULL
+         && send_message (spawner, letter->message, letter->length, letter->socket) != -EAGAIN)
+    free_letter (g_queue_pop_head (&spawner->waiting));
   if (spawner->loop != NULL)
     fsc_loop_modify (spawner->loop, &spawner->poll,
-                     spawner->doomed->len > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN);
+                     spawner->waiting.length > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+/* Nothing is lost, and nothing overtakes: what cannot be sent now is sent when there is room.
+ * Borrows the socket, or -1. Returns 0 or a negative errno. */
+static int
+post (FscSpawner *spawner, const Message *message, size_t length, int socket)
+{
+  int r = spawner->waiting.length == 0 ? send_message (spawner, message, length, socket) : -EAGAIN;
+  Letter letter = { .length = length, .socket = -1 };
+
+  if (r != -EAGAIN)
+    return r;
+  if (socket >= 0)
+    {
+      letter.socket = fcntl (socket, F_DUPFD_CLOEXEC, 0);
+      if (letter.socket < 0)
+        return -errno;
+    }
+  letter.message = g_memdup2 (message, length);
+  g_queue_push_tail (&spawner->waiting, g_memdup2 (&letter, sizeof letter));
+  send_waiting (spawner);
+  return 0;
 }
 
 static void
@@ -344,7 +389,7 @@ spawner_ready (FscPoll *poll, guint32 events)
   ssize_t length;
 
   if ((events & EPOLLOUT) != 0)
-    send_kills (spawner);
+    send_waiting (spawner);
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
     return;
   length = fsc_channel_receive (poll->fd, &message, sizeof message, NULL, 0, NULL, MSG_DONTWAIT);
@@ -366,7 +411,7 @@ fsc_spawner_new (GError **error)
   spawner->poll = (FscPoll){ .fd = -1, .ready = spawner_ready, .data = spawner };
   spawner->is_privileged = fsc_privileges_can_become_others ();
   spawner->running = g_hash_table_new (NULL, NULL);
-  spawner->doomed = g_array_new (FALSE, FALSE, sizeof (guint32));
+  g_queue_init (&spawner->waiting);
   if (!fork_spawner (spawner, error))
     g_clear_pointer (&spawner, fsc_spawner_free);
   return spawner;
@@ -380,7 +425,7 @@ fsc_spawner_free (FscSpawner *spawner)
   if (spawner->poll.fd >= 0)
     close (spawner->poll.fd);
   g_hash_table_unref (spawner->running);
-  g_array_unref (spawner->doomed);
+  g_queue_clear_full (&spawner->waiting, free_letter);
   g_free (spawner);
 }
 
@@ -442,8 +487,10 @@ fsc_spawner_start (FscSpawner *spawner, char *const *command, const FscUser *use
 
   if (!put_command (&message, command))
     r = -E2BIG;
+  else if (spawner->waiting.length >= WAITING_MAX)
+    r = -EAGAIN;
   else
-    r = fsc_channel_send (spawner->poll.fd, &message, length, &socket, 1, MSG_DONTWAIT);
+    r = post (spawner, &message, length, socket);
   if (r < 0)
     {
       while (command[1] != NULL && strchr (command[0], '=') != NULL)
@@ -458,10 +505,10 @@ fsc_spawner_start (FscSpawner *spawner, char *const *command, const FscUser *use
 void
 fsc_spawner_kill (FscSpawner *spawner, guint32 id)
 {
-  if (!fsc_spawner_is_running (spawner, id))
-    return;
-  g_array_append_val (spawner->doomed, id);
-  send_kills (spawner);
+  Message message = { .what = KILL, .id = id };
+
+  if (fsc_spawner_is_running (spawner, id))
+    post (spawner, &message, SHORT_MESSAGE, -1);
 }
 
 gboolean

@@ -1777,7 +1777,7 @@ note_exit (guint32 id, int status, gpointer exited)
   g_assert_true (g_hash_table_add (exited, GUINT_TO_POINTER (id)));
 }
 
-/* Processes are ended even if the spawner could not be told at once. */
+/* Processes are started and ended even if the spawner could not be told at once. */
 static void
 test_kill_when_full (void)
 {
@@ -1804,9 +1804,12 @@ test_kill_when_full (void)
     }
   g_usleep (200000);
   g_assert_cmpint (kill (spawner, SIGSTOP), ==, 0);
-  while ((id = fsc_spawner_start (stage.spawner, command, NULL, sockets[1], NULL)) != 0)
-    g_array_append_val (ids, id);
-  g_assert_cmpuint (ids->len, >, 10);
+  for (guint i = 0; i < 100; i++) /* much more than the socket has room for */
+    {
+      id = fsc_spawner_start (stage.spawner, command, NULL, sockets[1], &error);
+      g_assert_no_error (error);
+      g_array_append_val (ids, id);
+    }
   for (guint i = 0; i < ids->len; i++)
     fsc_spawner_kill (stage.spawner, g_array_index (ids, guint32, i));
   run_for (0.1);
