@@ -42,6 +42,9 @@ static const struct
   [FSC_OP_EVENT] = { "EVENT", 0, 1 },
   [FSC_OP_SPEAK_FOR] = { "SPEAK_FOR", 0, 0 },
   [FSC_OP_PROGRESS] = { "PROGRESS", 0, 0 },
+  [FSC_OP_PUT] = { "PUT", 0, 0 },
+  [FSC_OP_RECEIVE] = { "RECEIVE", 1, 1 },
+  [FSC_OP_GIVE] = { "GIVE", 1, 1 },
 };
 
 bool
@@ -482,6 +485,27 @@ void
 fsc_codec_put_set (FscWriter *writer, const FscCounter *limit)
 {
   fsc_codec_put_counter (writer, limit);
+}
+
+void
+fsc_codec_put_put (FscWriter *writer, const FscPut *what)
+{
+  FscWirePut wire = { 0 };
+
+  wire.expected = htole64 (what->expected);
+  wire.ttl_ms = htole32 (what->ttl_ms);
+  wire.mode = (uint8_t) what->mode;
+  wire.uri_length = htole16 ((uint16_t) what->uri.length);
+  put (writer, &wire, sizeof wire);
+  put_string (writer, what->uri, FSC_URI_MAX);
+}
+
+void
+fsc_codec_put_receive (FscWriter *writer, uint32_t timeout_ms)
+{
+  FscWireReceive wire = { .timeout_ms = htole32 (timeout_ms) };
+
+  put (writer, &wire, sizeof wire);
 }
 
 void
@@ -1044,6 +1068,32 @@ fsc_codec_get_set (FscReader *reader, FscCounter *limit)
 {
   return fsc_codec_get_counter (reader, limit)
          && require (reader, limit->name.length > 0 || limit->value == 0);
+}
+
+bool
+fsc_codec_get_put (FscReader *reader, FscPut *what)
+{
+  FscWirePut wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  what->expected = le64toh (wire.expected);
+  what->ttl_ms = le32toh (wire.ttl_ms);
+  what->mode = wire.mode;
+  return require (reader, wire.zero == 0 && wire.mode <= FSC_PUT_LAST
+                              && (what->expected != 0) == (wire.mode == FSC_PUT_EXCHANGE))
+         && get_string (reader, &what->uri, le16toh (wire.uri_length), FSC_URI_MAX);
+}
+
+bool
+fsc_codec_get_receive (FscReader *reader, uint32_t *timeout_ms)
+{
+  FscWireReceive wire;
+
+  if (!get (reader, &wire, sizeof wire))
+    return false;
+  *timeout_ms = le32toh (wire.timeout_ms);
+  return require (reader, wire.zero == 0);
 }
 
 bool

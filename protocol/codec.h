@@ -152,6 +152,15 @@ typedef struct
   FscSharing sharing;
 } FscHolding;
 
+/* What is to be put under which name. */
+typedef struct
+{
+  FscBytes uri;
+  FscPutMode mode;
+  uint64_t expected;
+  uint32_t ttl_ms;
+} FscPut;
+
 /* What a message may carry, by its number: how many descriptors at least and at most, and from
  * whom. Returns false for an unknown opcode. */
 bool fsc_codec_get_fd_range (unsigned opcode, unsigned *min_fds, unsigned *max_fds);
@@ -217,6 +226,8 @@ void fsc_codec_put_counter (FscWriter *writer, const FscCounter *counter);
 
 /* Without a name (and value 0) nothing is to be changed. */
 void fsc_codec_put_set (FscWriter *writer, const FscCounter *limit);
+void fsc_codec_put_put (FscWriter *writer, const FscPut *put);
+void fsc_codec_put_receive (FscWriter *writer, uint32_t timeout_ms);
 void fsc_codec_put_hand (FscWriter *writer, const uint64_t *ids, unsigned n_ids, FscBytes packet);
 
 /* How long a record will be, to know when a packet is full. */
@@ -288,6 +299,9 @@ bool fsc_codec_get_entry (FscReader *reader, FscEntryInfo *entry);
 bool fsc_codec_get_counters (FscReader *reader, uint32_t *n_counters);
 bool fsc_codec_get_counter (FscReader *reader, FscCounter *counter);
 bool fsc_codec_get_set (FscReader *reader, FscCounter *limit);
+
+bool fsc_codec_get_put (FscReader *reader, FscPut *put);
+bool fsc_codec_get_receive (FscReader *reader, uint32_t *timeout_ms);
 
 /* Reads a HAND up to its ids; then fsc_codec_get_id() n_ids times, then
  * fsc_codec_get_packet(). */

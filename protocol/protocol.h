@@ -61,7 +61,10 @@ typedef enum
   FSC_OP_EVENT = 24,   /* what opening the resource of the WATCH `serial` gives from now on */
   FSC_OP_SPEAK_FOR = 25, /* first request: this connection is another user's; answered by WELCOME */
   FSC_OP_PROGRESS = 26,  /* how far the opening of an item of the OPEN `serial` has come */
-  FSC_OP_LAST = FSC_OP_PROGRESS
+  FSC_OP_PUT = 27,       /* keep a descriptor under a name; answered by GIVE, and then by DONE */
+  FSC_OP_RECEIVE = 28,   /* service to holder: a descriptor comes over this socket; keep it */
+  FSC_OP_GIVE = 29,      /* the socket for the PUT `serial`; and what is to be sent over it */
+  FSC_OP_LAST = FSC_OP_GIVE
 } FscOpcode;
 
 /* Why a request or an item failed. The errno that goes with it says it in the system's terms. */
@@ -75,7 +78,7 @@ typedef enum
   FSC_CODE_UNKNOWN_SCHEME = 5,   /* no provider for it (EPROTONOSUPPORT) */
   FSC_CODE_NOT_SERVED = 6,       /* the path means something else to each process, lies in another
                                     mount namespace, or opening it would wait: open it yourself (EXDEV) */
-  FSC_CODE_NOT_REOPENABLE = 7,   /* only exclusive use is possible (EOPNOTSUPP) */
+  FSC_CODE_NOT_REOPENABLE = 7,   /* it can be had shared or exclusive only (EOPNOTSUPP) */
   FSC_CODE_LIMIT = 8,            /* a limit is reached; the text names it (errno as fits) */
   FSC_CODE_TIMED_OUT = 9,        /* the deadline has passed (ETIMEDOUT) */
   FSC_CODE_OPENER_FAILED = 10,   /* the opener crashed or answered nonsense (EIO) */
@@ -106,10 +109,21 @@ typedef enum
 #define FSC_OPTION_DIGEST (1u << 3)   /* the validator is the SHA-256 that the content must have */
 #define FSC_OPTION_PROGRESS (1u << 4) /* tell how far it has come, while it takes long */
 #define FSC_OPTION_CONTENT (1u << 5)  /* service to opener: check what the file has in it */
+#define FSC_OPTION_TAKE (1u << 6)     /* of what was put: it is to be forgotten with this */
 #define FSC_OPTIONS_ALL                                                                            \
   (FSC_OPTION_REOPENS | FSC_OPTION_REVALIDATE | FSC_OPTION_WATCH | FSC_OPTION_DIGEST               \
-   | FSC_OPTION_PROGRESS | FSC_OPTION_CONTENT)
+   | FSC_OPTION_PROGRESS | FSC_OPTION_CONTENT | FSC_OPTION_TAKE)
 #define FSC_OPTIONS_OF_SERVICE (FSC_OPTION_WATCH | FSC_OPTION_CONTENT) /* never from a client */
+
+/* What a PUT does if its name is in use. */
+typedef enum
+{
+  FSC_PUT_NEW = 0,      /* it fails (EEXIST) */
+  FSC_PUT_REPLACE = 1,  /* what was put before is forgotten */
+  FSC_PUT_EXCHANGE = 2, /* the same if that is what is expected; if not, or there is nothing, it
+                           fails (ESTALE) */
+  FSC_PUT_LAST = FSC_PUT_EXCHANGE
+} FscPutMode;
 
 /* Where the handle of a result came from. */
 typedef enum
@@ -190,6 +204,7 @@ typedef struct
 #define FSC_FEATURE_CONTENT (1u << 3)     /* results and entries tell of content; DIGEST */
 #define FSC_FEATURE_PROGRESS (1u << 4)    /* PROGRESS, the option and the message */
 #define FSC_FEATURE_ENTRY_GENERATIONS (1u << 5) /* entries tell their generation */
+#define FSC_FEATURE_PUTTING (1u << 6)           /* PUT and GIVE; TAKE */
 
 #define FSC_SERVES_PATHS (1u << 0) /* file: and the like: the client sees the same file tree */
 
@@ -448,6 +463,22 @@ typedef struct
   /* ids: 64 bits each; packet */
 } FscWireHand;
 
+typedef struct
+{
+  uint64_t expected; /* FSC_PUT_EXCHANGE: slot and generation, as in a result; else 0 */
+  uint32_t ttl_ms;   /* forgotten after this time; 0: not by time */
+  uint8_t mode;      /* FscPutMode */
+  uint8_t zero;
+  uint16_t uri_length;
+  /* uri */
+} FscWirePut;
+
+typedef struct
+{
+  uint32_t timeout_ms; /* give up if nothing has come by then */
+  uint32_t zero;
+} FscWireReceive;
+
 static_assert (sizeof (FscWireHeader) == 16, "header");
 static_assert (sizeof (FscWireHello) == 16, "HELLO");
 static_assert (sizeof (FscWireWelcome) == 20, "WELCOME");
@@ -472,3 +503,5 @@ static_assert (sizeof (FscWireCounter) == 16, "counter");
 static_assert (sizeof (FscWireHoldings) == 16, "HOLDINGS");
 static_assert (sizeof (FscWireHolding) == 56, "holding");
 static_assert (sizeof (FscWireHand) == 16, "HAND");
+static_assert (sizeof (FscWirePut) == 16, "PUT");
+static_assert (sizeof (FscWireReceive) == 8, "RECEIVE");

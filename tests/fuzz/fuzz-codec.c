@@ -89,6 +89,12 @@ check_records (const FscTestMessage *message)
              && message->n_records <= FSC_STEPS_MAX);
   if (message->header.opcode == FSC_OP_PROGRESS)
     require (message->progress.index < FSC_ITEMS_MAX);
+  if (message->header.opcode == FSC_OP_PUT)
+    {
+      check_length (message->put.uri, FSC_URI_MAX);
+      require (message->put.mode <= FSC_PUT_LAST);
+      require ((message->put.expected != 0) == (message->put.mode == FSC_PUT_EXCHANGE));
+    }
   if (message->header.opcode == FSC_OP_EVENT)
     require (message->event.reason <= FSC_REASON_LAST);
   if (message->header.opcode == FSC_OP_OPENED || message->header.opcode == FSC_OP_EVENT)

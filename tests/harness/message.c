@@ -126,6 +126,12 @@ get_body (FscReader *reader, FscTestMessage *message)
              && get_records (reader, message);
     case FSC_OP_PROGRESS:
       return fsc_codec_get_progress (reader, &message->progress);
+    case FSC_OP_PUT:
+      return fsc_codec_get_put (reader, &message->put);
+    case FSC_OP_RECEIVE:
+      return fsc_codec_get_receive (reader, &message->timeout_ms);
+    case FSC_OP_GIVE:
+      return true;
     case FSC_OP_SPEAK_FOR:
       if (!fsc_codec_get_speak_for (reader, &message->whom))
         return false;
@@ -234,6 +240,12 @@ put_body (FscWriter *writer, const FscTestMessage *message)
     case FSC_OP_PROGRESS:
       fsc_codec_put_progress (writer, &message->progress);
       break;
+    case FSC_OP_PUT:
+      fsc_codec_put_put (writer, &message->put);
+      break;
+    case FSC_OP_RECEIVE:
+      fsc_codec_put_receive (writer, message->timeout_ms);
+      break;
     case FSC_OP_EVENT:
       fsc_codec_put_event (writer, &message->event);
       break;
@@ -264,6 +276,7 @@ put_body (FscWriter *writer, const FscTestMessage *message)
     case FSC_OP_WATCH:
     case FSC_OP_STATUS:
     case FSC_OP_PING:
+    case FSC_OP_GIVE:
       break;
     }
   put_records (writer, message);
@@ -481,6 +494,15 @@ print_body (FILE *out, const FscTestMessage *message)
     case FSC_OP_WATCH:
     case FSC_OP_STATUS:
     case FSC_OP_PING:
+    case FSC_OP_GIVE:
+      break;
+    case FSC_OP_PUT:
+      fprintf (out, " expected=%" PRIu64 " ttl_ms=%u mode=%d", message->put.expected,
+               message->put.ttl_ms, message->put.mode);
+      print_bytes (out, "uri", message->put.uri);
+      break;
+    case FSC_OP_RECEIVE:
+      fprintf (out, " timeout_ms=%u", message->timeout_ms);
       break;
     case FSC_OP_HAND:
       fprintf (out, " n_ids=%u packet_length=%zu", message->n_records, message->hand.packet.length);

@@ -38,8 +38,10 @@ typedef struct
     FscList list;
     FscSpeakFor whom;
     FscProgress progress;
-    uint64_t next;  /* ENTRIES, HOLDINGS */
-    uint32_t index; /* WATCHED */
+    FscPut put;
+    uint32_t timeout_ms; /* RECEIVE */
+    uint64_t next;       /* ENTRIES, HOLDINGS */
+    uint32_t index;      /* WATCHED */
     struct
     {
       FscBytes packet;

@@ -265,6 +265,8 @@ may_have (const Vector *vector, unsigned n_fds)
     case FSC_OP_OPENED: /* as many as its results claim */
     case FSC_OP_EVENT:
     case FSC_OP_HAND:
+    case FSC_OP_RECEIVE:
+    case FSC_OP_GIVE:
       return n_fds == vector->header.n_fds;
     default:
       return n_fds == 0;
@@ -972,6 +974,20 @@ random_body (FscTestMessage *message)
       message->progress = (FscProgress){ .index = random_up_to (FSC_ITEMS_MAX - 1),
                                          .done = random_u64 (),
                                          .total = random_u64 () };
+      break;
+    case FSC_OP_PUT:
+      message->put = (FscPut){ .uri = random_bytes (FSC_URI_MAX),
+                               .mode = random_up_to (FSC_PUT_LAST),
+                               .ttl_ms = random_u32 () };
+      if (message->put.mode == FSC_PUT_EXCHANGE)
+        message->put.expected = random_u64 () | 1;
+      break;
+    case FSC_OP_RECEIVE:
+      message->timeout_ms = random_u32 ();
+      message->header.n_fds = 1;
+      break;
+    case FSC_OP_GIVE:
+      message->header.n_fds = 1;
       break;
     case FSC_OP_SPEAK_FOR:
       message->whom = (FscSpeakFor){ .uid = random_u32 () >> 1, .gid = random_u32 () >> 1 };
