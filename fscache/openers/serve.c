@@ -24,6 +24,10 @@
  * FLUSH each.)
  *
  * To pass on costs a switch of thread, some microseconds: little beside an open on a network.
+ *
+ * Where clients put what is held, both are there from the beginning, and each descriptor that is to
+ * be received has a thread of its own: a client may take its time, and what it sends may hang
+ * whoever looks at it, or closes what is too many.
  */
 #include "fscache/openers/serve.h"
 
@@ -42,6 +46,9 @@
 #include "protocol/uri.h"
 
 #define SOCKET 3
+
+/* Of a thread that receives. */
+#define STACK_SIZE (256 * 1024)
 
 /* Results that are ready do not wait longer than this for the next one. */
 #define PATIENCE_NS 500000
@@ -67,9 +74,10 @@ typedef struct
 {
   const char *name;
   FscOpenFunc open;
-  uint32_t features; /* FSC_FEATURE_* that are in force */
-  int inotify;       /* the service's, or -1 */
-  bool has_receiver; /* never changes once there are two threads */
+  FscReceiveFunc receive; /* or NULL: nothing is put here */
+  uint32_t features;      /* FSC_FEATURE_* that are in force */
+  int inotify;            /* the service's, or -1 */
+  bool has_receiver;      /* never changes once there are two threads */
 
   /* Of both threads, under the mutex, which nobody holds while doing what may hang. */
   pthread_mutex_t mutex;
@@ -223,6 +231,33 @@ start_receiver (Server *server)
 /* Results */
 
 static void
+init_found (Server *server, FscFound *found)
+{
+  memset (found, 0, offsetof (FscFound, text) + 1);
+  found->fd = -1;
+  found->inotify = server->inotify;
+  found->way = &server->way;
+}
+
+static FscResult
+get_result (const FscFound *found, unsigned index)
+{
+  return (FscResult){
+    .index = index,
+    .code = found->code,
+    .error = found->error,
+    .has_ttl = found->has_ttl && (found->code == FSC_CODE_OK || found->code == FSC_CODE_UNCHANGED),
+    .mount_id = found->mount_id,
+    .sharing = found->most_sharing,
+    .source = found->is_final ? FSC_SOURCE_PASSED : FSC_SOURCE_NONE,
+    .coherence = found->coherence,
+    .kind = found->kind,
+    .text = { found->text, strlen (found->text) },
+    .validator = { (const char *) found->validator, found->validator_length },
+  };
+}
+
+static void
 begin_results (Server *server)
 {
   fsc_writer_begin (&server->writer, server->out, sizeof server->out);
@@ -267,19 +302,7 @@ send_way (Server *server, unsigned index)
 static void
 put_result (Server *server, unsigned index, const FscFound *found)
 {
-  FscResult result = {
-    .index = index,
-    .code = found->code,
-    .error = found->error,
-    .has_ttl = found->has_ttl && (found->code == FSC_CODE_OK || found->code == FSC_CODE_UNCHANGED),
-    .mount_id = found->mount_id,
-    .sharing = found->most_sharing,
-    .source = found->is_final ? FSC_SOURCE_PASSED : FSC_SOURCE_NONE,
-    .coherence = found->coherence,
-    .kind = found->kind,
-    .text = { found->text, strlen (found->text) },
-    .validator = { (const char *) found->validator, found->validator_length },
-  };
+  FscResult result = get_result (found, index);
 
   if (result.has_ttl)
     result.age_ms = found->ttl_ms;
@@ -333,10 +356,7 @@ take_open (Server *server, const FscHeader *header, FscReader *reader)
       memcpy (uri, item.uri.data, item.uri.length);
       uri[item.uri.length] = '\0';
 
-      memset (&found, 0, offsetof (FscFound, text) + 1);
-      found.fd = -1;
-      found.inotify = server->inotify;
-      found.way = &server->way;
+      init_found (server, &found);
       found.report = &report;
       report.told_at = now_ns ();
       server->way.n = 0;
@@ -440,6 +460,107 @@ take_give_back (Server *server, FscReader *reader)
   return fsc_reader_finish (reader) == 0;
 }
 
+/* Receiving */
+
+typedef struct
+{
+  Server *server;
+  uint32_t serial;
+  uint32_t timeout_ms;
+  int socket;
+} Receipt;
+
+static void
+send_received (uint32_t serial, const FscFound *found, uint64_t id)
+{
+  uint8_t packet[sizeof (FscWireHeader) + sizeof (FscWireOpened) + sizeof (FscWireResult)
+                 + FSC_TEXT_MAX + FSC_VALIDATOR_MAX + 4];
+  FscResult result = get_result (found, 0);
+  FscWriter writer;
+
+  result.id = id;
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_codec_put_opened (&writer, 1);
+  fsc_codec_put_result (&writer, &result);
+  send_packet (packet, fsc_writer_finish (&writer, FSC_OP_OPENED, serial, 0), NULL, 0);
+}
+
+static void *
+receive_one (void *data)
+{
+  Receipt *receipt = data;
+  Server *server = receipt->server;
+  FscFds rest = { 0 };
+  FscFound found;
+  uint64_t id = 0;
+
+  init_found (server, &found);
+  server->receive (receipt->socket, receipt->timeout_ms, &found, &rest);
+  if (found.fd >= 0)
+    {
+      pthread_mutex_lock (&server->mutex);
+      id = hold (server, found.fd);
+      pthread_mutex_unlock (&server->mutex);
+    }
+  send_received (receipt->serial, &found, id);
+  fsc_fds_clear (&rest);
+  close (receipt->socket);
+  free (receipt);
+  return NULL;
+}
+
+static bool
+start_receiving (Receipt *receipt)
+{
+  pthread_attr_t attributes;
+  pthread_t thread;
+  int r;
+
+  pthread_attr_init (&attributes);
+  pthread_attr_setstacksize (&attributes, STACK_SIZE);
+  pthread_attr_setdetachstate (&attributes, PTHREAD_CREATE_DETACHED);
+  r = pthread_create (&thread, &attributes, receive_one, receipt);
+  pthread_attr_destroy (&attributes);
+  return r == 0;
+}
+
+/* The worker closes the socket, as something may lie in it already. */
+static void
+fail_receiving (Server *server, const Receipt *receipt)
+{
+  FscFound found;
+
+  init_found (server, &found);
+  found.code = FSC_CODE_LIMIT;
+  found.error = EAGAIN;
+  snprintf (found.text, FSC_TEXT_MAX, "its holder has no thread to receive it with");
+  send_received (receipt->serial, &found, 0);
+  pthread_mutex_lock (&server->mutex);
+  give_back (server, hold (server, receipt->socket));
+  pthread_mutex_unlock (&server->mutex);
+  pthread_cond_signal (&server->is_work);
+}
+
+static bool
+take_receive (Server *server, const FscHeader *header, FscReader *reader, int socket)
+{
+  Receipt *receipt = malloc (sizeof *receipt);
+
+  if (receipt == NULL)
+    _exit (1);
+  *receipt = (Receipt){ .server = server, .serial = header->serial, .socket = socket };
+  if (!fsc_codec_get_receive (reader, &receipt->timeout_ms) || fsc_reader_finish (reader) < 0)
+    {
+      free (receipt);
+      return false;
+    }
+  if (start_receiving (receipt))
+    return true;
+  fail_receiving (server, receipt);
+  free (receipt);
+  return true;
+}
+
 /* The loop */
 
 static bool
@@ -482,7 +603,7 @@ serve_one (Server *server, uint8_t in[FSC_PACKET_MAX])
   ssize_t length = fsc_channel_receive (SOCKET, in, FSC_PACKET_MAX, &fds, 1, NULL, 0);
 
   if (length == -EMFILE)
-    return true; /* a HAND without its socket: the service's deadline sees to it */
+    return true; /* a HAND or RECEIVE without its socket: the service's deadline sees to it */
   if (length < 0 || fsc_reader_begin (&reader, &header, in, (size_t) length, fds.n) < 0)
     return false;
   switch (header.opcode)
@@ -496,6 +617,10 @@ serve_one (Server *server, uint8_t in[FSC_PACKET_MAX])
       break;
     case FSC_OP_GIVE_BACK:
       good = take_give_back (server, &reader);
+      break;
+    case FSC_OP_RECEIVE:
+      good = server->receive != NULL
+             && take_receive (server, &header, &reader, fsc_fds_steal (&fds, 0));
       break;
     case FSC_OP_CANCEL: /* what it is about has been answered by now */
       good = true;
@@ -582,6 +707,12 @@ work (Server *server)
 int
 fsc_serve (const char *name, FscOpenFunc open)
 {
+  return fsc_serve_store (name, open, NULL);
+}
+
+int
+fsc_serve_store (const char *name, FscOpenFunc open, FscReceiveFunc receive)
+{
   /* Too large for a stack */
   static Server server
       = { .mutex = PTHREAD_MUTEX_INITIALIZER, .is_work = PTHREAD_COND_INITIALIZER };
@@ -592,11 +723,16 @@ fsc_serve (const char *name, FscOpenFunc open)
 
   server.name = name;
   server.open = open;
+  server.receive = receive;
   if (!greet (&server))
     {
       fprintf (stderr, "%s is started by fscached, with its socket at descriptor 3\n", name);
       return 2;
     }
+  if (receive != NULL)
+    start_receiver (&server);
+  if (receive != NULL && !server.has_receiver)
+    return 1;
   if (serve_alone (&server))
     work (&server);
   return 0;

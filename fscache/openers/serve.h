@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "fscache/openers/watcher.h"
+#include "protocol/channel.h"
 #include "protocol/codec.h"
 
 /* What a provider found. It is zeroed before, with fd -1. */
@@ -52,8 +53,16 @@ typedef struct
  * item's URI, canonical, with a zero byte at its end. */
 typedef void (*FscOpenFunc) (const FscItem *item, const char *uri, FscFound *found);
 
+/* Receives the descriptor that a client sends over `socket` (borrowed), and says what it is. What
+ * came with it that is not wanted is left in `rest`, to be closed when the result has been told.
+ * Called in a thread of its own. */
+typedef void (*FscReceiveFunc) (int socket, uint32_t timeout_ms, FscFound *found, FscFds *rest);
+
 /* Serves until the service goes. Returns the status to exit with. */
 int fsc_serve (const char *name, FscOpenFunc open);
+
+/* The same for one that also holds what clients put. */
+int fsc_serve_store (const char *name, FscOpenFunc open, FscReceiveFunc receive);
 
 /* For a provider that takes long: so many bytes are done, of so many (0: nobody knows). May be
  * called at each step; it is told, to those who want to know, ten times a second. */
