@@ -137,7 +137,7 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
       return;
     }
   if (waiter->sharing == FSC_SHARING_SHARED && handle->kind == FSC_KIND_DIRECTORY
-      && (entry->key.flags & O_PATH) == 0)
+      && (entry->key.flags & O_PATH) == 0 && !handle->is_put)
     {
       fsc_answer_fault (waiter, FSC_CODE_BAD_REQUEST, EISDIR, name,
                         "is a directory, which cannot be shared: readers would share its position");

@@ -3,7 +3,7 @@
  * Who asks, and what job that takes; see cache.h. Its other parts, each of which knows those before
  * it and none after: the entries are kept in store.c; entry.c is what happens to one of them, and
  * contents.c to many; room.c lets them go for others; job.c is who waits for what, answer.c what is
- * answered; coherence.c watches.
+ * answered; coherence.c watches; named.c is what clients have put.
  */
 #include "fscache/cache.h"
 
@@ -13,6 +13,7 @@
 
 #include "fscache/answer.h"
 #include "fscache/coherence.h"
+#include "fscache/named.h"
 #include "fscache/room.h"
 #include "protocol/uri.h"
 
@@ -279,6 +280,13 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
 
   if (who.wants_digest)
     memcpy (who.digest, item->validator.data, sizeof who.digest);
+  if (fsc_uri_has_scheme (uri, FSC_PUT_SCHEME))
+    {
+      fsc_named_answer (cache, credential, item, &who);
+      return NULL;
+    }
+  if (fault == NULL && (item->options & FSC_OPTION_TAKE) != 0)
+    fault = "cannot be taken: it was not put there";
   if (fault != NULL)
     {
       fsc_answer_fault (&who, FSC_CODE_BAD_REQUEST, EINVAL, uri, fault);
@@ -323,6 +331,8 @@ fsc_cache_find_following_fault (const FscItem *item)
     return "cannot be watched and lent: watch it shared, or independent";
   if ((item->flags & WRITING_FLAGS) != 0)
     return "cannot be watched with flags that may write";
+  if ((item->options & FSC_OPTION_TAKE) != 0)
+    return "cannot be watched and taken";
   if (has_to_be_passed (item))
     return "can be watched independent only by who reopens it, without O_NOATIME";
   return NULL;
@@ -342,6 +352,9 @@ fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data, const FscL
   fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
   cache->leases = g_hash_table_new (g_int64_hash, g_int64_equal);
   cache->contents = fsc_contents_new ();
+  cache->named = g_array_new (FALSE, FALSE, sizeof (FscNamed));
+  cache->named_lost = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  cache->made_at = fsc_cache_now (cache);
   return cache;
 }
 
@@ -360,6 +373,8 @@ fsc_cache_free (FscCache *cache)
     }
   g_hash_table_unref (cache->leases);
   g_hash_table_unref (cache->contents);
+  g_hash_table_unref (cache->named_lost);
+  g_array_unref (cache->named);
   fsc_store_clear (&cache->store);
   g_free (cache);
 }
@@ -373,6 +388,7 @@ fsc_cache_get_counters (FscCache *cache)
   cache->counters.bytes = cache->store.n_bytes;
   cache->counters.entries = cache->store.n_entries;
   cache->counters.watching = cache->n_watch_jobs;
+  cache->counters.put = cache->named->len;
   return &cache->counters;
 }
 

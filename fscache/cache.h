@@ -56,6 +56,7 @@ typedef struct
 
   /* The cache's. */
   FscEntry *entry;   /* NULL: passed, or nothing that is to be watched any more */
+  gboolean is_put;   /* it is none of the cache's: the holder is to receive the handle; put.h */
   gboolean is_watch; /* it only makes the entry watched; nobody waits for it */
   guint64 sequence;  /* of the last event when it started */
   guint32 doubts;    /* of the entry, then */
@@ -125,6 +126,7 @@ typedef struct
   guint64 hits, misses, opens, open_errors, checks, coalesced, evictions, invalidations, passed;
   guint64 pressure_evictions;
   guint64 handles, bytes, pinned, held, entries, negative;
+  guint64 put;      /* under names */
   guint64 watching; /* entries that openers are about to make watched */
 } FscCounters;
 
@@ -230,6 +232,26 @@ void fsc_cache_drop (FscCache *cache, FscEntry *entry);
 
 /* Returns FALSE if too many are pinned. */
 gboolean fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned);
+
+/* Putting. Names of this scheme stand for what clients have put there, and for nothing else. */
+#define FSC_PUT_SCHEME "handle"
+
+/* Why this cannot be put, if it were now, or NULL; `n_more` are being put for the same user. The
+ * URI must be canonical. Returns a phrase, to be freed with g_free(), with the code and the errno
+ * in *answer. */
+char *fsc_cache_find_put_fault (FscCache *cache, guint32 credential, const FscPut *put,
+                                guint n_more, FscAnswer *answer);
+
+/* Puts a handle, which is taken, where there is no such fault. Returns what names it, as in
+ * FscAnswer. */
+guint64 fsc_cache_put (FscCache *cache, guint32 credential, const FscPut *put, FscHandle *handle);
+
+/* Forgets what was put for a time that is over. Returns when that is to be called again, or 0. */
+gint64 fsc_cache_end_put (FscCache *cache);
+gint64 fsc_cache_get_put_due (const FscCache *cache);
+
+/* How many names a user may have. */
+void fsc_cache_set_max_put (FscCache *cache, guint max);
 
 /* To be called by the watches, with the cache as `data`. */
 void fsc_cache_changed (FscWatch *watch, FscChange change, gpointer cache);

@@ -8,6 +8,7 @@
 
 #include "fscache/job.h"
 #include "fscache/room.h"
+#include "protocol/uri.h"
 
 /* Who cannot be watched is tried again after this time: watches may have become free. */
 #define WATCH_PAUSE (30 * G_USEC_PER_SEC)
@@ -223,5 +224,8 @@ fsc_cache_get_standing (FscCache *cache, const FscInterest *interest, guint32 *t
   *ttl_ms = entry->handle != NULL && entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0;
   if (entry->watch_job != NULL)
     return FSC_STANDING_SETTLING;
-  return fsc_entry_is_watched (entry) ? FSC_STANDING_WATCHED : FSC_STANDING_UNWATCHED;
+  return fsc_entry_is_watched (entry)
+                 || fsc_uri_has_scheme (fsc_label_get_uri (entry->label), FSC_PUT_SCHEME)
+             ? FSC_STANDING_WATCHED
+             : FSC_STANDING_UNWATCHED;
 }

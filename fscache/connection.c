@@ -14,6 +14,7 @@
 
 #include "fscache/closer.h"
 #include "fscache/follow.h"
+#include "fscache/put.h"
 #include "fscache/request.h"
 #include "protocol/channel.h"
 #include "protocol/codec.h"
@@ -23,7 +24,8 @@
 
 #define FEATURES                                                                                   \
   ((guint32) (FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING                  \
-              | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS | FSC_FEATURE_ENTRY_GENERATIONS))
+              | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS | FSC_FEATURE_ENTRY_GENERATIONS         \
+              | FSC_FEATURE_PUTTING))
 
 /* Waiting for the loop */
 
@@ -296,6 +298,9 @@ take_message (FscConnection *connection, const FscHeader *header, FscReader *rea
     case FSC_OP_UNWATCH:
       return (connection->features & FSC_FEATURE_EVENTS) != 0
              && fsc_follows_take_unwatch (connection->server->follows, connection, serial, reader);
+    case FSC_OP_PUT:
+      return (connection->features & FSC_FEATURE_PUTTING) != 0
+             && fsc_puts_take (connection->server->puts, connection, serial, reader);
     case FSC_OP_PING:
       if (fsc_reader_finish (reader) < 0)
         return FALSE;
@@ -403,6 +408,7 @@ fsc_connection_close (FscConnection *connection)
   while ((link = connection->requests.head) != NULL)
     fsc_request_cancel (link->data, FALSE);
   fsc_follows_forget (server->follows, connection);
+  fsc_puts_forget (server->puts, connection);
   for (guint i = 0; i < connection->leases->len; i++)
     fsc_cache_give_back (server->cache, g_array_index (connection->leases, FscLease, i).id,
                          connection, TRUE);

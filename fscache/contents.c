@@ -47,7 +47,9 @@ fsc_cache_describe (FscCache *cache, const FscEntry *entry, FscEntryInfo *info)
     .idle_ms = fsc_age_in_ms (entry->used_at, time),
     .generation = generations != NULL ? fsc_generations_name (generations, entry->slot) : 0,
     .checked_ms = fsc_entry_is_watched (entry) ? 0 : fsc_age_in_ms (entry->checked_at, time),
-    .ttl_ms = entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms : 0,
+    .ttl_ms = entry->handle->is_put                   ? fsc_entry_get_time_left (cache, entry)
+              : entry->coherence == FSC_COHERENCE_TTL ? entry->ttl_ms
+                                                      : 0,
     .cost_us = entry->cost_us,
     .flags = entry->key.flags,
     .state = (entry->is_pinned ? FSC_ENTRY_PINNED : 0)
@@ -72,7 +74,8 @@ fsc_cache_drop_mount (FscCache *cache, guint32 mount_id, GPtrArray *holders)
     {
       FscEntry *entry = cache->store.slots->pdata[i];
 
-      if (entry == NULL || entry->handle == NULL || entry->handle->mount_id != mount_id)
+      if (entry == NULL || entry->handle == NULL || entry->handle->mount_id != mount_id
+          || entry->handle->is_put)
         continue;
       n++;
       if (entry->handle->holder != NULL)

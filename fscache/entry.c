@@ -33,10 +33,40 @@ entry_unwatch (FscCache *cache, FscEntry *entry)
   entry->watch_job = NULL;
 }
 
+/* What was put there is about to go. */
+static void
+forget_put (FscCache *cache, const FscEntry *entry)
+{
+  if (!fsc_handle_is_alive (entry->handle))
+    g_hash_table_insert (cache->named_lost, GUINT_TO_POINTER (entry->key.credential),
+                         g_memdup2 (&(gint64){ fsc_cache_now (cache) }, sizeof (gint64)));
+  for (guint i = 0; i < cache->named->len; i++)
+    if (g_array_index (cache->named, FscNamed, i).entry == entry)
+      {
+        g_array_remove_index_fast (cache->named, i);
+        return;
+      }
+}
+
+guint32
+fsc_entry_get_time_left (FscCache *cache, const FscEntry *entry)
+{
+  for (guint i = 0; i < cache->named->len; i++)
+    {
+      const FscNamed *named = &g_array_index (cache->named, FscNamed, i);
+
+      if (named->entry == entry && named->ends_at != 0)
+        return MAX (fsc_age_in_ms (fsc_cache_now (cache), named->ends_at), 1);
+    }
+  return 0;
+}
+
 void
 fsc_entry_exchange_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
 {
   fsc_entry_end_generation (cache, entry);
+  if (entry->handle != NULL && entry->handle->is_put)
+    forget_put (cache, entry);
   cache->n_nothing -= fsc_handle_is_nothing (entry->handle);
   cache->n_nothing += fsc_handle_is_nothing (handle);
   fsc_store_set_handle (&cache->store, entry, handle);
@@ -79,12 +109,17 @@ fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean d
     return;
   entry_end_lease (cache, entry);
   entry->used_at = fsc_cache_now (cache);
+  if (entry->handle->is_put) /* its state is what it is lent for */
+    {
+      fsc_entry_tell (cache, entry, FSC_TURN_NAME);
+      return;
+    }
   if (discard || !fsc_handle_reset (entry->handle))
     fsc_cache_drop (cache, entry);
 }
 
-gboolean
-fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned)
+static gboolean
+entry_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned)
 {
   pinned = pinned != FALSE;
   if (entry->is_pinned == pinned)
@@ -98,6 +133,14 @@ fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned)
     cache->counters.pinned--;
   fsc_store_settle (&cache->store, entry);
   return TRUE;
+}
+
+gboolean
+fsc_cache_set_pinned (FscCache *cache, FscEntry *entry, gboolean pinned)
+{
+  gboolean is_named = entry->handle != NULL && entry->handle->is_put;
+
+  return entry_set_pinned (cache, entry, pinned || is_named);
 }
 
 /* A slot that has no generation left is not used again. */
@@ -115,7 +158,7 @@ fsc_entry_remove (FscCache *cache, FscEntry *entry)
 void
 fsc_entry_drop (FscCache *cache, FscEntry *entry, FscTurn turn)
 {
-  fsc_cache_set_pinned (cache, entry, FALSE);
+  entry_set_pinned (cache, entry, FALSE);
   entry_end_lease (cache, entry);
   if (entry->handle != NULL)
     fsc_entry_tell (cache, entry, fsc_handle_is_alive (entry->handle) ? turn : FSC_TURN_EVICTED);

@@ -8,6 +8,13 @@
 
 #include "fscache/store.h"
 
+/* What was put under a name. */
+typedef struct
+{
+  FscEntry *entry;
+  gint64 ends_at; /* 0: not by time */
+} FscNamed;
+
 struct FscCache
 {
   FscCacheFuncs provider;
@@ -23,6 +30,11 @@ struct FscCache
   guint n_watch_jobs;
   guint n_nothing; /* entries that stand for what is not there */
   guint64 last_lease;
+  GArray *named;          /* of FscNamed, in no order */
+  GHashTable *named_lost; /* credential -> when its holder ended the last time */
+  gint64 named_due;       /* when the first of them ends; 0: none does */
+  guint max_put;          /* names that a user may have */
+  gint64 made_at;
 };
 
 static inline gint64
@@ -50,7 +62,8 @@ fsc_entry_get_generations (FscCache *cache, const FscEntry *entry)
 static inline gboolean
 fsc_entry_is_watched (const FscEntry *entry)
 {
-  return entry->watch.node != NULL && entry->doubts == entry->cleared;
+  return (entry->watch.node != NULL && entry->doubts == entry->cleared)
+         || (entry->handle != NULL && entry->handle->is_put);
 }
 
 static inline FscCoherence
@@ -76,6 +89,9 @@ void fsc_entry_set_handle (FscCache *cache, FscEntry *entry, FscHandle *handle);
 
 /* The same for what stays watched. */
 void fsc_entry_exchange_handle (FscCache *cache, FscEntry *entry, FscHandle *handle);
+
+/* Of what was put: how long it will be there, in milliseconds; 0: it does not go by time. */
+guint32 fsc_entry_get_time_left (FscCache *cache, const FscEntry *entry);
 
 /* Lends its handle. Returns the lease. */
 guint64 fsc_entry_lend (FscCache *cache, FscEntry *entry, gpointer lessee);

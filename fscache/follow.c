@@ -273,7 +273,7 @@ get_state (const Followed *followed, const FscAnswer *answer)
     }
   if (answer->handle != NULL)
     {
-      state.mount_id = answer->handle->mount_id;
+      state.mount_id = answer->handle->is_put ? 0 : answer->handle->mount_id; /* says nothing */
       state.validator_length = answer->handle->validator_length;
       memcpy (state.validator, answer->handle->validator, state.validator_length);
     }
@@ -330,7 +330,7 @@ find_reason (FscMounts *mounts, const State *old, const State *new, FscTurn turn
     return FSC_REASON_REPLACED;
   if (new->code == FSC_CODE_SYSTEM && is_permission (new->error))
     return FSC_REASON_PERMISSION;
-  if (new->code == FSC_CODE_SYSTEM && is_absence (new->error))
+  if ((new->code == FSC_CODE_SYSTEM || new->code == FSC_CODE_NOT_CACHED) && is_absence (new->error))
     return has_remounted (mounts, old, new) ? FSC_REASON_UNMOUNTED : FSC_REASON_DELETED;
   return FSC_REASON_FAILED;
 }

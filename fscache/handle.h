@@ -52,6 +52,7 @@ typedef struct
   gint32 error;        /* not 0: there is nothing to be opened, and this is what open() says */
   guint8 kind;         /* FscKind */
   guint8 most_sharing; /* INDEPENDENT: may be reopened; EXCLUSIVE: may only be lent */
+  guint8 is_put;       /* by a client, under a name: it cannot be opened again */
   guint8 validator_length;
   guint8 validator[];
 } FscHandle;

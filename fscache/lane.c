@@ -286,7 +286,15 @@ opener_progressed (FscOpener *opener, FscJob *job, const FscProgress *progress, 
 {
   FscLane *lane = data;
 
-  lane->lanes->progressed (job, progress, lane->lanes->data);
+  lane->lanes->funcs.progressed (job, progress, lane->lanes->data);
+}
+
+static void
+opener_receiving (FscOpener *opener, FscJob *job, int socket, gpointer data)
+{
+  FscLane *lane = data;
+
+  lane->lanes->funcs.receiving (job, socket, lane->lanes->data);
 }
 
 static void
@@ -363,7 +371,7 @@ opener_failed (FscOpener *opener, GPtrArray *jobs, const char *why, gpointer dat
   g_ptr_array_remove (lane->openers, opener);
   lanes->counters.openers--;
   fsc_lanes_mark_dirty (lanes, lane);
-  lanes->lost (lanes->data);
+  lanes->funcs.lost (lanes->data);
   fsc_opener_unref (opener);
 }
 
@@ -413,11 +421,14 @@ get_user (const FscLane *lane)
 static void
 start_opener (FscLane *lane)
 {
-  static const FscOpenerEvents events = { .idle = opener_idle,
-                                          .done = opener_done,
-                                          .progressed = opener_progressed,
-                                          .handing = opener_handing,
-                                          .failed = opener_failed };
+  static const FscOpenerEvents events = {
+    .idle = opener_idle,
+    .done = opener_done,
+    .progressed = opener_progressed,
+    .receiving = opener_receiving,
+    .handing = opener_handing,
+    .failed = opener_failed,
+  };
   FscLanes *lanes = lane->lanes;
   g_auto (GStrv) command = fsc_provider_get_command (lane->key->provider, lanes->opener_dir);
   g_autofree char *place = fsc_lane_describe (lane);
@@ -445,7 +456,7 @@ void
 fsc_lane_push (FscLane *lane, FscJob *job)
 {
   /* Tried again, as those of a batch may be, it would find what it has made. */
-  job->alone = (job->item.flags & O_EXCL) != 0 || lane->key->provider->ends_unwanted;
+  job->alone = (job->item.flags & O_EXCL) != 0 || lane->key->provider->ends_unwanted || job->is_put;
   fsc_lane_enqueue (&lane->queue, job);
   fsc_lanes_arm (lane->lanes, get_job_due (lane, job));
   fsc_lanes_mark_dirty (lane->lanes, lane);
@@ -500,12 +511,27 @@ give_work (FscLane *lane)
       take_batch (lane, batch);
       if (batch->len == 0)
         break;
+      if (lane->key->provider->is_store)
+        {
+          fsc_opener_receive (opener, batch->pdata[0], get_deadline (lane));
+          fsc_lanes_arm (lane->lanes, get_opener_due (lane, opener));
+          g_ptr_array_set_size (batch, 0);
+          continue;
+        }
       given = fsc_opener_give (opener, (FscJob *const *) batch->pdata, batch->len);
       while (batch->len > given)
         enqueue_first (&lane->queue, g_ptr_array_steal_index (batch, batch->len - 1));
       fsc_lanes_arm (lane->lanes, get_opener_due (lane, opener));
       g_ptr_array_set_size (batch, 0);
     }
+}
+
+/* What clients have put is all in one process. */
+static gboolean
+may_have_more_openers (const FscLane *lane)
+{
+  return lane->openers->len + lane->n_stuck < get_n_openers (lane)
+         && (lane->openers->len == 0 || !lane->key->provider->is_store);
 }
 
 static void
@@ -515,8 +541,7 @@ start_openers (FscLane *lane)
 
   for (guint i = 0; i < lane->openers->len; i++)
     n_starting += fsc_opener_is_starting (lane->openers->pdata[i]);
-  while (lane->queue.length > n_starting && lane->retry_at == 0
-         && lane->openers->len + lane->n_stuck < get_n_openers (lane))
+  while (lane->queue.length > n_starting && lane->retry_at == 0 && may_have_more_openers (lane))
     {
       guint before = lane->openers->len;
 

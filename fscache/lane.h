@@ -31,9 +31,7 @@ struct FscLanes
   const FscConfig *config;
   const char *opener_dir;
   const FscCredentials *credentials;
-  FscLanesDone done;
-  FscLanesProgressed progressed;
-  FscLanesLost lost;
+  FscLanesFuncs funcs;
   gpointer data;
   GHashTable *lanes;  /* FscLaneKey (the lane's own) -> FscLane */
   GPtrArray *dirty;   /* lanes to flush */

@@ -166,7 +166,7 @@ static void
 finish (FscLanes *lanes, FscJob *job, FscOutcome *outcome)
 {
   fsc_hop_end (job);
-  lanes->done (job, outcome, lanes->data);
+  lanes->funcs.done (job, outcome, lanes->data);
 }
 
 void
@@ -181,7 +181,7 @@ fsc_lanes_fail (FscLanes *lanes, FscJob *job, FscCode code, int error, const cha
   va_start (arguments, format);
   why = g_strdup_vprintf (format, arguments);
   va_end (arguments);
-  text = g_strdup_printf ("cannot open %s: %s",
+  text = g_strdup_printf ("cannot %s %s: %s", job->is_put ? "put" : "open",
                           fsc_uri_abbreviate (fsc_hop_get_original (job), name), why);
   outcome.text = text;
   finish (lanes, job, &outcome);
@@ -435,7 +435,7 @@ free_key (gpointer key)
 FscLanes *
 fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
                const FscCredentials *credentials, const FscConfig *config, const char *opener_dir,
-               FscLanesDone done, FscLanesProgressed progressed, FscLanesLost lost, gpointer data)
+               const FscLanesFuncs *funcs, gpointer data)
 {
   static GSourceFuncs timer_funcs = { .dispatch = dispatch_timer };
   FscLanes *lanes = g_new0 (FscLanes, 1);
@@ -446,9 +446,7 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
   lanes->config = config;
   lanes->opener_dir = opener_dir;
   lanes->credentials = credentials;
-  lanes->done = done;
-  lanes->progressed = progressed;
-  lanes->lost = lost;
+  lanes->funcs = *funcs;
   lanes->data = data;
   lanes->lanes = g_hash_table_new_full (lane_key_hash, lane_key_equal, NULL, free_lane);
   lanes->dirty = g_ptr_array_new ();

@@ -36,17 +36,27 @@ typedef struct
   guint64 queued;                                    /* jobs that wait for an opener */
 } FscLaneCounters;
 
-/* `done` gets the outcome of each job, never from within fsc_lanes_start(); `progressed`, before
- * that, how far it has come, if it takes long (the index is the opener's). `lost` is called when
- * an opener went that may have held handles. `opener_dir` is where the programs are. */
-typedef void (*FscLanesDone) (FscJob *job, FscOutcome *outcome, gpointer data);
-typedef void (*FscLanesProgressed) (FscJob *job, const FscProgress *progress, gpointer data);
-typedef void (*FscLanesLost) (gpointer data);
+/* What lanes call; never from within fsc_lanes_start(). */
+typedef struct
+{
+  /* The outcome of a job. */
+  void (*done) (FscJob *job, FscOutcome *outcome, gpointer data);
 
+  /* How far it has come before that, if it takes long; the index is the opener's. */
+  void (*progressed) (FscJob *job, const FscProgress *progress, gpointer data);
+
+  /* What it is to put is about to be received: `socket`, which is taken, is where that is to be
+   * sent. */
+  void (*receiving) (FscJob *job, int socket, gpointer data);
+
+  /* An opener went that may have held handles. */
+  void (*lost) (gpointer data);
+} FscLanesFuncs;
+
+/* `opener_dir` is where the programs are. */
 FscLanes *fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
                          const FscCredentials *credentials, const FscConfig *config,
-                         const char *opener_dir, FscLanesDone done, FscLanesProgressed progressed,
-                         FscLanesLost lost, gpointer data);
+                         const char *opener_dir, const FscLanesFuncs *funcs, gpointer data);
 
 /* Fails all jobs and ends all openers. */
 void fsc_lanes_free (FscLanes *lanes);

@@ -57,11 +57,12 @@ struct FscOpener
   guint32 last_serial;
   guint32 open_serial; /* of the OPEN under way, or 0 */
   guint n_unanswered;
-  GArray *questions;  /* of that OPEN, by index */
-  GPtrArray *pending; /* for fsc_opener_get_jobs() */
-  GHashTable *hands;  /* serial -> Hand */
-  GQueue out;         /* of Packet: what could not be sent yet */
-  guint starved;      /* source id while too many descriptors are in flight */
+  GArray *questions;    /* of that OPEN, by index */
+  GPtrArray *pending;   /* for fsc_opener_get_jobs() */
+  GHashTable *hands;    /* serial -> Hand */
+  GHashTable *receipts; /* serial -> Receipt */
+  GQueue out;           /* of Packet: what could not be sent yet */
+  guint starved;        /* source id while too many descriptors are in flight */
   guint n_held;
   gboolean has_strays; /* it was told to watch, and its report will be read by nobody */
   gint64 asked_since;  /* to start, or what that OPEN still asks */
@@ -75,9 +76,18 @@ typedef struct
   gint64 since;
 } Hand;
 
+/* A RECEIVE. */
 typedef struct
 {
-  int fd; /* owned, or -1 */
+  FscJob *job;
+  int socket;   /* owned: the client's end, until the other one is sent; then -1 */
+  gint64 since; /* when the client must have sent */
+} Receipt;
+
+typedef struct
+{
+  int fd;          /* owned, or -1 */
+  guint32 receipt; /* its serial, if it is a RECEIVE; else 0 */
   size_t length;
   guint8 bytes[];
 } Packet;
@@ -97,6 +107,16 @@ question_clear (gpointer question)
 }
 
 static void
+receipt_free (gpointer data)
+{
+  Receipt *receipt = data;
+
+  if (receipt->socket >= 0)
+    close (receipt->socket);
+  g_free (receipt);
+}
+
+static void
 packet_free (Packet *packet)
 {
   if (packet->fd >= 0)
@@ -107,6 +127,7 @@ packet_free (Packet *packet)
 /* Sending */
 
 static gboolean retry_starved (gpointer data);
+static void begin_receipt (FscOpener *opener, guint32 serial);
 
 /* What could not be sent has to wait: for room in the socket, of which an event tells, or until
  * fewer descriptors are in flight, of which none does. */
@@ -127,6 +148,7 @@ flush (FscOpener *opener)
 
   while ((packet = g_queue_peek_head (&opener->out)) != NULL)
     {
+      guint32 receipt = packet->receipt;
       int r = fsc_channel_send (opener->poll.fd, packet->bytes, packet->length, &packet->fd,
                                 packet->fd >= 0, MSG_DONTWAIT);
 
@@ -137,6 +159,8 @@ flush (FscOpener *opener)
         }
       /* Any other error also ends the socket's input, where it is noticed. */
       packet_free (g_queue_pop_head (&opener->out));
+      if (receipt != 0)
+        begin_receipt (opener, receipt);
     }
   fsc_loop_modify (opener->loop, &opener->poll, EPOLLIN);
 }
@@ -151,9 +175,17 @@ retry_starved (gpointer data)
   return G_SOURCE_REMOVE;
 }
 
-/* Sends now or later; returns FALSE if neither can be. `fd` is borrowed, or -1. */
-static gboolean
-send_packet (FscOpener *opener, const void *packet, size_t length, int fd)
+typedef enum
+{
+  SENT,
+  QUEUED,
+  FAILED /* neither can be */
+} Sending;
+
+/* Sends now or later. `fd` is borrowed, or -1. `receipt` is the serial of a RECEIVE, which is begun
+ * when it leaves the queue; else 0. */
+static Sending
+send_or_queue (FscOpener *opener, const void *packet, size_t length, int fd, guint32 receipt)
 {
   gboolean is_first = opener->out.length == 0;
   Packet *later;
@@ -162,20 +194,28 @@ send_packet (FscOpener *opener, const void *packet, size_t length, int fd)
   if (is_first)
     r = fsc_channel_send (opener->poll.fd, packet, length, &fd, fd >= 0, MSG_DONTWAIT);
   if (r != -EAGAIN && r != -ETOOMANYREFS)
-    return TRUE;
+    return SENT;
   later = g_malloc (sizeof *later + length);
   later->fd = fd >= 0 ? fcntl (fd, F_DUPFD_CLOEXEC, 3) : -1;
+  later->receipt = receipt;
   later->length = length;
   memcpy (later->bytes, packet, length);
   if (fd >= 0 && later->fd < 0)
     {
       packet_free (later);
-      return FALSE;
+      return FAILED;
     }
   g_queue_push_tail (&opener->out, later);
   if (is_first)
     wait_to_send (opener, r);
-  return TRUE;
+  return QUEUED;
+}
+
+/* Returns FALSE if it could be neither sent nor queued. */
+static gboolean
+send_packet (FscOpener *opener, const void *packet, size_t length, int fd)
+{
+  return send_or_queue (opener, packet, length, fd, 0) != FAILED;
 }
 
 static guint32
@@ -306,7 +346,67 @@ holder_free (FscHolder *holder)
   g_array_unref (opener->questions);
   g_ptr_array_unref (opener->pending);
   g_hash_table_unref (opener->hands);
+  g_hash_table_unref (opener->receipts);
   g_free (opener);
+}
+
+/* What clients put */
+
+/* The holder's end is with the holder now, or on its way, and nowhere else. */
+static void
+begin_receipt (FscOpener *opener, guint32 serial)
+{
+  Receipt *receipt = g_hash_table_lookup (opener->receipts, GUINT_TO_POINTER (serial));
+
+  opener->events->receiving (opener, receipt->job, receipt->socket, opener->data);
+  receipt->socket = -1;
+}
+
+/* It was told to, and cannot any more. */
+static void
+fail_receipt (FscOpener *opener, FscJob *job, FscCode code, int error, const char *why)
+{
+  char name[FSC_NAME_IN_TEXT_MAX];
+  g_autofree char *text
+      = g_strdup_printf ("cannot put %s: %s", fsc_uri_abbreviate (job->item.uri, name), why);
+  FscOutcome outcome = { .code = code, .error = error, .text = text };
+
+  opener->events->done (opener, job, &outcome, opener->data);
+}
+
+void
+fsc_opener_receive (FscOpener *opener, FscJob *job, gint64 timeout)
+{
+  guint32 serial = next_serial (opener);
+  Receipt *receipt;
+  guint8 buffer[64];
+  FscWriter writer;
+  Sending sending;
+  int sockets[2];
+  int length;
+
+  g_assert (opener->state == WORKING);
+  if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+    {
+      fail_receipt (opener, job, FSC_CODE_LIMIT, ENFILE, "the service has no free descriptor");
+      return;
+    }
+  receipt = g_new (Receipt, 1);
+  *receipt = (Receipt){ job, sockets[0], g_get_monotonic_time () + timeout };
+  g_hash_table_insert (opener->receipts, GUINT_TO_POINTER (serial), receipt);
+
+  fsc_writer_begin (&writer, buffer, sizeof buffer);
+  fsc_codec_put_receive (&writer, (guint32) CLAMP (timeout / 1000, 1, G_MAXUINT32));
+  length = fsc_writer_finish (&writer, FSC_OP_RECEIVE, serial, 1);
+  sending = send_or_queue (opener, buffer, (size_t) length, sockets[1], serial);
+  close (sockets[1]);
+  if (sending == SENT)
+    begin_receipt (opener, serial);
+  else if (sending == FAILED)
+    {
+      g_hash_table_remove (opener->receipts, GUINT_TO_POINTER (serial));
+      fail_receipt (opener, job, FSC_CODE_LIMIT, ENFILE, "the service has no free descriptor");
+    }
 }
 
 /* Receiving. Each returns what is wrong, or NULL. */
@@ -455,6 +555,50 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
   return NULL;
 }
 
+/* Whether it was told to receive something under this serial, and has not answered. */
+static gboolean
+has_receipt (const FscOpener *opener, guint32 serial)
+{
+  const Receipt *receipt = g_hash_table_lookup (opener->receipts, GUINT_TO_POINTER (serial));
+
+  return receipt != NULL && receipt->socket < 0;
+}
+
+/* What came of a RECEIVE. */
+static const char *
+take_received (FscOpener *opener, guint32 serial, FscReader *reader)
+{
+  g_autofree Receipt *receipt = NULL;
+  FscOutcome outcome = { 0 };
+  FscResult result;
+  FscFds none = { 0 };
+  guint next_fd = 0;
+  const char *fault = "answered nonsense";
+  guint32 n;
+
+  if (!fsc_codec_get_opened (reader, &n) || n != 1 || !fsc_codec_get_result (reader, &result)
+      || fsc_reader_finish (reader) < 0 || result.index != 0
+      || (result.code == FSC_CODE_OK) != (result.error == 0) || result.code == FSC_CODE_UNCHANGED
+      || result.code == FSC_CODE_LEADS_ELSEWHERE)
+    return fault;
+  if (result.code == FSC_CODE_OK)
+    outcome.handle = take_handle (opener, &result, &none, &next_fd, &fault);
+  if (result.code == FSC_CODE_OK && outcome.handle == NULL)
+    return fault;
+
+  g_hash_table_steal_extended (opener->receipts, GUINT_TO_POINTER (serial), NULL,
+                               (gpointer *) &receipt);
+  if (result.code == FSC_CODE_OK)
+    opener->events->done (opener, receipt->job, &outcome, opener->data);
+  else
+    {
+      g_autofree char *why = g_strndup (result.text.data, result.text.length);
+
+      fail_receipt (opener, receipt->job, result.code, result.error, why);
+    }
+  return NULL;
+}
+
 static const char *
 take_opened (FscOpener *opener, const FscHeader *header, FscReader *reader, FscFds *fds)
 {
@@ -591,6 +735,8 @@ opener_ready (FscPoll *poll, guint32 events)
     fault = "sent nonsense";
   else if (header.opcode == FSC_OP_WELCOME && opener->state == STARTING)
     fault = take_welcome (opener, &reader);
+  else if (header.opcode == FSC_OP_OPENED && has_receipt (opener, header.serial))
+    fault = take_received (opener, header.serial, &reader);
   else if (header.opcode == FSC_OP_OPENED && opener->open_serial != 0)
     fault = take_opened (opener, &header, &reader, &fds);
   else if (header.opcode == FSC_OP_WATCHED && opener->open_serial != 0)
@@ -647,6 +793,7 @@ fsc_opener_new (FscLoop *loop, FscSpawner *spawner, char *const *command, const 
   g_array_set_clear_func (opener->questions, question_clear);
   opener->pending = g_ptr_array_new ();
   opener->hands = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  opener->receipts = g_hash_table_new_full (NULL, NULL, NULL, receipt_free);
   g_queue_init (&opener->out);
   send_hello (opener, inotify);
   return g_steal_pointer (&opener);
@@ -743,6 +890,10 @@ fsc_opener_get_asked_since (const FscOpener *opener)
   while (g_hash_table_iter_next (&iter, NULL, &value))
     if (oldest == 0 || ((Hand *) value)->since < oldest)
       oldest = ((Hand *) value)->since;
+  g_hash_table_iter_init (&iter, opener->receipts);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    if (oldest == 0 || ((Receipt *) value)->since < oldest)
+      oldest = ((Receipt *) value)->since;
   return oldest;
 }
 
@@ -750,6 +901,7 @@ void
 fsc_opener_end (FscOpener *opener, const char *why)
 {
   g_autoptr (GHashTable) hands = NULL;
+  g_autoptr (GHashTable) receipts = NULL;
   GHashTableIter iter;
   gpointer value;
   Packet *packet;
@@ -771,6 +923,13 @@ fsc_opener_end (FscOpener *opener, const char *why)
   g_hash_table_iter_init (&iter, hands);
   while (g_hash_table_iter_next (&iter, NULL, &value))
     ((Hand *) value)->func (EIO, ((Hand *) value)->data);
+
+  receipts = g_steal_pointer (&opener->receipts);
+  opener->receipts = g_hash_table_new (NULL, NULL);
+  g_hash_table_iter_init (&iter, receipts);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    fail_receipt (opener, ((Receipt *) value)->job, FSC_CODE_OPENER_FAILED, EIO,
+                  "the process that was to hold it has ended");
 
   opener->events->failed (opener, fsc_opener_get_jobs (opener), why, opener->data);
   fsc_holder_unref (&opener->holder);

@@ -24,6 +24,9 @@ typedef struct
   void (*idle) (FscOpener *opener, gpointer data);
   void (*done) (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data);
   void (*progressed) (FscOpener *opener, FscJob *job, const FscProgress *progress, gpointer data);
+  /* It was told to receive what this job is about to put. `socket`, which is taken, is the other
+   * end of the socket over which that comes. */
+  void (*receiving) (FscOpener *opener, FscJob *job, int socket, gpointer data);
   /* It was told to hand something out, and has not yet. */
   void (*handing) (FscOpener *opener, gpointer data);
   /* It is gone. `jobs` (borrowed) are those it has not answered; `why` continues "the opener ...".
@@ -48,6 +51,10 @@ gint64 fsc_opener_get_idle_since (const FscOpener *opener);
  * until done. */
 guint fsc_opener_give (FscOpener *opener, FscJob *const *jobs, guint n_jobs);
 
+/* Has it receive what a client is to put, for which it need not be idle, only not be starting. The
+ * client may take so many microseconds. */
+void fsc_opener_receive (FscOpener *opener, FscJob *job, gint64 timeout);
+
 /* A job is not to be answered any more: it is forgotten, and its answer will be. */
 void fsc_opener_forget (FscOpener *opener, FscJob *job);
 
@@ -57,7 +64,8 @@ GPtrArray *fsc_opener_get_jobs (FscOpener *opener);
 /* Whether it may have added watches of which nobody will learn, if it ends now. */
 gboolean fsc_opener_has_strays (const FscOpener *opener);
 
-/* When it was asked the oldest of what it owes: to start, to answer, to hand out; 0: nothing. */
+/* When it was asked the oldest of what it owes: to start, to answer, to hand out, to tell what it
+ * has received (from when on the client had to have sent that); 0: nothing. */
 gint64 fsc_opener_get_asked_since (const FscOpener *opener);
 
 /* Ends it: it was at fault, is stuck, or, without `why`, is not needed. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "fscache/connection.h"
 #include "protocol/channel.h"
@@ -38,8 +39,9 @@ typedef struct
   GList link; /* in the queue; not while a holder is sending it */
   FscOutbox *outbox;
   guint8 *packet; /* or NULL */
-  int packet_fd;  /* that goes with the packet, borrowed; or -1 */
-  size_t length;  /* of the packet that is, or will be */
+  int packet_fd;  /* that goes with the packet; or -1 */
+  gboolean owns_packet_fd;
+  size_t length; /* of the packet that is, or will be */
   guint32 serial;
   gboolean is_held_back;
   gboolean is_event; /* an EVENT: one reply, never divided, nor another added */
@@ -92,6 +94,8 @@ parcel_free (Parcel *parcel)
   parcel_leave_events (parcel);
   for (guint i = 0; i < parcel->n; i++)
     reply_clear (&parcel->replies[i]);
+  if (parcel->owns_packet_fd)
+    close (parcel->packet_fd);
   g_free (parcel->packet);
   g_free (parcel);
 }
@@ -149,13 +153,15 @@ push_parcel (FscOutbox *outbox, Parcel *parcel)
 }
 
 void
-fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length, int fd)
+fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length, int fd,
+                        gboolean takes_fd)
 {
   Parcel *parcel = parcel_new (outbox, 0, NULL, 0);
 
   parcel->packet = g_memdup2 (packet, length);
   parcel->length = length;
   parcel->packet_fd = fd;
+  parcel->owns_packet_fd = takes_fd;
   push_parcel (outbox, parcel);
 }
 
@@ -507,7 +513,7 @@ fail_parcel (Parcel *parcel, int error)
 static gboolean
 lies_on (const Reply *reply, const GArray *mounts)
 {
-  for (guint i = 0; reply->handle != NULL && i < mounts->len; i++)
+  for (guint i = 0; reply->handle != NULL && !reply->handle->is_put && i < mounts->len; i++)
     if (g_array_index (mounts, FscMount, i).id == reply->handle->mount_id)
       return TRUE;
   return FALSE;

@@ -47,8 +47,10 @@ void fsc_outbox_init (FscOutbox *outbox, FscServer *server, gpointer owner, int 
 /* Forgets all that waits. Calls free_owner once no holder is sending any more. */
 void fsc_outbox_close (FscOutbox *outbox);
 
-/* The bytes are copied. The descriptor, or -1, must stay open for as long as the outbox. */
-void fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length, int fd);
+/* The bytes are copied. The descriptor, or -1, is taken, or must stay open for as long as the
+ * outbox. */
+void fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length, int fd,
+                             gboolean takes_fd);
 
 /* `n_expected`, with this one, are answers to the same request that may follow at once. */
 void fsc_outbox_push_answer (FscOutbox *outbox, guint32 serial, guint index,

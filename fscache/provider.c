@@ -45,6 +45,11 @@ static const char *const proxy_variables[]
     = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
         "ALL_PROXY",  "no_proxy",    "NO_PROXY",    NULL };
 
+static const FscParameter handle_parameters[] = {
+  { "max-names", FSC_PARAMETER_SMALL_COUNT, 0, 1e6, AT (max_names), NULL },
+  { 0 },
+};
+
 static const FscProvider registered[] = {
   { .schemes = { "file" },
     .program = "open-file",
@@ -71,6 +76,13 @@ static const FscProvider registered[] = {
     .group = "http",
     .parameters = http_parameters,
     .deadline = 60 * G_USEC_PER_SEC },
+  { .schemes = { "handle" },
+    .program = "open-handle",
+    .scope = FSC_SCOPE_ALL,
+    .is_store = TRUE,
+    .group = "handle",
+    .parameters = handle_parameters,
+    .max_names = 1024 },
 };
 
 static const FscParameter helper_parameters[] = {

@@ -34,6 +34,7 @@ typedef struct
                                      NULL */
   const char *guard;              /* a parameter that says what may be opened: by default all ("*"),
                                      but for root's service nothing; or NULL */
+  gboolean is_store;              /* clients put what it holds, in one process a lane */
   const char *group;              /* of the configuration; NULL: there is none */
   const FscParameter *parameters; /* of that group */
 
@@ -41,6 +42,7 @@ typedef struct
   guint openers;    /* processes a lane; 0: as all lanes have */
   gint64 deadline;  /* microseconds; 0: as all lanes have */
   guint32 ttl_ms;   /* of what may change where nobody sees it */
+  guint max_names;  /* of a store: how many a user may have */
   char **arguments; /* by parameter: those that are the opener's */
   char **helper;    /* the command of a helper; NULL: it is none */
   FscUser user;     /* who opens, if its groups are not NULL; else whoever asks */

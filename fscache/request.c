@@ -11,14 +11,28 @@
 
 /* Replies */
 
-void
-fsc_connection_send_packet_with (FscConnection *connection, FscWriter *writer, FscOpcode opcode,
-                                 guint32 serial, int fd)
+static void
+send_packet (FscConnection *connection, FscWriter *writer, FscOpcode opcode, guint32 serial, int fd,
+             gboolean takes_fd)
 {
   int length = fsc_writer_finish (writer, opcode, serial, fd >= 0);
 
   g_assert (length > 0); /* whoever wrote it left room */
-  fsc_outbox_push_packet (&connection->outbox, writer->data, (size_t) length, fd);
+  fsc_outbox_push_packet (&connection->outbox, writer->data, (size_t) length, fd, takes_fd);
+}
+
+void
+fsc_connection_send_packet_with (FscConnection *connection, FscWriter *writer, FscOpcode opcode,
+                                 guint32 serial, int fd)
+{
+  send_packet (connection, writer, opcode, serial, fd, FALSE);
+}
+
+void
+fsc_connection_send_packet_taking (FscConnection *connection, FscWriter *writer, FscOpcode opcode,
+                                   guint32 serial, int fd)
+{
+  send_packet (connection, writer, opcode, serial, fd, TRUE);
 }
 
 void
@@ -171,6 +185,8 @@ fsc_connection_may_ask (const FscConnection *connection, const FscItem *item)
     forbidden |= FSC_OPTION_DIGEST;
   if ((connection->features & FSC_FEATURE_PROGRESS) == 0)
     forbidden |= FSC_OPTION_PROGRESS;
+  if ((connection->features & FSC_FEATURE_PUTTING) == 0)
+    forbidden |= FSC_OPTION_TAKE;
   return (item->options & forbidden) == 0 && item->mount_length == 0 && item->resume.length == 0
          && (item->validator.length == 0 || (item->options & FSC_OPTION_DIGEST) != 0);
 }

@@ -65,6 +65,9 @@ void fsc_connection_send_packet (FscConnection *connection, FscWriter *writer, F
 /* The same with a descriptor, which must stay open for as long as the connection. */
 void fsc_connection_send_packet_with (FscConnection *connection, FscWriter *writer,
                                       FscOpcode opcode, guint32 serial, int fd);
+/* The same with a descriptor that is taken. */
+void fsc_connection_send_packet_taking (FscConnection *connection, FscWriter *writer,
+                                        FscOpcode opcode, guint32 serial, int fd);
 void fsc_connection_send_error (FscConnection *connection, guint32 serial, FscCode code, int error,
                                 const char *format, ...) G_GNUC_PRINTF (5, 6);
 void fsc_connection_send_done (FscConnection *connection, guint32 serial, guint64 count);

@@ -14,6 +14,7 @@
 
 #include "fscache/connection.h"
 #include "fscache/follow.h"
+#include "fscache/put.h"
 #include "fscache/warm.h"
 
 /* A user's other programs share the kernel's account of descriptors in flight. */
@@ -88,7 +89,16 @@ catch_up (gpointer data)
 static void
 job_done (FscJob *job, FscOutcome *outcome, gpointer data)
 {
-  fsc_cache_finish (((FscServer *) data)->cache, job, outcome);
+  if (job->is_put)
+    fsc_puts_finish (job, outcome);
+  else
+    fsc_cache_finish (((FscServer *) data)->cache, job, outcome);
+}
+
+static void
+job_receiving (FscJob *job, int socket, gpointer data)
+{
+  fsc_puts_receiving (job, socket);
 }
 
 static void
@@ -327,6 +337,9 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
                                    .get_watches = get_watches,
                                    .get_generations = get_generations,
                                    .tell_progress = fsc_connection_tell_progress };
+  const FscLanesFuncs funcs = {
+    .done = job_done, .progressed = job_progressed, .receiving = job_receiving, .lost = opener_lost
+  };
   FscLimits limits;
 
   if (!find_limits (server->config, &limits, &server->max_clients, &server->most_handles, error)
@@ -339,13 +352,15 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   if (server->mounts == NULL)
     return FALSE;
   server->cache = fsc_cache_new (&provider, server, &limits);
+  fsc_cache_set_max_put (server->cache,
+                         fsc_providers_find_group (server->config->providers, "handle")->max_names);
   server->credentials = fsc_credentials_new (credential_made, server);
+  server->puts = fsc_puts_new (server);
   server->follows = fsc_follows_new (server->loop, server->cache, server->mounts, catch_up, server);
   if (server->config->gives_back)
     watch_memory (server);
-  server->lanes
-      = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->credentials,
-                       server->config, opener_dir, job_done, job_progressed, opener_lost, server);
+  server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->credentials,
+                                 server->config, opener_dir, &funcs, server);
   if (!fsc_spawner_attach (server->spawner, server->loop, fsc_lanes_opener_exited, server->lanes,
                            error))
     return FALSE;
@@ -396,6 +411,7 @@ fsc_server_free (FscServer *server)
   g_clear_pointer (&server->warm, fsc_warm_free);
   g_clear_pointer (&server->follows, fsc_follows_free);
   g_clear_pointer (&server->lanes, fsc_lanes_free);
+  g_clear_pointer (&server->puts, fsc_puts_free);
   g_clear_pointer (&server->cache, fsc_cache_free);
   g_clear_pointer (&server->ledger, fsc_ledger_free);
   g_clear_pointer (&server->credentials, fsc_credentials_free);
@@ -469,6 +485,7 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
     { "pinned", cache->pinned },
     { "held", cache->held },
     { "negative", cache->negative },
+    { "put", cache->put },
     { "entries", cache->entries },
     { "watches", follows->watches },
     { "followed", follows->followed },

@@ -28,6 +28,7 @@ typedef struct
   FscLanes *lanes;
   FscCache *cache;
   struct FscFollows *follows;
+  struct FscPuts *puts;
   struct FscWarm *warm; /* NULL: nothing is opened before it is asked for */
   FscCredentials *credentials;
   FscPressure *pressure; /* NULL: not wanted, or not to be had */

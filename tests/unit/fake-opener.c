@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #define SOCKET 3
 #define HELD_MAX 64
 #define DEAF_ID 1000 /* it is never handed out */
+#define RECEIPTS_MAX 8
 
 typedef struct
 {
@@ -44,6 +46,9 @@ typedef struct
   const FscItem *item; /* that is being answered */
   char **arguments;
   int held[HELD_MAX];
+  unsigned n_receipts;
+  uint32_t serials[RECEIPTS_MAX]; /* of each RECEIVE */
+  int sockets[RECEIPTS_MAX];
   uint8_t in[FSC_PACKET_MAX];
   Answer answer;
   bool has_ttl; /* of the next answer */
@@ -634,6 +639,85 @@ take_give_back (Fake *fake, FscReader *reader)
   return true;
 }
 
+static bool
+take_receive (Fake *fake, uint32_t serial, FscReader *reader, int socket)
+{
+  uint32_t timeout_ms;
+
+  if (!fsc_codec_get_receive (reader, &timeout_ms) || fake->n_receipts == RECEIPTS_MAX)
+    return false;
+  fake->serials[fake->n_receipts] = serial;
+  fake->sockets[fake->n_receipts++] = socket;
+  return true;
+}
+
+/* What has come over a RECEIVE's socket is not a descriptor, but says what to do. */
+static void
+do_receipt (Fake *fake, unsigned i)
+{
+  uint32_t serial = fake->serials[i];
+  int socket = fake->sockets[i];
+  char what[64] = "";
+
+  if (recv (socket, what, sizeof what - 1, 0) < 0)
+    _exit (1);
+  fake->n_receipts--;
+  fake->sockets[i] = fake->sockets[fake->n_receipts];
+  fake->serials[i] = fake->serials[fake->n_receipts];
+  close (socket);
+
+  fake->answer.serial = serial;
+  fake->answer.n_items = 1;
+  fake->item = &(FscItem){ 0 };
+  begin (&fake->answer);
+  if (what[0] == '\0') /* it is over */
+    put_failure (&fake->answer, 0, ECANCELED);
+  else if (strcmp (what, "good") == 0)
+    put_held (fake, 0);
+  else if (strcmp (what, "crash") == 0)
+    abort ();
+  else if (strcmp (what, "mute") == 0)
+    return;
+  else if (strcmp (what, "descriptor") == 0)
+    put_handle (fake, 0, 0);
+  else if (strcmp (what, "other-index") == 0)
+    put_failure (&fake->answer, 1, ENOENT);
+  else if (strcmp (what, "unchanged") == 0)
+    put (&fake->answer, &(FscResult){ .code = FSC_CODE_UNCHANGED });
+  else if (strcmp (what, "two-results") == 0)
+    {
+      put_failure (&fake->answer, 0, ENOENT);
+      put_failure (&fake->answer, 0, ENOENT);
+    }
+  else if (strcmp (what, "twice") == 0)
+    {
+      put_failure (&fake->answer, 0, ENOENT);
+      flush (&fake->answer);
+      put_failure (&fake->answer, 0, ENOENT);
+    }
+  flush (&fake->answer);
+}
+
+/* Waits for a message of the service's; what comes over other sockets is done meanwhile. */
+static void
+await_message (Fake *fake)
+{
+  struct pollfd polls[1 + RECEIPTS_MAX];
+
+  do
+    {
+      polls[0] = (struct pollfd){ .fd = SOCKET, .events = POLLIN };
+      for (unsigned i = 0; i < fake->n_receipts; i++)
+        polls[1 + i] = (struct pollfd){ .fd = fake->sockets[i], .events = POLLIN };
+      if (poll (polls, 1 + fake->n_receipts, -1) < 0)
+        _exit (1);
+      for (unsigned i = fake->n_receipts; i > 0; i--)
+        if (polls[i].revents != 0)
+          do_receipt (fake, i - 1);
+    }
+  while (polls[0].revents == 0);
+}
+
 /* `features` are those that it knows of. */
 static bool
 serve_one (Fake *fake, uint32_t features)
@@ -643,7 +727,10 @@ serve_one (Fake *fake, uint32_t features)
   FscFds fds = { 0 };
   FscWriter writer;
   bool is_good = false;
-  ssize_t length = fsc_channel_receive (SOCKET, fake->in, sizeof fake->in, &fds, 1, NULL, 0);
+  ssize_t length;
+
+  await_message (fake);
+  length = fsc_channel_receive (SOCKET, fake->in, sizeof fake->in, &fds, 1, NULL, 0);
 
   if (length < 0 || fsc_reader_begin (&reader, &header, fake->in, (size_t) length, fds.n) < 0)
     return false;
@@ -659,6 +746,8 @@ serve_one (Fake *fake, uint32_t features)
     }
   else if (header.opcode == FSC_OP_OPEN)
     is_good = take_open (fake, header.serial, &reader);
+  else if (header.opcode == FSC_OP_RECEIVE)
+    is_good = take_receive (fake, header.serial, &reader, fsc_fds_steal (&fds, 0));
   else if (header.opcode == FSC_OP_HAND)
     is_good = take_hand (fake, header.serial, &reader, fds.fds[0]);
   else if (header.opcode == FSC_OP_GIVE_BACK)

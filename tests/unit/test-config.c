@@ -327,6 +327,7 @@ test_errors (void)
     { "[http]\nallow=\n", { "[http] allow", "must not be empty" } },
     { "[http]\nca-file=ca.pem\n", { "[http] ca-file", "absolute path" } },
     { "[http]\nverify=no\n", { "[http] verify", "no such key" } },
+    { "[handle]\nmax-names=1000001\n", { "[handle] max-names", "from 0 to 1000000" } },
     { "socket=/x\n", { "group" } },
     { "[service]\nnonsense\n", { "nonsense" } },
     { "[service]\nsocket=/x\\q\n", { "[service] socket" } },

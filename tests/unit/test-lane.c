@@ -50,6 +50,7 @@ typedef struct
   FscHandle *handle;
   guint32 ttl_ms;
   guint n_steps;
+  int socket; /* of a put: where to send it */
   guint n_progressed;
   FscProgress progress; /* the last */
 } Asked;
@@ -102,6 +103,15 @@ job_progressed (FscJob *job, const FscProgress *progress, gpointer data)
 }
 
 static void
+job_receiving (FscJob *job, int socket, gpointer data)
+{
+  Asked *asked = (Asked *) job;
+
+  g_assert_cmpint (asked->socket, ==, 0);
+  asked->socket = socket;
+}
+
+static void
 opener_lost (gpointer data)
 {
   ((Stage *) data)->n_lost++;
@@ -146,9 +156,9 @@ get_fake_opener (void)
 
 /* Puts the fake opener, or a shell script, where the lanes look for a program. */
 static void
-install_opener (Stage *stage, const char *script)
+install_as (Stage *stage, const char *name, const char *script)
 {
-  g_autofree char *path = g_build_filename (stage->dir, "open-file", NULL);
+  g_autofree char *path = g_build_filename (stage->dir, name, NULL);
   g_autofree char *fake = get_fake_opener ();
 
   g_unlink (path);
@@ -159,6 +169,12 @@ install_opener (Stage *stage, const char *script)
       g_assert_true (g_file_set_contents (path, script, -1, NULL));
       g_assert_cmpint (g_chmod (path, 0700), ==, 0);
     }
+}
+
+static void
+install_opener (Stage *stage, const char *script)
+{
+  install_as (stage, "open-file", script);
 }
 
 /* The path of one, but not "/", or NULL. */
@@ -213,11 +229,13 @@ stage_init (Stage *stage, guint n_openers, double deadline)
 static void
 stage_start (Stage *stage)
 {
+  static const FscLanesFuncs funcs = {
+    .done = job_done, .progressed = job_progressed, .receiving = job_receiving, .lost = opener_lost
+  };
   g_autoptr (GError) error = NULL;
 
-  stage->lanes
-      = fsc_lanes_new (stage->loop, stage->spawner, stage->mounts, stage->credentials,
-                       &stage->config, stage->dir, job_done, job_progressed, opener_lost, stage);
+  stage->lanes = fsc_lanes_new (stage->loop, stage->spawner, stage->mounts, stage->credentials,
+                                &stage->config, stage->dir, &funcs, stage);
   fsc_spawner_attach (stage->spawner, stage->loop, fsc_lanes_opener_exited, stage->lanes, &error);
   g_assert_no_error (error);
 }
@@ -2036,6 +2054,205 @@ test_watched (void)
     }
 }
 
+/* Puts */
+
+static void
+store_init (Stage *stage, double deadline)
+{
+  stage_init (stage, 4, deadline);
+  install_as (stage, "open-handle", NULL);
+  stage_start (stage);
+}
+
+static void
+store_clear (Stage *stage)
+{
+  g_autofree char *path = g_build_filename (stage->dir, "open-handle", NULL);
+
+  g_unlink (path);
+  stage_clear (stage);
+}
+
+/* Begins to put something. What is to become of it says tell(). */
+static Asked *
+begin_put (Stage *stage)
+{
+  Asked *asked = make_job (stage, "handle:x", NULL, FALSE);
+
+  asked->job.is_put = TRUE;
+  start (asked);
+  return asked;
+}
+
+static void
+tell (Asked *asked, const char *what)
+{
+  wait_for (asked->socket > 0);
+  g_assert_cmpint (send (asked->socket, what, strlen (what), MSG_NOSIGNAL), ==, strlen (what));
+}
+
+static void
+put_free (Asked *asked)
+{
+  if (asked->socket > 0)
+    close (asked->socket);
+  asked_free (asked);
+}
+
+static void
+assert_puts (Stage *stage)
+{
+  Asked *good = begin_put (stage);
+
+  tell (good, "good");
+  wait_for (good->is_answered);
+  assert_answer (good, FSC_CODE_OK, 0, NULL);
+  g_assert_nonnull (good->handle->holder);
+  put_free (good);
+}
+
+/* All go to one process, which is at several of them at once; as they come, they are answered. */
+static void
+test_put (void)
+{
+  Stage stage;
+  Asked *puts[5];
+  FscHolder *holder;
+
+  store_init (&stage, 60);
+  for (guint i = 0; i < G_N_ELEMENTS (puts); i++)
+    puts[i] = begin_put (&stage);
+  tell (puts[3], "good");
+  wait_for (puts[3]->is_answered);
+  g_assert_cmpuint (stage.n_answered, ==, 1);
+  holder = puts[3]->handle->holder;
+  for (guint i = 0; i < G_N_ELEMENTS (puts); i++)
+    if (i != 3)
+      tell (puts[i], "good");
+  wait_for_all (&stage);
+  g_assert_cmpuint (counters (&stage)->openers_started, ==, 1);
+  for (guint i = 0; i < G_N_ELEMENTS (puts); i++)
+    {
+      assert_answer (puts[i], FSC_CODE_OK, 0, NULL);
+      g_assert_true (puts[i]->handle->holder == holder);
+      put_free (puts[i]);
+    }
+  store_clear (&stage);
+}
+
+/* Who sends nothing any more. */
+static void
+test_put_fails (void)
+{
+  Stage stage;
+  Asked *asked;
+
+  store_init (&stage, 60);
+  asked = begin_put (&stage);
+  wait_for (asked->socket > 0);
+  close (asked->socket);
+  asked->socket = -1;
+  wait_for (asked->is_answered);
+  assert_answer (asked, FSC_CODE_SYSTEM, ECANCELED, "cannot put handle:x: ");
+  assert_puts (&stage);
+  g_assert_cmpuint (counters (&stage)->openers_started, ==, 1);
+  put_free (asked);
+  store_clear (&stage);
+}
+
+/* A holder that crashes or talks nonsense is ended, and all that it was to receive fails, once. */
+static void
+test_put_nonsense (void)
+{
+  static const char *const cases[]
+      = { "crash", "descriptor", "other-index", "unchanged", "two-results" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      Stage stage;
+      Asked *other, *bad;
+
+      store_init (&stage, 60);
+      other = begin_put (&stage);
+      bad = begin_put (&stage);
+      wait_for (other->socket > 0);
+      tell (bad, cases[i]);
+      wait_for_all (&stage);
+      assert_answer (bad, FSC_CODE_OPENER_FAILED, EIO, "the process that was to hold it has ended");
+      assert_answer (other, FSC_CODE_OPENER_FAILED, EIO,
+                     "the process that was to hold it has ended");
+      g_assert_cmpuint (counters (&stage)->openers_failed, ==, 1);
+      assert_puts (&stage);
+      g_assert_cmpuint (counters (&stage)->openers_started, ==, 2);
+      put_free (bad);
+      put_free (other);
+      store_clear (&stage);
+    }
+}
+
+/* An answer to what is answered is nonsense as well. */
+static void
+test_put_twice (void)
+{
+  Stage stage;
+  Asked *asked;
+
+  store_init (&stage, 60);
+  asked = begin_put (&stage);
+  tell (asked, "twice");
+  wait_for (counters (&stage)->openers_failed == 1);
+  assert_answer (asked, FSC_CODE_SYSTEM, ENOENT, "cannot put handle:x: ");
+  assert_puts (&stage);
+  put_free (asked);
+  store_clear (&stage);
+}
+
+/* The client has the time of a lane, and then the holder has, to say that it has not sent. */
+static void
+test_put_silent (void)
+{
+  Stage stage;
+  Asked *asked;
+  gint64 since = g_get_monotonic_time ();
+
+  store_init (&stage, 0.3);
+  assert_puts (&stage);
+  asked = begin_put (&stage);
+  tell (asked, "mute");
+  wait_for_all (&stage);
+  assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, NULL);
+  g_assert_cmpint (g_get_monotonic_time () - since, >=, 600 * 1000);
+  assert_puts (&stage);
+  put_free (asked);
+  store_clear (&stage);
+}
+
+/* The service ends, or there is no such program. */
+static void
+test_put_ended (void)
+{
+  Stage stage;
+  Asked *asked;
+
+  store_init (&stage, 60);
+  asked = begin_put (&stage);
+  wait_for (asked->socket > 0);
+  close (asked->socket);
+  asked->socket = -1;
+  store_clear (&stage);
+  assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, NULL);
+  put_free (asked);
+
+  stage_init (&stage, 4, 60);
+  stage_start (&stage);
+  asked = begin_put (&stage);
+  wait_for_all (&stage);
+  assert_answer (asked, FSC_CODE_OPENER_FAILED, EIO, "cannot put handle:x: the opener open-handle");
+  g_assert_cmpint (asked->socket, ==, 0);
+  put_free (asked);
+  stage_clear (&stage);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -2090,5 +2307,11 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/end-unwanted", test_end_unwanted);
   g_test_add_func ("/lane/withdraw", test_withdraw);
   g_test_add_func ("/lane/free", test_free);
+  g_test_add_func ("/lane/put", test_put);
+  g_test_add_func ("/lane/put-fails", test_put_fails);
+  g_test_add_func ("/lane/put-nonsense", test_put_nonsense);
+  g_test_add_func ("/lane/put-twice", test_put_twice);
+  g_test_add_func ("/lane/put-silent", test_put_silent);
+  g_test_add_func ("/lane/put-ended", test_put_ended);
   return g_test_run ();
 }
