@@ -5,6 +5,7 @@
  * may do what they like.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -446,6 +447,65 @@ fscache_ping (FscacheClient *client, FscacheReply *reply)
   begin (&admin, "reach the service", reply);
   r = ask_for_done (client, &admin, FSC_OP_PING);
   return r < 0 ? (int) r : 0;
+}
+
+/* Putting */
+
+/* Returns 0, or a negative errno with a phrase. */
+static int
+check_put (const FscachePut *put, const char **phrase)
+{
+  *phrase = "there is no such descriptor";
+  if (put->fd < 0 || fcntl (put->fd, F_GETFD) < 0)
+    return -EBADF;
+  *phrase = "there is no such mode";
+  if (put->mode != FSCACHE_PUT_NEW && put->mode != FSCACHE_PUT_REPLACE
+      && put->mode != FSCACHE_PUT_EXCHANGE)
+    return -EINVAL;
+  *phrase = "who exchanges expects something, and nobody else does";
+  if ((put->expected != 0) != (put->mode == FSCACHE_PUT_EXCHANGE))
+    return -EINVAL;
+  *phrase = "a reserved field of the request is not 0";
+  for (size_t i = 0; i < sizeof put->reserved / sizeof put->reserved[0]; i++)
+    if (put->reserved[i] != 0)
+      return -EINVAL;
+  return 0;
+}
+
+int
+fscache_put (FscacheClient *client, const FscachePut *put, FscacheReply *reply)
+{
+  const char *phrase;
+  FscReader reader;
+  Admin admin;
+  int r;
+
+  begin (&admin, "put", reply);
+  set_uri (&admin, put->uri);
+  r = check_put (put, &phrase);
+  if (r < 0)
+    {
+      fsc_client_answer_fail (&admin.opening.answer, FSCACHE_ERROR_BAD_REQUEST, -r,
+                              (FscBytes){ phrase, strlen (phrase) });
+      admin.opening.answer.is_phrase = true;
+      admin.opening.state = FSC_OPENING_ANSWERED;
+    }
+  if (put->timeout_ms > 0)
+    {
+      admin.opening.timeout_ms = put->timeout_ms;
+      admin.opening.deadline = fsc_client_get_time () + put->timeout_ms * FSC_MILLISECOND;
+    }
+  admin.opening.happens_once = true;
+  admin.call.give_fd = put->fd;
+  fsc_codec_put_put (&admin.writer, &(FscPut){ .uri = admin.opening.uri,
+                                               .mode = (FscPutMode) put->mode,
+                                               .expected = put->expected,
+                                               .ttl_ms = put->ttl_ms });
+  r = ask (client, &admin, FSC_OP_PUT, FSC_OP_DONE, &reader);
+  if (r == 0)
+    fsc_codec_get_done (&reader, &admin.reply->generation);
+  end (&admin);
+  return r;
 }
 
 /* Asks for what is answered by COUNTERS. */

@@ -145,6 +145,7 @@ fsc_client_call_init (FscCall *call, FscOpening *openings, size_t n, const char 
   call->openings = openings;
   call->n = n;
   call->deadline = FSC_NEVER;
+  call->give_fd = -1;
   call->first_answered = FSC_CLIENT_NO_INDEX;
   memset (openings, 0, n * sizeof *openings);
   for (size_t i = 0; i < n; i++)

@@ -64,6 +64,7 @@ typedef struct
   bool is_file;
   bool is_relative;    /* `uri` is a path that cannot be told to the service: local only */
   bool may_fall_back;  /* to open() in this process */
+  bool is_taken;       /* it is to be forgotten with this */
   bool is_revalidated; /* even within a time-to-live */
   bool happens_once;   /* repeating it might do something else */
   bool reopens;        /* independent: reopen a duplicate in this process */
@@ -119,6 +120,7 @@ struct FscCall
   pthread_cond_t condition;
 
   /* FSC_CALL_PACKET */
+  int give_fd; /* borrowed: what is to be put, when the service says where to send it; or -1 */
   uint8_t *packet;
   size_t packet_length;
   FscOpcode expected;

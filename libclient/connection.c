@@ -75,7 +75,8 @@ send_hello (int fd, int root)
     .lowest = FSC_PROTOCOL_LOWEST,
     .highest = FSC_PROTOCOL_HIGHEST,
     .features = FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING
-                | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS | FSC_FEATURE_ENTRY_GENERATIONS,
+                | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS | FSC_FEATURE_ENTRY_GENERATIONS
+                | FSC_FEATURE_PUTTING,
     .name = { name, strnlen (name, FSC_NAME_MAX) },
   };
   FscWriter writer;

@@ -180,6 +180,7 @@ fill_reply (FscacheReply *reply, FscAnswer *answer)
   reply->kind = answer->kind;
   reply->age_ms = answer->age_ms;
   reply->lease = answer->lease;
+  reply->generation = answer->name;
   reply->content.is_known = answer->content != NULL;
   if (answer->content != NULL)
     reply->content = *answer->content;

@@ -120,7 +120,7 @@ extern "C"
     FSCACHE_ERROR_BAD_REQUEST = 4,     /* flags or a sharing mode that do not go together */
     FSCACHE_ERROR_UNKNOWN_SCHEME = 5,  /* no provider for it */
     FSCACHE_ERROR_NOT_SERVED = 6,      /* the service cannot serve this path to this process */
-    FSCACHE_ERROR_NOT_REOPENABLE = 7,  /* it can only be had FSCACHE_EXCLUSIVE */
+    FSCACHE_ERROR_NOT_REOPENABLE = 7,  /* it can only be had shared, or only FSCACHE_EXCLUSIVE */
     FSCACHE_ERROR_LIMIT = 8,           /* a limit of the service is reached; the message names it */
     FSCACHE_ERROR_TIMED_OUT = 9,       /* a deadline has passed, the service's or the caller's */
     FSCACHE_ERROR_OPENER_FAILED = 10,  /* the process that opens for the service failed */
@@ -139,6 +139,11 @@ extern "C"
 /* Options of a request, and of a client (for all its requests). */
 #define FSCACHE_NO_FALLBACK (1u << 0) /* never open anything in this process */
 #define FSCACHE_REVALIDATE (1u << 1)  /* check at the source even within a time-to-live */
+
+/* Of a request alone: what was put (fscache_put()) is forgotten with this. Nobody else gets it, of
+ * all who take it at once. Not with FSCACHE_EXCLUSIVE. If this process dies before it has it, it is
+ * lost. */
+#define FSCACHE_TAKE (1u << 2)
 
 #define FSCACHE_DIGEST_SIZE 32 /* bytes of a SHA-256 */
 #define FSCACHE_VALIDATOR_MAX 255
@@ -183,7 +188,7 @@ extern "C"
     int flags;       /* of open(2); O_CLOEXEC is always set */
     mode_t mode;     /* of a file that O_CREAT makes; the caller's umask applies */
     FscacheSharing sharing;
-    unsigned options; /* FSCACHE_NO_FALLBACK, FSCACHE_REVALIDATE */
+    unsigned options; /* FSCACHE_NO_FALLBACK, FSCACHE_REVALIDATE, FSCACHE_TAKE */
     /* An answer that was right this many milliseconds ago will do: the service need not check. 0
      * asks for what holds now, or within the time-to-live of a file system that changes behind the
      * kernel's back. */
@@ -214,6 +219,7 @@ extern "C"
     uint32_t age_ms; /* since the handle was last known to be that of the source */
     uint64_t lease;  /* of an exclusive handle that must be given back; else 0 */
     FscacheContent content;
+    uint64_t generation; /* as in FscacheEvent: another one after each change; 0: unknown */
     uint64_t reserved[4];
     char message[FSCACHE_MESSAGE_SIZE]; /* a sentence that names the object; "" if it succeeded */
   } FscacheReply;
@@ -294,6 +300,46 @@ extern "C"
 /* Closes reply->fd, if any, and gives back its lease: for replies that are not wanted. The same as
  * fscache_give_back(); both names exist so that code says what it means. */
 #define fscache_reply_clear(client, reply) fscache_give_back ((client), (reply))
+
+  /* Putting. A descriptor of any type (a listening socket, a pipe, a memfd, an eventfd, a pidfd, a
+   * file) can be kept under a name, "handle:NAME". Other programs of the same user, and this one,
+   * open that name like any resource, FSCACHE_SHARED, and get a duplicate of what was put: with its
+   * access mode, its status flags and its offset. FSCACHE_INDEPENDENT is possible where it can be
+   * reopened (files, directories and memfds, but for O_PATH), by this library, for reading;
+   * FSCACHE_EXCLUSIVE lends it to one at a time: as long as it is lent, others are refused (EBUSY).
+   * The flags of such a request must be 0.
+   *
+   * It is kept until it is dropped (fscache_drop()), taken (FSCACHE_TAKE) or replaced, or until its
+   * time is over, whoever has put it may be long gone. It is never evicted, and counts against a
+   * limit of its user's ([handle] max-names).
+   *
+   * It is LOST when the service is started again, or the process in which it keeps what this user
+   * has put is killed: whoever asks for it then is told so (FSCACHE_ERROR_NOT_CACHED, ENOENT). */
+
+  /* What is to happen if the name is in use. */
+  typedef enum
+  {
+    FSCACHE_PUT_NEW = 0,      /* it fails: EEXIST */
+    FSCACHE_PUT_REPLACE = 1,  /* what is there is forgotten; who was given it keeps it */
+    FSCACHE_PUT_EXCHANGE = 2, /* the same, if it is what is expected; else, and if there is nothing,
+                                 it fails: ESTALE */
+  } FscachePutMode;
+
+  typedef struct
+  {
+    const char *uri; /* "handle:NAME"; borrowed during the call only, as is the descriptor: */
+    int fd;          /* it stays the caller's, who may close it when the call has returned */
+    FscachePutMode mode;
+    uint64_t expected;    /* FSCACHE_PUT_EXCHANGE: a generation, of a reply or an entry; else 0 */
+    uint32_t ttl_ms;      /* forget it after this time; 0: never */
+    uint32_t timeout_ms;  /* give up after this time; 0 leaves it to the service's deadline */
+    uint64_t reserved[4]; /* 0 */
+  } FscachePut;
+
+  /* Puts a descriptor. Returns 0, with its generation in `reply`, which may be NULL; or a negative
+   * errno, also -EDQUOT if the user has too many names, and -ECONNRESET if the service went away
+   * meanwhile (it then may have been put, or not). */
+  int fscache_put (FscacheClient *client, const FscachePut *put, FscacheReply *reply);
 
   /* Borrowing. The fastest way to a handle that is used again and again: libfscache keeps shared
    * duplicates, and knows by one look at memory that the service shares with it whether one still

@@ -65,7 +65,7 @@ get_reason (FscacheCode code)
     case FSCACHE_ERROR_NOT_SERVED:
       return "the service cannot serve it to this process";
     case FSCACHE_ERROR_NOT_REOPENABLE:
-      return "it can only be had for exclusive use";
+      return "it can only be had shared, or for exclusive use";
     case FSCACHE_ERROR_LIMIT:
       return "a limit of the service is reached";
     case FSCACHE_ERROR_TIMED_OUT:

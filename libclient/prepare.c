@@ -12,7 +12,7 @@
 
 #include "protocol/uri.h"
 
-#define OPTIONS_ALL (FSCACHE_NO_FALLBACK | FSCACHE_REVALIDATE)
+#define OPTIONS_ALL (FSCACHE_NO_FALLBACK | FSCACHE_REVALIDATE | FSCACHE_TAKE)
 #define PREFIX_LENGTH (sizeof "file://" - 1)
 #define SAFE_UMASK 077
 
@@ -212,7 +212,8 @@ prepare (FscacheClient *client, const FscacheRequest *request, FscDirectory *dir
   opening->max_age_ms = request->max_age_ms;
   opening->cancel = request->cancel;
   opening->is_revalidated = options & FSCACHE_REVALIDATE;
-  opening->happens_once = (request->flags & O_TRUNC) != 0
+  opening->is_taken = options & FSCACHE_TAKE;
+  opening->happens_once = opening->is_taken || (request->flags & O_TRUNC) != 0
                           || ((request->flags & O_CREAT) != 0 && (request->flags & O_EXCL) != 0);
   opening->reopens = request->sharing == FSCACHE_INDEPENDENT
                      && !__atomic_load_n (&client->never_reopens, __ATOMIC_RELAXED);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "libclient/link.h"
 #include "libclient/send.h"
@@ -269,6 +270,48 @@ take_answer (FscacheClient *client, const FscHeader *header, const FscReader *re
   return 0;
 }
 
+/* Sends what is to be put to where the service says. Of what goes wrong at the other end the
+ * service tells; what cannot be sent from here is known here alone. */
+static int
+give (FscCall *call, int socket)
+{
+  uint8_t packet[sizeof (FscWireHeader)];
+  FscWriter writer;
+  int r;
+
+  fsc_writer_begin (&writer, packet, sizeof packet);
+  fsc_writer_finish (&writer, FSC_OP_GIVE, 0, 1);
+  r = fsc_channel_send (socket, packet, sizeof packet, &call->give_fd, 1, MSG_DONTWAIT);
+  return r == -ETOOMANYREFS || r == -EBADF ? r : 0;
+}
+
+static int
+take_give (FscacheClient *client, const FscHeader *header, const FscReader *reader,
+           const FscFds *fds, bool lost)
+{
+  FscSlot *slot = fsc_client_slots_find (&client->slots, header->serial);
+  FscCall *call = slot != NULL ? slot->call : NULL;
+  FscacheCode code = FSCACHE_ERROR_NO_DESCRIPTOR;
+  int r = -EMFILE;
+
+  if (fsc_reader_finish (reader) < 0
+      || (call != NULL && (call->kind != FSC_CALL_PACKET || call->give_fd < 0)))
+    return -EPROTO;
+  if (call == NULL)
+    return 0;
+  if (!lost)
+    {
+      r = give (call, fds->fds[0]);
+      code = FSCACHE_ERROR_SYSTEM;
+    }
+  call->give_fd = -1;
+  if (r == 0)
+    return 0;
+  fsc_client_answer_fail (&call->openings[slot->first].answer, code, -r, (FscBytes){ 0 });
+  fsc_client_call_answered (client, call, slot->first);
+  return 0;
+}
+
 /* The first packet of a connection. */
 static int
 take_greeting (FscacheClient *client, const FscHeader *header, FscReader *reader, FscFds *fds)
@@ -323,6 +366,9 @@ fsc_client_receive_packet (FscacheClient *client, const void *packet, size_t len
       break;
     case FSC_OP_ERROR:
       r = take_error (client, &header, &reader);
+      break;
+    case FSC_OP_GIVE:
+      r = take_give (client, &header, &reader, fds, lost);
       break;
     default:
       r = take_answer (client, &header, &reader, packet, length);

@@ -148,7 +148,8 @@ get_item (const FscConnection *connection, const FscOpening *opening)
     .mode = opening->mode,
     .umask = opening->umask,
     .options = (opening->reopens ? FSC_OPTION_REOPENS : 0)
-               | (opening->is_revalidated ? FSC_OPTION_REVALIDATE : 0),
+               | (opening->is_revalidated ? FSC_OPTION_REVALIDATE : 0)
+               | (opening->is_taken ? FSC_OPTION_TAKE : 0),
     .max_age_ms = opening->max_age_ms,
     .sharing = (FscSharing) opening->sharing,
   };
@@ -163,11 +164,17 @@ get_item (const FscConnection *connection, const FscOpening *opening)
   return item;
 }
 
-/* Whether it demands what this service knows nothing of. */
-static bool
-is_beyond_service (const FscacheClient *client, const FscOpening *opening)
+/* Why this cannot be asked of an older service, or NULL. */
+static const char *
+find_shortcoming (const FscacheClient *client, const FscCall *call, const FscOpening *opening)
 {
-  return opening->has_digest && (client->link.connection->features & FSC_FEATURE_CONTENT) == 0;
+  uint32_t features = client->link.connection->features;
+
+  if (opening->has_digest && (features & FSC_FEATURE_CONTENT) == 0)
+    return "the service knows no digests: it is an older one";
+  if ((opening->is_taken || call->give_fd >= 0) && (features & FSC_FEATURE_PUTTING) == 0)
+    return "the service keeps nothing that is put: it is an older one";
+  return NULL;
 }
 
 /* Writes as many of the queued openings from `first` on as fit into one packet. Returns its length,
@@ -187,7 +194,7 @@ write_openings (const FscacheClient *client, const FscCall *call, size_t first, 
       const size_t end = writer.position;
       FscItem item;
 
-      if (opening->state != FSC_OPENING_QUEUED || is_beyond_service (client, opening))
+      if (opening->state != FSC_OPENING_QUEUED || find_shortcoming (client, call, opening) != NULL)
         break;
       item = get_item (connection, opening);
       fsc_codec_put_item (&writer, &item);
@@ -228,6 +235,7 @@ send_some (FscacheClient *client, FscCall *call)
 {
   size_t first = call->scan, n = 1;
   const void *packet = client->send_buffer;
+  const char *shortcoming;
   FscSlot *slot;
   int r;
 
@@ -241,9 +249,10 @@ send_some (FscacheClient *client, FscCall *call)
       fsc_client_call_answered (client, call, first);
       return 0;
     }
-  if (is_beyond_service (client, &call->openings[first]))
+  shortcoming = find_shortcoming (client, call, &call->openings[first]);
+  if (shortcoming != NULL)
     {
-      refuse (client, call, first, EOPNOTSUPP, "the service knows no digests: it is an older one");
+      refuse (client, call, first, EOPNOTSUPP, shortcoming);
       return 0;
     }
 

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -166,7 +167,7 @@ handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
   FscWelcome welcome = { .version = 1, .packet_max = FSC_PACKET_MAX };
   FscCode refusal;
   FscWriter writer;
-  gboolean has_table, has_events, knows_content;
+  gboolean has_table, has_events, knows_content, takes_puts;
 
   g_assert_true (fsc_codec_get_hello (reader, &hello));
   g_assert_cmpint (fsc_reader_finish (reader), ==, 0);
@@ -176,6 +177,7 @@ handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
   has_table = fake->orders.has_table && (hello.features & FSC_FEATURE_GENERATIONS) != 0;
   has_events = fake->orders.has_events && (hello.features & FSC_FEATURE_EVENTS) != 0;
   knows_content = fake->orders.knows_content;
+  takes_puts = fake->orders.takes_puts;
   welcome.serves = fake->orders.serves_nothing ? 0 : FSC_SERVES_PATHS;
   welcome.items_max = fake->orders.items_max > 0 ? fake->orders.items_max : FSC_ITEMS_MAX;
   pthread_mutex_unlock (&fake->lock);
@@ -187,7 +189,8 @@ handle_hello (FakeService *fake, Peer *peer, FscReader *reader, unsigned n_fds)
   welcome.name = bytes ("fake 1.0");
   welcome.features = (has_table ? FSC_FEATURE_GENERATIONS : 0)
                      | (has_events ? FSC_FEATURE_EVENTS : 0)
-                     | (knows_content ? FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS : 0);
+                     | (knows_content ? FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS : 0)
+                     | (takes_puts ? FSC_FEATURE_PUTTING : 0);
   peer->is_welcome = TRUE;
   fsc_writer_begin (&writer, fake->out, sizeof fake->out);
   fsc_codec_put_welcome (&writer, &welcome);
@@ -627,6 +630,58 @@ handle_unwatch (FakeService *fake, Peer *peer, uint32_t serial, FscReader *reade
   return send_done (fake, peer, serial, 1);
 }
 
+/* Putting */
+
+static gboolean
+send_give (FakeService *fake, Peer *peer, uint32_t serial, int fd)
+{
+  FscWriter writer;
+
+  fsc_writer_begin (&writer, fake->out, sizeof fake->out);
+  return send_out (fake, peer, &writer, FSC_OP_GIVE, serial, &fd, 1);
+}
+
+/* It waits for the descriptor, and for nobody else meanwhile. */
+static void
+note_put (FakeService *fake, int socket)
+{
+  uint8_t packet[64];
+  struct stat st;
+  FscFds fds;
+
+  g_assert_cmpint (fsc_channel_receive (socket, packet, sizeof packet, &fds, 2, NULL, 0), ==,
+                   sizeof (FscWireHeader));
+  g_assert_cmpuint (fds.n, ==, 1);
+  g_assert_cmpint (fstat (fds.fds[0], &st), ==, 0);
+  fsc_fds_clear (&fds);
+  pthread_mutex_lock (&fake->lock);
+  fake->seen.puts++;
+  fake->seen.last_put = st.st_ino;
+  pthread_mutex_unlock (&fake->lock);
+}
+
+static gboolean
+handle_put (FakeService *fake, Peer *peer, uint32_t serial, FscReader *reader)
+{
+  gboolean is_alive;
+  int sockets[2];
+  FscPut what;
+
+  g_assert_true (fsc_codec_get_put (reader, &what));
+  g_assert_cmpint (fsc_reader_finish (reader), ==, 0);
+  if (what.mode == FSC_PUT_EXCHANGE)
+    return send_error (fake, peer, serial, FSC_CODE_BAD_REQUEST, ESTALE, "it is another one");
+  g_assert_cmpint (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), ==, 0);
+  is_alive = send_give (fake, peer, serial, sockets[1]);
+  if (take (fake, &fake->orders.to_give_twice))
+    send_give (fake, peer, serial, sockets[1]);
+  close (sockets[1]);
+  if (is_alive)
+    note_put (fake, sockets[0]);
+  close (sockets[0]);
+  return is_alive && !take (fake, &fake->orders.to_close_put) && send_done (fake, peer, serial, 77);
+}
+
 static gboolean
 handle_packet (FakeService *fake, Peer *peer, size_t length, unsigned n_fds)
 {
@@ -647,6 +702,8 @@ handle_packet (FakeService *fake, Peer *peer, size_t length, unsigned n_fds)
       return handle_watch (fake, peer, header.serial, &reader);
     case FSC_OP_UNWATCH:
       return handle_unwatch (fake, peer, header.serial, &reader);
+    case FSC_OP_PUT:
+      return handle_put (fake, peer, header.serial, &reader);
     case FSC_OP_CANCEL:
       return handle_cancel (fake, peer, &reader);
     case FSC_OP_GIVE_BACK:

@@ -33,6 +33,9 @@ typedef struct
   gboolean bad_table;     /* the descriptor is of one that may be cut */
   gboolean has_events;    /* takes WATCH, and answers with what there is */
   gboolean knows_content; /* and progress */
+  gboolean takes_puts;    /* as 77, and what it has been sent is of no use to anybody */
+  int to_close_put;       /* so many: close the connection instead of an answer */
+  int to_give_twice;      /* so many: ask for the descriptor once more */
   FscCode watch_refusal;  /* answer WATCH with this ERROR */
   gboolean is_watch_mute; /* answer it not at all */
 } FakeOrders;
@@ -47,6 +50,8 @@ typedef struct
   unsigned unanswered; /* packets while it was mute */
   uint64_t last_lease; /* given back */
   unsigned watches, unwatches;
+  unsigned puts;
+  ino_t last_put;      /* what was sent */
   uint32_t last_watch; /* its serial */
   uint32_t last_umask, last_mode, last_options, last_flags;
   gboolean had_root; /* the last HELLO came with a descriptor */

@@ -1351,6 +1351,73 @@ test_threads_full (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (calls.n_called, ==, 2000);
 }
 
+/* Putting */
+
+static int
+put (Fixture *fixture, int fd, FscachePutMode mode, FscacheReply *reply)
+{
+  const FscachePut what = {
+    .uri = "handle:x", .fd = fd, .mode = mode, .expected = mode == FSCACHE_PUT_EXCHANGE ? 5 : 0
+  };
+
+  return fscache_put (fixture->client, &what, reply);
+}
+
+static void
+test_put (Fixture *fixture, gconstpointer data)
+{
+  int fd = open (fixture->file, O_RDONLY | O_CLOEXEC);
+  FscacheReply reply;
+  struct stat st;
+
+  g_assert_cmpint (fstat (fd, &st), ==, 0);
+  ORDER (fixture, takes_puts, TRUE);
+  fixture_start (fixture, 0);
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_NEW, &reply), ==, 0);
+  g_assert_cmpuint (reply.generation, ==, 77);
+  g_assert_cmpint (reply.fd, ==, -1);
+  g_assert_cmpuint (fake_service_get_seen (fixture->fake).last_put, ==, st.st_ino);
+  g_assert_cmpint (fstat (fd, &st), ==, 0); /* it is the caller's still */
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_REPLACE, NULL), ==, 0);
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_EXCHANGE, &reply), ==, -ESTALE);
+  assert_says (&reply, FSCACHE_ERROR_BAD_REQUEST, ESTALE, "another one");
+
+  /* It may or may not have happened, so it is not done again. */
+  ORDER (fixture, to_close_put, 1);
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_NEW, &reply), ==, -ECONNRESET);
+  assert_says (&reply, FSCACHE_ERROR_NO_SERVICE, ECONNRESET, "cannot put handle:x");
+  g_assert_cmpuint (fake_service_get_seen (fixture->fake).puts, ==, 3);
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_NEW, NULL), ==, 0);
+
+  /* A descriptor is sent once. */
+  ORDER (fixture, to_give_twice, 1);
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_NEW, &reply), <, 0);
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_NEW, NULL), ==, 0);
+  close (fd);
+}
+
+/* An older service is not asked for what it would not understand. */
+static void
+test_put_nowhere (Fixture *fixture, gconstpointer data)
+{
+  FscacheRequest take = { .uri = "handle:x", .options = FSCACHE_TAKE };
+  int fd = open (fixture->file, O_RDONLY | O_CLOEXEC);
+  FscacheReply reply;
+
+  fixture_start (fixture, 0);
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_NEW, &reply), ==, -EOPNOTSUPP);
+  assert_says (&reply, FSCACHE_ERROR_BAD_REQUEST, EOPNOTSUPP, "an older one");
+  g_assert_cmpint (fscache_open_with (fixture->client, &take, &reply), ==, -EOPNOTSUPP);
+  assert_says (&reply, FSCACHE_ERROR_BAD_REQUEST, EOPNOTSUPP, "an older one");
+  g_assert_cmpint (fscache_ping (fixture->client, NULL), ==, 0);
+  g_assert_cmpuint (fake_service_get_seen (fixture->fake).connections, ==, 1);
+  fake_service_stop (fixture->fake);
+  g_assert_cmpint (fscache_ping (fixture->client, NULL), <, 0);
+  g_assert_cmpint (put (fixture, fd, FSCACHE_PUT_NEW, &reply), <, 0);
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_NO_SERVICE);
+  close (fd);
+}
+
 #define ADD(name, function, data)                                                                  \
   g_test_add ("/client/" name, Fixture, data, set_up, function, tear_down)
 
@@ -1402,5 +1469,7 @@ main (int argc, char **argv)
   ADD ("threads/restarts", test_threads_restarts, NULL);
   ADD ("threads/disconnects", test_threads_disconnects, NULL);
   ADD ("threads/full", test_threads_full, NULL);
+  ADD ("put", test_put, NULL);
+  ADD ("put/nowhere", test_put_nowhere, NULL);
   return g_test_run ();
 }
