@@ -12,6 +12,7 @@
 #include "fscache/ctl/ctl.h"
 #include "fscache/ctl/output.h"
 #include "fscache/ctl/place.h"
+#include "fscache/ctl/put.h"
 #include "fscache/ctl/request.h"
 
 #define LISTEN_FDS_START 3 /* as in sd-daemon.h */
@@ -109,9 +110,10 @@ has_room (FscCtl *ctl, int target)
 }
 
 static gboolean
-make_plan (FscCtl *ctl, Plan *plan, char **fds, const FscacheRequest *request, gboolean listen)
+make_plan (FscCtl *ctl, Plan *plan, char **fds, const FscacheRequest *request,
+           const FscRequestOptions *options, gboolean listen)
 {
-  plan->n_fds = g_strv_length (fds);
+  plan->n_fds = fds != NULL ? g_strv_length (fds) : 0;
   plan->placements = g_new0 (FscPlacement, plan->n_fds);
   plan->requests = g_new0 (FscacheRequest, plan->n_fds);
   plan->replies = g_new0 (FscacheReply, plan->n_fds);
@@ -139,16 +141,53 @@ make_plan (FscCtl *ctl, Plan *plan, char **fds, const FscacheRequest *request, g
             }
         }
       plan->requests[i] = *request;
-      plan->requests[i].uri = equals + 1;
+      fsc_request_set_uri (&plan->requests[i], options, equals + 1);
+    }
+  return TRUE;
+}
+
+/* Whether all that is to be put is there. What is to be put is NAME or NAME=FD. */
+static gboolean
+check_puts (FscCtl *ctl, char **puts)
+{
+  for (; puts != NULL && *puts != NULL; puts++)
+    {
+      const char *equals = strrchr (*puts, '=');
+      int fd = STDIN_FILENO;
+
+      if (equals != NULL && !parse_fd (equals + 1, &fd))
+        fsc_ctl_refuse_usage (ctl, "--put %s: it is NAME or NAME=N", *puts);
+      else if (!fsc_put_is_inherited (fd))
+        fsc_ctl_refuse_usage (ctl, "--put %s: descriptor %d is not open", *puts, fd);
+      else
+        continue;
+      return FALSE;
+    }
+  return TRUE;
+}
+
+/* Puts all, or says what it could not put. */
+static gboolean
+put_all (FscacheClient *client, char **puts, const FscachePut *how)
+{
+  for (; puts != NULL && *puts != NULL; puts++)
+    {
+      char *equals = strrchr (*puts, '=');
+      FscacheReply reply = { 0 };
+      int fd = STDIN_FILENO;
+
+      if (equals != NULL && parse_fd (equals + 1, &fd))
+        *equals = '\0';
+      if (!fsc_put_one (client, how, *puts, fd, &reply))
+        return FALSE;
     }
   return TRUE;
 }
 
 /* Gets all handles, or says what it could not get. */
 static gboolean
-open_all (FscCtl *ctl, Plan *plan)
+open_all (FscacheClient *client, Plan *plan)
 {
-  g_autoptr (FscacheClient) client = fsc_ctl_connect (ctl);
   gboolean is_complete = TRUE;
   int result;
 
@@ -214,12 +253,20 @@ static int
 run_exec (FscCtl *ctl, int argc, char **argv)
 {
   g_auto (FscRequestOptions) options = { 0 };
+  g_auto (FscPutOptions) put_options = { 0 };
   g_auto (GStrv) fds = NULL;
-  gboolean listen = FALSE;
+  g_auto (GStrv) puts = NULL;
+  gboolean listen = FALSE, take = FALSE;
   const GOptionEntry entries[] = {
     { "fd", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &fds, "Put the resource on descriptor N", "N=URI" },
     { "listen", 'l', 0, G_OPTION_ARG_NONE, &listen,
       "Pass the handles as LISTEN_FDS does; --fd NAME=URI", NULL },
+    { "take", 0, 0, G_OPTION_ARG_NONE, &take, "Of handle: URIs: it is there no more for others",
+      NULL },
+    { "put", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &puts,
+      "Before that, keep descriptor N (default: 0) under a name", "NAME[=N]" },
+    FSC_PUT_REPLACE (put_options, "Of --put: "),
+    FSC_PUT_TTL (put_options, "Of --put: "),
     FSC_REQUEST_SHARING (options, "independent"),
     FSC_REQUEST_FLAGS (options),
     FSC_REQUEST_MODE (options),
@@ -230,20 +277,28 @@ run_exec (FscCtl *ctl, int argc, char **argv)
   };
   g_auto (Plan) plan = { 0 };
   g_autoptr (GError) error = NULL;
+  g_autoptr (FscacheClient) client = NULL;
   FscacheRequest request;
+  FscachePut how;
 
   fsc_ctl_parse (ctl, entries, &argc, &argv, 1, -1);
-  if (!fsc_request_options_get (&options, FSCACHE_INDEPENDENT, &request, &error))
+  if (!fsc_request_options_get (&options, FSCACHE_INDEPENDENT, &request, &error)
+      || !fsc_put_options_get (&put_options, &how, &error))
     return fsc_ctl_refuse_usage (ctl, "%s", error->message);
   if (request.sharing == FSCACHE_EXCLUSIVE)
     return fsc_ctl_refuse_usage (ctl, "an exclusive handle cannot be passed on to a program");
-  if (fds == NULL)
+  if (fds == NULL && puts == NULL)
     return fsc_ctl_refuse_usage (ctl, "no --fd N=URI says which handles to pass");
-  request.options |= FSCACHE_NO_FALLBACK;
-  if (!make_plan (ctl, &plan, fds, &request, listen))
+  request.options |= FSCACHE_NO_FALLBACK | (take ? FSCACHE_TAKE : 0);
+  how.timeout_ms = request.timeout_ms;
+  if (!make_plan (ctl, &plan, fds, &request, &options, listen))
     return FSC_EXIT_USAGE;
-  if (!open_all (ctl, &plan))
+  if (!check_puts (ctl, puts))
+    return FSC_EXIT_USAGE;
+  client = fsc_ctl_connect (ctl);
+  if (!put_all (client, puts, &how) || !open_all (client, &plan))
     return FSC_EXIT_FAILED;
+  g_clear_pointer (&client, fscache_disconnect); /* its descriptor's number may be wanted */
   return run_program (&plan, argv + 1, listen);
 }
 
@@ -257,6 +312,9 @@ const FscCommand fsc_ctl_exec = {
     "after open(2): COMMAND may read() and lseek(). With --sharing shared it must not, but "
     "pread()\n"
     "and mmap() are fine, and on a network file system one open is saved.\n"
+    "\n"
+    "A handle:NAME is given as it was put (fscachectl put): with its offset and its flags. --put\n"
+    "puts descriptors that fscachectl has, before it opens anything; COMMAND has them, too.\n"
     "\n"
     "With --listen the handles are passed as sd_listen_fds(3) expects them: on 3, 4, 5 ... in the\n"
     "order given, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. What stands before the '=' then\n"
@@ -272,7 +330,9 @@ const FscCommand fsc_ctl_exec = {
     "Examples:\n"
     "  fscachectl exec --fd 0=/srv/words -- sort -u\n"
     "  fscachectl exec --fd 3=/srv/a --fd 4=/srv/b -- cmp /proc/self/fd/3 /proc/self/fd/4\n"
-    "  fscachectl exec --listen --fd model=/srv/m.bin -- ./server",
+    "  fscachectl exec --listen --fd model=/srv/m.bin -- ./server\n"
+    "  fscachectl exec --put web=3 --replace -- ./server\n"
+    "  fscachectl exec --take --fd 3=handle:web -- ./next-server",
   .run = run_exec,
   .runs_program = TRUE,
 };

@@ -137,6 +137,8 @@ print_paragraph (const FscacheEntry *entry, void *data)
   printf ("cost       %s\n", fsc_output_format_us (entry->cost_us, a));
   printf ("opened     %s ago\n", fsc_output_format_us (entry->age_ms * 1000, a));
   printf ("given      %s ago\n", fsc_output_format_us (entry->idle_ms * 1000, a));
+  if (entry->coherence != FSCACHE_COHERENCE_TTL && entry->ttl_ms > 0)
+    printf ("ends       in %s\n", fsc_output_format_us (entry->ttl_ms * (guint64) 1000, a));
   printf ("mount      %u\n", (unsigned) entry->mount_id);
   printf ("generation %" G_GUINT64_FORMAT "\n", entry->generation);
   if (entry->content.is_known)

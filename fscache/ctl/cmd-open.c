@@ -64,6 +64,7 @@ print_json (const Given *given)
     json_builder_add_null_value (builder);
   fsc_output_add_content (builder, &reply->content);
   fsc_output_add_boolean (builder, "leased", reply->lease != 0);
+  fsc_output_add_int (builder, "generation", (gint64) reply->generation);
   fsc_output_add_int (builder, "took_us", given->took_us);
   fsc_output_print_json (builder, "\n");
 }
@@ -156,6 +157,8 @@ print_human (const Given *given)
   printf ("flags      %s\n", given->flags);
   if (given->offset >= 0)
     printf ("offset     %" G_GINT64_FORMAT "\n", (gint64) given->offset);
+  if (reply->generation != 0)
+    printf ("generation %" G_GUINT64_FORMAT "\n", reply->generation);
   if (reply->lease != 0)
     printf ("lease      yes (it ends with this process)\n");
   printf ("took       %s\n", fsc_output_format_us (given->took_us, took));
@@ -220,7 +223,7 @@ run_open (FscCtl *ctl, int argc, char **argv)
   fsc_ctl_parse (ctl, entries, &argc, &argv, 1, 1);
   if (!fsc_request_options_get (&options, FSCACHE_INDEPENDENT, &request, &error))
     return fsc_ctl_refuse_usage (ctl, "%s", error->message);
-  request.uri = argv[1];
+  fsc_request_set_uri (&request, &options, argv[1]);
   if (no_fallback)
     request.options |= FSCACHE_NO_FALLBACK;
   client = fsc_ctl_connect (ctl);

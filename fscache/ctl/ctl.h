@@ -60,19 +60,21 @@ int fsc_ctl_refuse_usage (FscCtl *ctl, const char *format, ...) G_GNUC_PRINTF (2
 FscacheClient *fsc_ctl_connect (FscCtl *ctl);
 
 /* The commands, each in the file that its comment names. */
-extern const FscCommand fsc_ctl_open;    /* cmd-open.c */
-extern const FscCommand fsc_ctl_cat;     /* cmd-cat.c */
-extern const FscCommand fsc_ctl_exec;    /* cmd-exec.c */
-extern const FscCommand fsc_ctl_list;    /* cmd-list.c */
-extern const FscCommand fsc_ctl_info;    /* cmd-list.c */
-extern const FscCommand fsc_ctl_drop;    /* cmd-drop.c */
-extern const FscCommand fsc_ctl_holders; /* cmd-holders.c */
-extern const FscCommand fsc_ctl_pin;     /* cmd-drop.c */
-extern const FscCommand fsc_ctl_unpin;   /* cmd-drop.c */
-extern const FscCommand fsc_ctl_status;  /* cmd-status.c */
-extern const FscCommand fsc_ctl_set;     /* cmd-set.c */
-extern const FscCommand fsc_ctl_ping;    /* cmd-status.c */
-extern const FscCommand fsc_ctl_warm;    /* cmd-warm.c */
+extern const FscCommand fsc_ctl_open;     /* cmd-open.c */
+extern const FscCommand fsc_ctl_cat;      /* cmd-cat.c */
+extern const FscCommand fsc_ctl_exec;     /* cmd-exec.c */
+extern const FscCommand fsc_ctl_list;     /* cmd-list.c */
+extern const FscCommand fsc_ctl_info;     /* cmd-list.c */
+extern const FscCommand fsc_ctl_drop;     /* cmd-drop.c */
+extern const FscCommand fsc_ctl_holders;  /* cmd-holders.c */
+extern const FscCommand fsc_ctl_pin;      /* cmd-drop.c */
+extern const FscCommand fsc_ctl_unpin;    /* cmd-drop.c */
+extern const FscCommand fsc_ctl_status;   /* cmd-status.c */
+extern const FscCommand fsc_ctl_set;      /* cmd-set.c */
+extern const FscCommand fsc_ctl_ping;     /* cmd-status.c */
+extern const FscCommand fsc_ctl_put;      /* cmd-put.c */
+extern const FscCommand fsc_ctl_transfer; /* cmd-transfer.c */
+extern const FscCommand fsc_ctl_warm;     /* cmd-warm.c */
 
 /* Paragraphs that several commands' help has in common. */
 #define FSC_HELP_NAMING                                                                            \

@@ -17,7 +17,7 @@
 static const FscCommand *const commands[] = {
   &fsc_ctl_status, &fsc_ctl_list, &fsc_ctl_info,    &fsc_ctl_open, &fsc_ctl_cat,
   &fsc_ctl_exec,   &fsc_ctl_drop, &fsc_ctl_holders, &fsc_ctl_pin,  &fsc_ctl_unpin,
-  &fsc_ctl_ping,   &fsc_ctl_set,  &fsc_ctl_warm,
+  &fsc_ctl_ping,   &fsc_ctl_set,  &fsc_ctl_warm,    &fsc_ctl_put,  &fsc_ctl_transfer,
 };
 
 static const FscCommand *
@@ -37,7 +37,7 @@ describe_tool (void)
   GString *text = g_string_new ("Commands:\n");
 
   for (gsize i = 0; i < G_N_ELEMENTS (commands); i++)
-    g_string_append_printf (text, "  %-8s%s\n", commands[i]->name, commands[i]->summary);
+    g_string_append_printf (text, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
   g_string_append (
       text,
       "\n"

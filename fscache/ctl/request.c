@@ -153,6 +153,14 @@ fsc_request_options_get (FscRequestOptions *options, FscacheSharing default_shar
   return TRUE;
 }
 
+void
+fsc_request_set_uri (FscacheRequest *request, const FscRequestOptions *options, const char *uri)
+{
+  request->uri = uri;
+  if (options->sharing == NULL && g_ascii_strncasecmp (uri, "handle:", strlen ("handle:")) == 0)
+    request->sharing = FSCACHE_SHARED;
+}
+
 char *
 fsc_request_describe_flags (int flags)
 {

@@ -65,6 +65,11 @@ void fsc_request_options_clear (FscRequestOptions *options);
 gboolean fsc_request_options_get (FscRequestOptions *options, FscacheSharing default_sharing,
                                   FscacheRequest *request, GError **error);
 
+/* Names what is asked for (borrowed). What was put (handle:NAME) is asked for shared, as it is,
+ * unless the options say otherwise. */
+void fsc_request_set_uri (FscacheRequest *request, const FscRequestOptions *options,
+                          const char *uri);
+
 /* "O_RDWR|O_APPEND" for what fcntl(F_GETFL) returned; to be freed. */
 char *fsc_request_describe_flags (int flags);
 
