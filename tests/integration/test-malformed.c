@@ -259,7 +259,8 @@ judge (const guint8 *bytes, size_t length)
         if (message.records[i].item.mount_length > 0 || message.records[i].item.resume.length > 0
             || message.records[i].item.validator.length > 0
             || (message.records[i].item.options
-                & (FSC_OPTIONS_OF_SERVICE | FSC_OPTION_DIGEST | FSC_OPTION_PROGRESS))
+                & (FSC_OPTIONS_OF_SERVICE | FSC_OPTION_DIGEST | FSC_OPTION_PROGRESS
+                   | FSC_OPTION_TAKE))
                    != 0)
           verdict = MALFORMED; /* only the service tells openers; features that are not in force */
       break;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -234,6 +235,41 @@ test_drop_exact (FscTestStage *stage)
   g_assert_cmpuint (count_cached (stage), ==, 0);
 }
 
+/* What clients have put can be read there too, where it can be read by position. */
+static void
+test_put (FscTestStage *stage)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  g_autofree char *pipe = g_build_filename (stage->mount, "cached/handle/pipe", NULL);
+  int fds[] = { memfd_create ("test", MFD_CLOEXEC), -1, -1 };
+  const FscachePut text = { .uri = "handle:dir/te xt", .fd = fds[0] };
+  FscachePut reading = { .uri = "handle:pipe" };
+  char byte;
+  int fd;
+
+  g_assert_no_errno (pipe2 (fds + 1, O_CLOEXEC));
+  reading.fd = fds[1];
+  g_assert_cmpint (pwrite (text.fd, "text", 4, 0), ==, 4);
+  g_assert_cmpint (fscache_put (client, &text, NULL), ==, 0);
+  g_assert_cmpint (fscache_put (client, &reading, NULL), ==, 0);
+  fsc_test_stage_run (stage,
+                      "cd $M/cached/handle && test \"$(ls -F | tr '\\n' ' ')\" = 'dir/ pipe '");
+  fsc_test_stage_run (stage, "test \"$(cat $M/cached/handle/dir/te%20xt)\" = text");
+  fsc_test_stage_run (stage, "test \"$(cat $M/cached/handle/dir/te%20xt)\" = text");
+  assert_attribute (pipe, "user.fscache.uri", "handle:pipe");
+  assert_attribute (pipe, "user.fscache.pinned", "1");
+  fd = open (pipe, O_RDONLY | O_CLOEXEC);
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (read (fd, &byte, 1), ==, -1);
+  g_assert_cmpint (errno, ==, ESPIPE);
+  close (fd);
+  fsc_test_stage_run (stage, "rm $M/cached/handle/pipe");
+  g_assert_cmpint (fscache_info (client, "handle:pipe", ignore, NULL, NULL), ==, -ENOENT);
+  for (guint i = 0; i < G_N_ELEMENTS (fds); i++)
+    close (fds[i]);
+  fscache_disconnect (client);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -246,5 +282,6 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-entry/drop", test_drop);
   FSC_STAGE_ADD_CLOSED ("/view-entry/drop-exact", test_drop_exact);
   FSC_STAGE_ADD_CLOSED ("/view-entry/scan", test_scan);
+  FSC_STAGE_ADD ("/view-entry/put", test_put);
   return g_test_run ();
 }
