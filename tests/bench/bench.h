@@ -142,6 +142,7 @@ extern const BenchRowSpec bench_rows_read[];
 extern const BenchRowSpec bench_rows_start[];
 extern const BenchRowSpec bench_rows_cache[];
 extern const BenchRowSpec bench_rows_view[];
+extern const BenchRowSpec bench_rows_put[];
 extern const BenchRowSpec bench_rows_unpack[]; /* where there is libarchive */
 
 /* Parts are this same program started again for a process of its own: servers, idle clients. A part

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * s6-fdholder-daemon, the nearest relative: holds descriptors under names and hands out duplicates.
- * One is stored at the start; an operation is s6_fdholder_retrieve() of libs6, and close().
+ * One is stored at the start; an operation is s6_fdholder_retrieve() of libs6, and close(); or to
+ * delete it and store it again.
  */
 #include "tests/bench/bench.h"
 
@@ -24,6 +25,7 @@ typedef struct
   BenchProcess daemon;
   s6_fdholder_t holder;
   bool is_connected;
+  int fd;        /* what is stored */
   tain deadline; /* never */
 } S6;
 
@@ -34,6 +36,8 @@ free_s6 (void *data)
 
   if (s6->is_connected)
     s6_fdholder_end (&s6->holder);
+  if (s6->fd >= 0)
+    close (s6->fd);
   bench_process_stop (&s6->daemon);
   g_free (s6);
 }
@@ -78,24 +82,17 @@ connect_holder (S6 *s6, const char *path, GError **error)
 static bool
 store_file (S6 *s6, const char *path, GError **error)
 {
-  int fd = open (path, O_RDONLY | O_CLOEXEC);
-
-  if (fd < 0 || !s6_fdholder_store_g (&s6->holder, fd, ID, &s6->deadline, &s6->deadline))
-    {
-      fail (error, "cannot store a descriptor");
-      if (fd >= 0)
-        close (fd);
-      return false;
-    }
-  close (fd);
-  return true;
+  s6->fd = open (path, O_RDONLY | O_CLOEXEC);
+  return (s6->fd >= 0
+          && s6_fdholder_store_g (&s6->holder, s6->fd, ID, &s6->deadline, &s6->deadline))
+         || fail (error, "cannot store a descriptor");
 }
 
 static bool
 set_up_s6 (BenchRow *row, GError **error)
 {
   Bench *bench = row->bench;
-  g_autofree char *path = g_build_filename (bench->directory, "s6", NULL);
+  g_autofree char *path = g_build_filename (bench->directory, row->spec->name, NULL);
   g_autofree char *rules = g_build_filename (bench->directory, "s6-rules", NULL);
   g_autofree char *file = bench_get_file (bench, "files", 0);
   const char *argv[] = { "s6-fdholder-daemon", "-i", rules, path, NULL };
@@ -108,6 +105,7 @@ set_up_s6 (BenchRow *row, GError **error)
   S6 *s6 = g_new0 (S6, 1);
 
   s6->daemon = daemon;
+  s6->fd = -1;
   row->state = s6;
   bench_defer (bench, free_s6, s6);
   return connect_holder (s6, path, error) && store_file (s6, file, error);
@@ -122,6 +120,16 @@ run_s6 (BenchRow *row, GError **error)
   return (fd >= 0 && close (fd) == 0) || fail (error, "cannot retrieve");
 }
 
+static bool
+run_store (BenchRow *row, GError **error)
+{
+  S6 *s6 = row->state;
+
+  return (s6_fdholder_delete_g (&s6->holder, ID, &s6->deadline)
+          && s6_fdholder_store_g (&s6->holder, s6->fd, ID, &s6->deadline, &s6->deadline))
+         || fail (error, "cannot delete and store");
+}
+
 #else
 
 static bool
@@ -133,6 +141,7 @@ set_up_s6 (BenchRow *row, GError **error)
 }
 
 #define run_s6 NULL
+#define run_store NULL
 
 #endif
 
@@ -143,5 +152,11 @@ const BenchRowSpec bench_rows_s6[] = {
     .handles = 1,
     .set_up = set_up_s6,
     .run = run_s6 },
+  { .name = "s6-store",
+    .title = "s6-fdholder-daemon: delete, and store again",
+    .baseline = "floor",
+    .handles = 1,
+    .set_up = set_up_s6,
+    .run = run_store },
   { 0 },
 };
