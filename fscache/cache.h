@@ -160,7 +160,8 @@ void fsc_cache_progress (FscCache *cache, const FscJob *job, const FscProgress *
 /* A job is done. Takes the job and the outcome's handle. */
 void fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome);
 
-/* A lease ends: the handle can be lent again, or, with `discard`, is closed. Ignores leases that
+/* A lease ends: a handle that has state (a device, a socket) can be lent again, unless the borrower
+ * says to `discard` it; any other is closed. Ignores leases that
  * are not this lessee's. */
 void fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard);
 

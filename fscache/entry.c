@@ -114,7 +114,7 @@ fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean d
       fsc_entry_tell (cache, entry, FSC_TURN_NAME);
       return;
     }
-  if (discard || !fsc_handle_reset (entry->handle))
+  if (discard || !fsc_handle_is_stateful (entry->handle))
     fsc_cache_drop (cache, entry);
 }
 

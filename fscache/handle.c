@@ -4,10 +4,7 @@
  */
 #include "fscache/handle.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "fscache/closer.h"
 
@@ -133,17 +130,8 @@ fsc_handle_is_same (const FscHandle *a, const FscHandle *b)
 }
 
 gboolean
-fsc_handle_reset (FscHandle *handle)
+fsc_handle_is_stateful (const FscHandle *handle)
 {
-  struct flock everything = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
-
-  if (handle->kind == FSC_KIND_CHARACTER || handle->kind == FSC_KIND_BLOCK
-      || handle->kind == FSC_KIND_SOCKET)
-    return TRUE; /* their state is what they are borrowed for */
-  if (handle->fd < 0 || (fcntl (handle->fd, F_GETFL) & O_PATH) != 0)
-    return FALSE;
-  fcntl (handle->fd, F_SETLEASE, F_UNLCK); /* fails if there is none */
-  return lseek (handle->fd, 0, SEEK_SET) == 0 && fcntl (handle->fd, F_SETFL, 0) == 0
-         && flock (handle->fd, LOCK_UN) == 0
-         && (handle->kind != FSC_KIND_REGULAR || fcntl (handle->fd, F_OFD_SETLK, &everything) == 0);
+  return handle->kind == FSC_KIND_CHARACTER || handle->kind == FSC_KIND_BLOCK
+         || handle->kind == FSC_KIND_SOCKET;
 }

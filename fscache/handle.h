@@ -96,6 +96,8 @@ gboolean fsc_handle_is_alive (const FscHandle *handle);
 /* Whether two handles, by their validators, are of the same thing. */
 gboolean fsc_handle_is_same (const FscHandle *a, const FscHandle *b);
 
-/* Makes a handle that was lent fit to be lent again: offset, status flags and locks are those of a
- * new one. Returns FALSE if that cannot be done here. */
-gboolean fsc_handle_reset (FscHandle *handle);
+/* Whether it is borrowed for its state, and so may be lent again as it is given back. Of any other
+ * the next borrower expects a new description: that is another handle. To make this one new would
+ * be to wait for the borrower, who may have kept a duplicate: lseek() waits for a read() that is
+ * under way, and that for memory that never comes. */
+gboolean fsc_handle_is_stateful (const FscHandle *handle);

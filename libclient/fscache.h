@@ -292,8 +292,8 @@ extern "C"
    * closes it. The FILE does not depend on the client. Returns NULL with errno set on failure. */
   FILE *fscache_fopen (FscacheClient *client, const char *uri, FscacheReply *reply);
 
-  /* Gives an exclusive handle back, for the next one who asks: closes reply->fd, ends reply->lease,
-   * and sets them to -1 and 0. Does not wait. Nothing happens to replies that have no lease, except
+  /* Gives an exclusive handle back: closes reply->fd, ends reply->lease, and sets them to -1 and 0.
+   * A device or a socket is lent to the next one who asks as it was left. Does not wait. Nothing happens to replies that have no lease, except
    * that their fd is closed. */
   void fscache_give_back (FscacheClient *client, FscacheReply *reply);
 

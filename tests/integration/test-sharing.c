@@ -7,12 +7,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -339,13 +343,13 @@ test_exclusive (FscTestService *service)
   g_assert_cmpint (flock (b.fd, LOCK_EX | LOCK_NB), ==, -1);
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 2);
 
-  /* Given back, it is lent again, as if it were new. */
+  /* Given back, it is closed: the next one gets a new one. */
   fscache_give_back (client, &a);
   g_assert_cmpint (a.fd, ==, -1);
   g_assert_cmpuint (a.lease, ==, 0);
   g_assert_cmpint (fscache_ping (client, NULL), ==, 0); /* it has arrived */
   again = open_as (other, path, FSCACHE_EXCLUSIVE);
-  g_assert_cmpint (again.source, ==, FSCACHE_SOURCE_CACHE);
+  g_assert_cmpint (again.source, ==, FSCACHE_SOURCE_OPENED);
   g_assert_cmpint (lseek (again.fd, 0, SEEK_CUR), ==, 0);
   g_assert_cmphex (fcntl (again.fd, F_GETFL) & (O_NONBLOCK | O_APPEND), ==, 0);
   g_assert_no_errno (flock (b.fd, LOCK_EX | LOCK_NB));
@@ -394,6 +398,92 @@ test_borrower_is_killed (FscTestService *service)
   g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
   fsc_test_service_wait_for (service, "handles", 0);
   fsc_test_service_check_descriptors (service);
+}
+
+/* Memory that never comes, for whoever touches it, the kernel too; or NULL. */
+static void *
+make_hanging_page (void)
+{
+  size_t size = (size_t) getpagesize ();
+  struct uffdio_api api = { .api = UFFD_API };
+  int fd = (int) syscall (SYS_userfaultfd, O_CLOEXEC);
+  void *page = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  struct uffdio_register range
+      = { .range = { (uintptr_t) page, size }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+  if (fd < 0 || page == MAP_FAILED || ioctl (fd, UFFDIO_API, &api) < 0
+      || ioctl (fd, UFFDIO_REGISTER, &range) < 0)
+    return NULL;
+  return page; /* as long as `fd` is open */
+}
+
+typedef struct
+{
+  int fd;
+  void *page;
+} Reading;
+
+static void *
+read_for_ever (void *data)
+{
+  const Reading *reading = data;
+
+  read (reading->fd, reading->page, 4);
+  return NULL;
+}
+
+/* Gives the handle back while it reads through a duplicate, which holds the lock of its position.
+ */
+static void
+borrow_and_hang (FscTestService *service, const char *path, int done)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  FscacheReply reply = open_as (client, path, FSCACHE_EXCLUSIVE);
+  Reading reading = { dup (reply.fd), make_hanging_page () };
+  pthread_t thread;
+
+  if (reading.page != NULL && pthread_create (&thread, NULL, read_for_ever, &reading) == 0)
+    {
+      g_usleep (100000);
+      fscache_give_back (client, &reply);
+      write (done, "1", 1);
+    }
+  else
+    write (done, "0", 1);
+  pause ();
+}
+
+static void
+test_borrower_hangs (FscTestService *service)
+{
+  g_autofree char *path = fsc_test_service_write (service, "file", CONTENT);
+  FscacheRequest request = { .uri = path, .sharing = FSCACHE_EXCLUSIVE, .timeout_ms = 3000 };
+  FscacheReply reply;
+  FscacheClient *client;
+  char hangs = 0;
+  int done[2];
+  pid_t pid;
+
+  g_assert_no_errno (pipe2 (done, O_CLOEXEC));
+  pid = fork ();
+  if (pid == 0)
+    borrow_and_hang (service, path, done[1]);
+  g_assert_cmpint (read (done[0], &hangs, 1), ==, 1);
+  if (hangs == '1')
+    {
+      g_usleep (100000);
+      client = fsc_test_service_connect (service);
+      g_assert_cmpint (fscache_open_with (client, &request, &reply), >=, 0);
+      assert_reads (reply.fd, CONTENT);
+      fscache_give_back (client, &reply);
+      fscache_disconnect (client);
+    }
+  else
+    g_test_skip ("this user may not have memory that never comes (userfaultfd)");
+  g_assert_no_errno (kill (pid, SIGKILL));
+  g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
+  close (done[0]);
+  close (done[1]);
 }
 
 /* A lease is its borrower's: others cannot give it back, nor twice. */
@@ -514,7 +604,7 @@ test_mixed_batch (FscTestService *service)
   g_assert_cmpint (lseek (replies[1].fd, 0, SEEK_CUR), ==, 0);
   for (guint i = 0; i < G_N_ELEMENTS (requests); i++)
     fscache_reply_clear (client, &replies[i]);
-  g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 5);
+  fsc_test_service_wait_for (service, "handles", 1); /* the shared one */
   fscache_disconnect (client);
 }
 
@@ -533,6 +623,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/sharing/exclusive", test_exclusive);
   FSC_TEST_ADD ("/sharing/borrower-goes", test_borrower_goes);
   FSC_TEST_ADD ("/sharing/borrower-is-killed", test_borrower_is_killed);
+  FSC_TEST_ADD ("/sharing/borrower-hangs", test_borrower_hangs);
   FSC_TEST_ADD ("/sharing/foreign-lease", test_foreign_lease);
   FSC_TEST_ADD ("/sharing/dropped-lease", test_dropped_lease);
   FSC_TEST_ADD ("/sharing/not-reopenable", test_not_reopenable);
