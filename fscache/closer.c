@@ -5,6 +5,7 @@
 #include "fscache/closer.h"
 
 #include <glib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,12 +31,29 @@ get_pool (void)
   return pool;
 }
 
+/* A borrower may have said so; and to unsay it would take the socket's lock, which a borrower may
+ * hold for ever. */
+static gboolean
+is_lingering (int fd)
+{
+  struct linger linger;
+  socklen_t length = sizeof linger;
+
+  return getsockopt (fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff != 0;
+}
+
 void
 fsc_closer_close (int fd)
 {
   struct stat st;
+  gboolean is_known = fstat (fd, &st) == 0;
 
-  if (fstat (fd, &st) == 0 && S_ISREG (st.st_mode) && st.st_nlink == 0 && st.st_size >= LARGE)
+  if (is_known && S_ISSOCK (st.st_mode) && is_lingering (fd))
+    {
+      fsc_closer_close_foreign (fd);
+      return;
+    }
+  if (is_known && S_ISREG (st.st_mode) && st.st_nlink == 0 && st.st_size >= LARGE)
     {
       g_atomic_int_inc (&n_pending);
       if (g_thread_pool_push (get_pool (), GINT_TO_POINTER (fd + 1), NULL))
