@@ -328,7 +328,7 @@ holder_release (FscHolder *holder, guint64 id)
   int length;
 
   fsc_writer_begin (&writer, buffer, sizeof buffer);
-  fsc_codec_put_give_back (&writer, &id, 1);
+  fsc_codec_put_give_back (&writer, 0, &id, 1);
   length = fsc_writer_finish (&writer, FSC_OP_GIVE_BACK, 0, 0);
   send_packet (opener, buffer, (size_t) length, -1);
   if (opener->n_held == 0 || --opener->n_held > 0 || !fsc_opener_is_idle (opener))

@@ -271,9 +271,9 @@ gboolean
 fsc_request_take_give_back (FscConnection *connection, FscReader *reader)
 {
   guint64 lease;
-  guint32 n;
+  guint32 n, flags;
 
-  if (!fsc_codec_get_give_back (reader, &n))
+  if (!fsc_codec_get_give_back (reader, &flags, &n))
     return FALSE;
   for (guint32 i = 0; i < n; i++)
     {
@@ -286,7 +286,8 @@ fsc_request_take_give_back (FscConnection *connection, FscReader *reader)
             g_array_remove_index_fast (connection->leases, j);
             break;
           }
-      fsc_cache_give_back (connection->server->cache, lease, connection, FALSE);
+      fsc_cache_give_back (connection->server->cache, lease, connection,
+                           (flags & FSC_GIVE_BACK_SPENT) != 0);
     }
   return fsc_reader_finish (reader) == 0;
 }

@@ -293,9 +293,13 @@ extern "C"
   FILE *fscache_fopen (FscacheClient *client, const char *uri, FscacheReply *reply);
 
   /* Gives an exclusive handle back: closes reply->fd, ends reply->lease, and sets them to -1 and 0.
-   * A device or a socket is lent to the next one who asks as it was left. Does not wait. Nothing happens to replies that have no lease, except
-   * that their fd is closed. */
+   * A device or a socket is lent to the next one who asks as it was left. Does not wait. Nothing
+   * happens to replies that have no lease, except that their fd is closed. */
   void fscache_give_back (FscacheClient *client, FscacheReply *reply);
+
+  /* The same for what is spent: nobody is lent it again. For a connection in the middle of a
+   * transaction, say, or with an answer that has not been read. */
+  void fscache_discard (FscacheClient *client, FscacheReply *reply);
 
 /* Closes reply->fd, if any, and gives back its lease: for replies that are not wanted. The same as
  * fscache_give_back(); both names exist so that code says what it means. */

@@ -138,8 +138,8 @@ fscache_open_many (FscacheClient *client, const FscacheRequest *requests, Fscach
   return count_failures (replies, n);
 }
 
-void
-fscache_give_back (FscacheClient *client, FscacheReply *reply)
+static void
+give_back (FscacheClient *client, FscacheReply *reply, uint32_t flags)
 {
   if (reply->fd >= 0)
     close (reply->fd);
@@ -147,9 +147,21 @@ fscache_give_back (FscacheClient *client, FscacheReply *reply)
   if (reply->lease != 0)
     {
       fsc_client_lock (client);
-      fsc_client_send_give_back (client, reply->lease, reply->reserved[0]);
+      fsc_client_send_give_back (client, flags, reply->lease, reply->reserved[0]);
       fsc_client_poller_update (client);
       fsc_client_unlock (client);
     }
   reply->lease = 0;
+}
+
+void
+fscache_give_back (FscacheClient *client, FscacheReply *reply)
+{
+  give_back (client, reply, 0);
+}
+
+void
+fscache_discard (FscacheClient *client, FscacheReply *reply)
+{
+  give_back (client, reply, FSC_GIVE_BACK_SPENT);
 }

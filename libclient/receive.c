@@ -125,7 +125,7 @@ take_result (FscacheClient *client, uint32_t serial, const FscResult *result, Fs
   *next_fd += result->has_fd;
   if ((opening == NULL || lost) && result->has_fd && result->id != 0
       && result->sharing == FSC_SHARING_EXCLUSIVE)
-    fsc_client_send_give_back (client, result->id, client->link.connection->generation);
+    fsc_client_send_give_back (client, 0, result->id, client->link.connection->generation);
   if (opening == NULL)
     return;
 

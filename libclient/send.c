@@ -108,7 +108,8 @@ fsc_client_send_unwatch (FscacheClient *client, uint32_t serial)
 }
 
 void
-fsc_client_send_give_back (FscacheClient *client, uint64_t lease, uint64_t generation)
+fsc_client_send_give_back (FscacheClient *client, uint32_t flags, uint64_t lease,
+                           uint64_t generation)
 {
   FscConnection *connection = get_ready (client);
   uint8_t packet[32];
@@ -118,7 +119,7 @@ fsc_client_send_give_back (FscacheClient *client, uint64_t lease, uint64_t gener
   if (connection == NULL || connection->generation != generation)
     return; /* it ended with its connection */
   fsc_writer_begin (&writer, packet, sizeof packet);
-  fsc_codec_put_give_back (&writer, &lease, 1);
+  fsc_codec_put_give_back (&writer, flags, &lease, 1);
   length = fsc_writer_finish (&writer, FSC_OP_GIVE_BACK, 0, 0);
   if (length > 0)
     send_parcel (client, packet, (size_t) length);

@@ -13,7 +13,8 @@ void fsc_client_send_queued (FscacheClient *client);
 void fsc_client_send_cancel (FscacheClient *client, uint32_t serial);
 
 /* Gives a lease back, if the connection is still the one that it was given on. */
-void fsc_client_send_give_back (FscacheClient *client, uint64_t lease, uint64_t generation);
+void fsc_client_send_give_back (FscacheClient *client, uint32_t flags, uint64_t lease,
+                                uint64_t generation);
 
 /* The service need not tell of the WATCH `serial` any more. */
 void fsc_client_send_unwatch (FscacheClient *client, uint32_t serial);

@@ -324,9 +324,9 @@ put_ids (FscWriter *writer, const uint64_t *ids, unsigned n_ids)
 }
 
 void
-fsc_codec_put_give_back (FscWriter *writer, const uint64_t *ids, uint32_t n_ids)
+fsc_codec_put_give_back (FscWriter *writer, uint32_t flags, const uint64_t *ids, uint32_t n_ids)
 {
-  FscWireGiveBack wire = { .n_ids = htole32 (n_ids) };
+  FscWireGiveBack wire = { .n_ids = htole32 (n_ids), .flags = htole32 (flags) };
 
   put (writer, &wire, sizeof wire);
   put_ids (writer, ids, n_ids);
@@ -848,14 +848,16 @@ fsc_codec_get_step (FscReader *reader, FscStep *step)
 }
 
 bool
-fsc_codec_get_give_back (FscReader *reader, uint32_t *n_ids)
+fsc_codec_get_give_back (FscReader *reader, uint32_t *flags, uint32_t *n_ids)
 {
   FscWireGiveBack wire;
 
   if (!get (reader, &wire, sizeof wire))
     return false;
+  *flags = le32toh (wire.flags);
   *n_ids = le32toh (wire.n_ids);
-  return require (reader, wire.zero == 0 && *n_ids > 0 && *n_ids <= FSC_PACKET_MAX / 8);
+  return require (reader, (*flags & ~FSC_GIVE_BACK_SPENT) == 0 && *n_ids > 0
+                              && *n_ids <= FSC_PACKET_MAX / 8);
 }
 
 bool

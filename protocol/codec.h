@@ -210,7 +210,8 @@ void fsc_codec_put_result (FscWriter *writer, const FscResult *result);
 void fsc_codec_put_progress (FscWriter *writer, const FscProgress *progress);
 void fsc_codec_put_watched (FscWriter *writer, uint32_t index, uint32_t n_steps);
 void fsc_codec_put_step (FscWriter *writer, const FscStep *step);
-void fsc_codec_put_give_back (FscWriter *writer, const uint64_t *ids, uint32_t n_ids);
+void fsc_codec_put_give_back (FscWriter *writer, uint32_t flags, const uint64_t *ids,
+                              uint32_t n_ids);
 void fsc_codec_put_speak_for (FscWriter *writer, const FscSpeakFor *whom);
 void fsc_codec_put_group (FscWriter *writer, uint32_t group);
 void fsc_codec_put_cancel (FscWriter *writer, uint32_t serial);      /* UNWATCH, too */
@@ -279,7 +280,7 @@ bool fsc_codec_get_progress (FscReader *reader, FscProgress *progress);
 bool fsc_codec_get_watched (FscReader *reader, uint32_t *index, uint32_t *n_steps);
 bool fsc_codec_get_step (FscReader *reader, FscStep *step);
 
-bool fsc_codec_get_give_back (FscReader *reader, uint32_t *n_ids);
+bool fsc_codec_get_give_back (FscReader *reader, uint32_t *flags, uint32_t *n_ids);
 bool fsc_codec_get_id (FscReader *reader, uint64_t *id);
 /* n_groups calls of get_group() must follow. */
 bool fsc_codec_get_speak_for (FscReader *reader, FscSpeakFor *whom);

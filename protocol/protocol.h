@@ -102,6 +102,8 @@ typedef enum
   FSC_SHARING_LAST = FSC_SHARING_EXCLUSIVE
 } FscSharing;
 
+#define FSC_GIVE_BACK_SPENT (1u << 0) /* from a client: not to be lent to anybody again */
+
 /* Options of an item. */
 #define FSC_OPTION_REOPENS (1u << 0)    /* independent: "send me a duplicate, I reopen it myself" */
 #define FSC_OPTION_REVALIDATE (1u << 1) /* check at the source even within a time-to-live */
@@ -326,7 +328,7 @@ typedef struct
 typedef struct
 {
   uint32_t n_ids;
-  uint32_t zero;
+  uint32_t flags; /* FSC_GIVE_BACK_* */
   /* ids: 64 bits each */
 } FscWireGiveBack;
 

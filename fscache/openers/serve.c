@@ -443,10 +443,10 @@ take_hand (Server *server, const FscHeader *header, FscReader *reader, int socke
 static bool
 take_give_back (Server *server, FscReader *reader)
 {
-  uint32_t n;
+  uint32_t n, flags;
   uint64_t id;
 
-  if (!fsc_codec_get_give_back (reader, &n))
+  if (!fsc_codec_get_give_back (reader, &flags, &n))
     return false;
   for (uint32_t i = 0; i < n; i++)
     {

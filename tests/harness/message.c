@@ -88,7 +88,8 @@ get_body (FscReader *reader, FscTestMessage *message)
     case FSC_OP_OPENED:
       return fsc_codec_get_opened (reader, &message->n_records) && get_records (reader, message);
     case FSC_OP_GIVE_BACK:
-      return fsc_codec_get_give_back (reader, &message->n_records) && get_records (reader, message);
+      return fsc_codec_get_give_back (reader, &message->give_back, &message->n_records)
+             && get_records (reader, message);
     case FSC_OP_CANCEL:
     case FSC_OP_UNWATCH:
       return fsc_codec_get_cancel (reader, &message->request);
@@ -197,7 +198,7 @@ put_ids (FscWriter *writer, const FscTestMessage *message)
   for (uint32_t i = 0; i < message->n_records; i++)
     ids[i] = message->records[i].id;
   if (message->header.opcode == FSC_OP_GIVE_BACK)
-    fsc_codec_put_give_back (writer, ids, message->n_records);
+    fsc_codec_put_give_back (writer, message->give_back, ids, message->n_records);
   else
     fsc_codec_put_hand (writer, ids, message->n_records, message->hand.packet);
   free (ids);
@@ -458,7 +459,7 @@ print_body (FILE *out, const FscTestMessage *message)
       fprintf (out, " n_results=%u", message->n_records);
       break;
     case FSC_OP_GIVE_BACK:
-      fprintf (out, " n_ids=%u", message->n_records);
+      fprintf (out, " n_ids=%u flags=%u", message->n_records, message->give_back);
       break;
     case FSC_OP_CANCEL:
     case FSC_OP_UNWATCH:

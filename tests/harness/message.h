@@ -31,8 +31,9 @@ typedef struct
     FscWelcome welcome;
     FscError error;
     uint64_t count;
-    uint32_t request; /* CANCEL, UNWATCH */
-    FscCounter limit; /* SET */
+    uint32_t give_back; /* flags */
+    uint32_t request;   /* CANCEL, UNWATCH */
+    FscCounter limit;   /* SET */
     FscEvent event;
     FscTarget target;
     FscList list;

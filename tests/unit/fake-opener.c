@@ -621,10 +621,10 @@ take_hand (Fake *fake, uint32_t serial, FscReader *reader, int socket)
 static bool
 take_give_back (Fake *fake, FscReader *reader)
 {
-  uint32_t n;
+  uint32_t n, flags;
   uint64_t id;
 
-  if (!fsc_codec_get_give_back (reader, &n))
+  if (!fsc_codec_get_give_back (reader, &flags, &n))
     return false;
   for (uint32_t i = 0; i < n; i++)
     {

@@ -497,10 +497,10 @@ handle_cancel (FakeService *fake, Peer *peer, FscReader *reader)
 static gboolean
 handle_give_back (FakeService *fake, FscReader *reader)
 {
-  uint32_t n;
+  uint32_t n, flags;
   uint64_t lease = 0;
 
-  g_assert_true (fsc_codec_get_give_back (reader, &n));
+  g_assert_true (fsc_codec_get_give_back (reader, &flags, &n));
   for (uint32_t i = 0; i < n; i++)
     g_assert_true (fsc_codec_get_id (reader, &lease));
   pthread_mutex_lock (&fake->lock);
