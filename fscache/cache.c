@@ -14,6 +14,7 @@
 #include "fscache/answer.h"
 #include "fscache/coherence.h"
 #include "fscache/named.h"
+#include "fscache/pool.h"
 #include "fscache/room.h"
 #include "protocol/uri.h"
 
@@ -121,6 +122,11 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   if (entry == NULL)
     {
       fsc_answer_passed (cache, job, outcome);
+      return;
+    }
+  if (entry->pool != NULL)
+    {
+      fsc_pool_finish (cache, job, outcome);
       return;
     }
 
@@ -253,6 +259,14 @@ open_passed (FscCache *cache, guint32 credential, const FscItem *item, FscBytes 
   return waiter;
 }
 
+static const FscPoolRules *
+get_pool_rules (FscCache *cache, FscBytes uri)
+{
+  return cache->provider.get_pool_rules != NULL
+             ? cache->provider.get_pool_rules (uri, cache->provider_data)
+             : NULL;
+}
+
 FscWaiter *
 fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpointer lessee,
                 FscAnswerFunc func, gpointer data, guint index)
@@ -268,12 +282,14 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
     .max_age_ms = item->max_age_ms,
     .index = index,
     .sharing = (guint8) item->sharing,
+    .is_nonblocking = (item->flags & (guint32) O_NONBLOCK) != 0,
     .revalidate = (item->options & FSC_OPTION_REVALIDATE) != 0,
     .wants_progress = (item->options & FSC_OPTION_PROGRESS) != 0,
     .wants_digest = (item->options & FSC_OPTION_DIGEST) != 0,
   };
   char canonical[FSC_URI_MAX + 1];
   FscBytes uri = item->uri;
+  const FscPoolRules *rules;
   FscEntry *entry;
   FscKey key;
   int length;
@@ -297,7 +313,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
    */
   key = fsc_store_make_key (&cache->store, uri, credential, flags, is_exclusive);
   entry = has_to_be_passed (item) ? NULL : find_entry (cache, &key);
-  if (entry != NULL)
+  if (entry != NULL && entry->pool == NULL)
     return open_entry (cache, &key, item, entry, &who);
 
   length = fsc_uri_canonicalize (uri, canonical, sizeof canonical, &fault);
@@ -307,6 +323,12 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
       return NULL;
     }
   uri = (FscBytes){ canonical, (size_t) length };
+  rules = get_pool_rules (cache, uri);
+  if (rules != NULL)
+    {
+      key = fsc_store_make_key (&cache->store, uri, credential, 0, TRUE);
+      return fsc_pool_open (cache, rules, &key, item, &who);
+    }
   if (has_to_be_passed (item))
     return open_passed (cache, credential, item, uri, &who);
 
@@ -355,6 +377,8 @@ fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data, const FscL
   cache->named = g_array_new (FALSE, FALSE, sizeof (FscNamed));
   cache->named_lost = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   cache->made_at = fsc_cache_now (cache);
+  cache->pools = fsc_pools_new ();
+  cache->dirty_pools = g_ptr_array_new ();
   return cache;
 }
 
@@ -375,6 +399,7 @@ fsc_cache_free (FscCache *cache)
   g_hash_table_unref (cache->contents);
   g_hash_table_unref (cache->named_lost);
   g_array_unref (cache->named);
+  fsc_pools_free (cache);
   fsc_store_clear (&cache->store);
   g_free (cache);
 }

@@ -35,6 +35,17 @@ typedef struct FscCache FscCache;
 typedef struct FscEntry FscEntry;
 typedef struct FscWaiter FscWaiter;
 typedef struct FscInterest FscInterest;
+typedef struct FscPool FscPool;
+
+/* Of what is lent from a pool (pool.h). */
+typedef struct
+{
+  const char *group; /* of the configuration */
+  guint min_idle;
+  guint max;        /* lent, idle, and being connected; for each user and URI */
+  gint64 idle_time; /* microseconds; 0: for ever */
+  gint64 wait;      /* microseconds that one waits for another's to be given back */
+} FscPoolRules;
 
 /* Work for the provider: open `item`, or, if it has a validator, check that the resource still has
  * it, and open it if not. The provider sets `begun` once somebody may have looked at the source,
@@ -95,6 +106,14 @@ typedef struct
 
   /* The generation table of a credential; NULL if there is none. */
   FscGenerations *(*get_generations) (guint32 credential, gpointer data);
+
+  /* What holds for connections with this URI; NULL if it is none's. */
+  const FscPoolRules *(*get_pool_rules) (FscBytes uri, gpointer data);
+
+  /* Calls fsc_cache_spoilt() once one of these events (of poll()), or an error, is there; NULL if
+   * that cannot be. The descriptor is borrowed until unguard(). */
+  gpointer (*guard) (int fd, guint32 events, FscEntry *entry, gpointer data);
+  void (*unguard) (gpointer guard);
 
   /* Who asked with FSC_OPTION_PROGRESS, and waits, is to be told; `asker` and `index` are the
    * `data` and `index` of fsc_cache_open(). */
@@ -263,6 +282,25 @@ guint64 fsc_cache_drop_mount (FscCache *cache, guint32 mount_id, GPtrArray *hold
 
 /* Forgets the entries whose handles died with their holder. */
 void fsc_cache_drop_dead (FscCache *cache);
+
+/* Pools. Something has happened to an idle connection, and it may have to go. */
+void fsc_cache_spoilt (FscCache *cache, FscEntry *entry);
+
+/* To be called between the turns of the loop: gives to those who wait, connects what is wanted.
+ * Returns whether there was anything to do. */
+gboolean fsc_cache_flush_pools (FscCache *cache);
+
+/* When fsc_cache_expire_pools() has to be called, by the monotonic time; 0: not before something
+ * happens. */
+gint64 fsc_cache_get_pools_due (const FscCache *cache);
+void fsc_cache_expire_pools (FscCache *cache);
+
+typedef struct
+{
+  guint64 pools, connections, idle, lent, waiting;
+} FscPoolCounters;
+
+FscPoolCounters fsc_cache_count_pools (FscCache *cache);
 
 /* Looks at up to `n` entries, in turn, and forgets those that have been idle for too long. */
 void fsc_cache_sweep (FscCache *cache, guint n);

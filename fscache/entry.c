@@ -4,6 +4,8 @@
  */
 #include "fscache/entry.h"
 
+#include "fscache/pool.h"
+
 void
 fsc_entry_end_generation (FscCache *cache, const FscEntry *entry)
 {
@@ -31,6 +33,7 @@ entry_unwatch (FscCache *cache, FscEntry *entry)
       fsc_entry_tell (cache, entry, FSC_TURN_SETTLED);
     }
   entry->watch_job = NULL;
+  fsc_pool_unguard (cache, entry);
 }
 
 /* What was put there is about to go. */
@@ -116,6 +119,8 @@ fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean d
     }
   if (discard || !fsc_handle_is_stateful (entry->handle))
     fsc_cache_drop (cache, entry);
+  else if (entry->pool != NULL)
+    fsc_pool_take_back (cache, entry);
 }
 
 static gboolean
@@ -150,6 +155,8 @@ fsc_entry_remove (FscCache *cache, FscEntry *entry)
   FscGenerations *generations = fsc_entry_get_generations (cache, entry);
   guint32 slot = entry->slot;
 
+  if (entry->pool != NULL)
+    fsc_pool_forget (cache, entry);
   fsc_store_remove (&cache->store, entry);
   if (generations != NULL && fsc_generations_is_retired (generations, slot))
     fsc_store_retire (&cache->store, slot);

@@ -24,7 +24,10 @@ struct FscCache
   FscStore store;
   GHashTable *leases;   /* lease -> FscEntry */
   GHashTable *contents; /* of the handles */
-  gint64 relieved_at;   /* when memory was short the last time */
+  GHashTable *pools;    /* of FscPool */
+  GPtrArray *dirty_pools;
+  gint64 pools_due;   /* or 0 */
+  gint64 relieved_at; /* when memory was short the last time */
   FscTurnFunc turn_func;
   gpointer turn_data;
   guint n_watch_jobs;

@@ -48,7 +48,8 @@ gboolean
 fsc_job_is_wanted (const FscJob *job)
 {
   return job->is_put || job->waiters.length > 0 || job->late.length > 0
-         || (job->is_watch && job->entry != NULL);
+         || (job->is_watch && job->entry != NULL)
+         || (job->entry != NULL && job->entry->pool != NULL);
 }
 
 gboolean
@@ -78,6 +79,6 @@ fsc_cache_cancel (FscCache *cache, FscWaiter *waiter)
 
   g_queue_unlink (waiter->queue, &waiter->link);
   g_free (waiter);
-  if (!fsc_job_is_wanted (job) && cache->provider.withdraw != NULL)
+  if (job != NULL && !fsc_job_is_wanted (job) && cache->provider.withdraw != NULL)
     cache->provider.withdraw (job, cache->provider_data);
 }

@@ -11,8 +11,8 @@
 struct FscWaiter
 {
   GList link;
-  FscJob *job;
-  GQueue *queue; /* one of the job's */
+  FscJob *job;   /* NULL: it waits for a connection */
+  GQueue *queue; /* one of the job's, or the pool's */
   FscAnswerFunc func;
   gpointer data;
   gpointer lessee;
@@ -21,6 +21,7 @@ struct FscWaiter
   guint index;
   guint8 sharing;
   guint8 revalidate;
+  guint8 is_nonblocking; /* of a connection */
   guint8 wants_progress;
   guint8 wants_digest; /* `digest`, and no other content */
   guint8 digest[FSC_DIGEST_SIZE];

@@ -40,6 +40,27 @@ static const FscParameter http_parameters[] = {
   { 0 },
 };
 
+static const FscParameter unix_parameters[] = {
+  { "min-idle", FSC_PARAMETER_SMALL_COUNT, 0, 1000, AT (pool.min_idle), NULL },
+  { "max", FSC_PARAMETER_SMALL_COUNT, 1, 10000, AT (pool.max), NULL },
+  { "idle-time", FSC_PARAMETER_MICROSECONDS, 0, 1e9, AT (pool.idle_time), NULL },
+  { "wait", FSC_PARAMETER_MICROSECONDS, 0, 86400, AT (pool.wait), NULL },
+  { "connect-timeout", FSC_PARAMETER_MILLISECONDS, 0.01, 3600, FSC_PARAMETER_ARGUMENT, "5" },
+  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (deadline), NULL },
+  { 0 },
+};
+
+static const FscParameter tcp_parameters[] = {
+  { "allow", FSC_PARAMETER_WORDS, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
+  { "min-idle", FSC_PARAMETER_SMALL_COUNT, 0, 1000, AT (pool.min_idle), NULL },
+  { "max", FSC_PARAMETER_SMALL_COUNT, 1, 10000, AT (pool.max), NULL },
+  { "idle-time", FSC_PARAMETER_MICROSECONDS, 0, 1e9, AT (pool.idle_time), NULL },
+  { "wait", FSC_PARAMETER_MICROSECONDS, 0, 86400, AT (pool.wait), NULL },
+  { "connect-timeout", FSC_PARAMETER_MILLISECONDS, 0.01, 3600, FSC_PARAMETER_ARGUMENT, "5" },
+  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (deadline), NULL },
+  { 0 },
+};
+
 /* As libcurl has them. */
 static const char *const proxy_variables[]
     = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
@@ -49,6 +70,11 @@ static const FscParameter handle_parameters[] = {
   { "max-names", FSC_PARAMETER_SMALL_COUNT, 0, 1e6, AT (max_names), NULL },
   { 0 },
 };
+
+#define POOL(group)                                                                                \
+  {                                                                                                \
+    group, 1, 32, 60 * G_USEC_PER_SEC, 10 * G_USEC_PER_SEC                                         \
+  }
 
 static const FscProvider registered[] = {
   { .schemes = { "file" },
@@ -83,6 +109,19 @@ static const FscProvider registered[] = {
     .group = "handle",
     .parameters = handle_parameters,
     .max_names = 1024 },
+  { .schemes = { "unix" },
+    .program = "open-socket",
+    .scope = FSC_SCOPE_MOUNT,
+    .group = "unix",
+    .parameters = unix_parameters,
+    .pool = POOL ("unix") },
+  { .schemes = { "tcp" },
+    .program = "open-socket",
+    .scope = FSC_SCOPE_HOST,
+    .guard = "allow",
+    .group = "tcp",
+    .parameters = tcp_parameters,
+    .pool = POOL ("tcp") },
 };
 
 static const FscParameter helper_parameters[] = {

@@ -7,6 +7,7 @@
 
 #include <glib.h>
 
+#include "fscache/cache.h"
 #include "fscache/parameter.h"
 #include "fscache/spawner.h"
 #include "protocol/codec.h"
@@ -39,13 +40,14 @@ typedef struct
   const FscParameter *parameters; /* of that group */
 
   /* As it is set. */
-  guint openers;    /* processes a lane; 0: as all lanes have */
-  gint64 deadline;  /* microseconds; 0: as all lanes have */
-  guint32 ttl_ms;   /* of what may change where nobody sees it */
-  guint max_names;  /* of a store: how many a user may have */
-  char **arguments; /* by parameter: those that are the opener's */
-  char **helper;    /* the command of a helper; NULL: it is none */
-  FscUser user;     /* who opens, if its groups are not NULL; else whoever asks */
+  guint openers;     /* processes a lane; 0: as all lanes have */
+  gint64 deadline;   /* microseconds; 0: as all lanes have */
+  FscPoolRules pool; /* max 0: none of what it opens is a connection */
+  guint max_names;   /* of a store: how many a user may have */
+  guint32 ttl_ms;    /* of what may change where nobody sees it */
+  char **arguments;  /* by parameter: those that are the opener's */
+  char **helper;     /* the command of a helper; NULL: it is none */
+  FscUser user;      /* who opens, if its groups are not NULL; else whoever asks */
 } FscProvider;
 
 typedef struct FscProviders FscProviders;

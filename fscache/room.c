@@ -47,7 +47,8 @@ fsc_cache_sweep (FscCache *cache, guint n)
 
       if (entry == NULL)
         return;
-      if (fsc_entry_is_evictable (entry) && time - entry->used_at > cache->limits.idle_time)
+      if (fsc_entry_is_evictable (entry) && entry->pool == NULL
+          && time - entry->used_at > cache->limits.idle_time)
         fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
     }
 }

@@ -66,6 +66,51 @@ get_generations (guint32 credential, gpointer data)
   return fsc_credentials_get (((FscServer *) data)->credentials, credential)->generations;
 }
 
+static const FscPoolRules *
+get_pool_rules (FscBytes uri, gpointer data)
+{
+  const FscProvider *provider = fsc_providers_find (((FscServer *) data)->config->providers, uri);
+
+  return provider != NULL && provider->pool.max > 0 ? &provider->pool : NULL;
+}
+
+/* An idle connection. */
+typedef struct
+{
+  FscPoll poll; /* first */
+  FscServer *server;
+  FscEntry *entry;
+} Guard;
+
+static void
+guard_ready (FscPoll *poll, guint32 events)
+{
+  const Guard *guard = poll->data;
+
+  fsc_cache_spoilt (guard->server->cache, guard->entry);
+}
+
+static gpointer
+guard_connection (int fd, guint32 events, FscEntry *entry, gpointer data)
+{
+  Guard *guard = g_new (Guard, 1);
+
+  *guard = (Guard){ { fd, guard_ready, guard }, data, entry };
+  if (fsc_loop_add (guard->server->loop, &guard->poll, events))
+    return guard;
+  g_free (guard);
+  return NULL;
+}
+
+static void
+unguard_connection (gpointer data)
+{
+  Guard *guard = data;
+
+  fsc_loop_remove (guard->server->loop, &guard->poll);
+  g_free (guard);
+}
+
 static void
 withdraw_job (FscJob *job, gpointer data)
 {
@@ -193,6 +238,30 @@ fsc_server_watch_clients (FscServer *server)
 
 /* Between the turns of the loop */
 
+static gboolean
+expire_pools (gpointer data)
+{
+  FscServer *server = data;
+
+  server->pooling = 0;
+  fsc_cache_expire_pools (server->cache);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+arm_pools (FscServer *server)
+{
+  gint64 due = fsc_cache_get_pools_due (server->cache);
+  gint64 left = due - fsc_loop_get_time (server->loop);
+
+  if (due == 0 || (server->pooling != 0 && due >= server->pools_due))
+    return;
+  g_clear_handle_id (&server->pooling, g_source_remove);
+  server->pools_due = due;
+  server->pooling = fsc_loop_add_timeout (server->loop, (guint) CLAMP (left / 1000 + 1, 1, 3600000),
+                                          expire_pools, server);
+}
+
 /* What was collected while events were handled goes out, until nothing is left. */
 static void
 before_wait (gpointer data)
@@ -205,6 +274,7 @@ before_wait (gpointer data)
   do
     {
       again = fsc_follows_flush (server->follows);
+      again |= fsc_cache_flush_pools (server->cache);
       again |= fsc_lanes_flush (server->lanes);
       while (server->dirty.head != NULL)
         {
@@ -213,6 +283,7 @@ before_wait (gpointer data)
         }
     }
   while (again);
+  arm_pools (server);
   if (server->sweeping == 0 && is_sweep_wanted (server))
     arm_sweep (server);
 }
@@ -336,6 +407,9 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
                                    .now = get_time,
                                    .get_watches = get_watches,
                                    .get_generations = get_generations,
+                                   .get_pool_rules = get_pool_rules,
+                                   .guard = guard_connection,
+                                   .unguard = unguard_connection,
                                    .tell_progress = fsc_connection_tell_progress };
   const FscLanesFuncs funcs = {
     .done = job_done, .progressed = job_progressed, .receiving = job_receiving, .lost = opener_lost
@@ -395,6 +469,7 @@ void
 fsc_server_free (FscServer *server)
 {
   g_clear_handle_id (&server->sweeping, g_source_remove);
+  g_clear_handle_id (&server->pooling, g_source_remove);
   for (guint i = 0; server->credentials != NULL && i < fsc_credentials_get_n (server->credentials);
        i++)
     {
@@ -463,6 +538,7 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
   const FscFollowCounters *follows = fsc_follows_get_counters (server->follows);
   const FscLaneCounters *lanes = fsc_lanes_get_counters (server->lanes);
   const FscWatchCounters watches = count_watches (server);
+  const FscPoolCounters pools = fsc_cache_count_pools (server->cache);
   const struct
   {
     const char *name;
@@ -487,6 +563,11 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
     { "negative", cache->negative },
     { "put", cache->put },
     { "entries", cache->entries },
+    { "pools", pools.pools },
+    { "connections", pools.connections },
+    { "connections_idle", pools.idle },
+    { "connections_lent", pools.lent },
+    { "connections_awaited", pools.waiting },
     { "watches", follows->watches },
     { "followed", follows->followed },
     { "events", follows->events },

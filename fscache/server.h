@@ -47,6 +47,8 @@ typedef struct
 
   guint64 root_mount, root_inode; /* of "/" as the service sees it */
   guint sweeping, watching;       /* source ids: for entries, and for clients */
+  guint pooling;                  /* and for pools, */
+  gint64 pools_due;               /* when that is due */
   gint64 started;
 } FscServer;
 

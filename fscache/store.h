@@ -38,6 +38,8 @@ struct FscEntry
   FscJob *flight, *watch_job;
   FscInterest *interests; /* who follows */
   gpointer lessee;
+  FscPool *pool;  /* or NULL: it is no connection */
+  gpointer guard; /* of an idle connection; or NULL */
   guint64 lease;
   guint64 hits;
   guint64 since; /* the store's age when it came, or when its bit was last found set */
@@ -51,7 +53,8 @@ struct FscEntry
   guint8 coherence;
   guint8 is_visited;
   guint8 is_pinned;
-  guint8 class; /* whose list it is in, or FSC_NO_CLASS */
+  guint8 was_lent; /* a connection */
+  guint8 class;    /* whose list it is in, or FSC_NO_CLASS */
 };
 
 /* Classes are powers of 16 of cost, for handles without bytes and for those with; store.c says what

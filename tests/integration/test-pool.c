@@ -1,0 +1,799 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Connections from a pool: what a borrower gets, what a server sees, and what becomes of those that
+ * are spoilt. The servers are here, and do nothing but accept, so that each connection is known.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/harness/service.h"
+#include "tests/harness/tap.h"
+
+#define WAIT_MS 5000
+#define QUIET_MS 300
+
+/* Servers */
+
+typedef struct
+{
+  int fd;
+  guint16 port;
+  char uri[64];
+} Server;
+
+static void
+server_listen (Server *server, guint16 port, int backlog)
+{
+  struct sockaddr_in address = { .sin_family = AF_INET,
+                                 .sin_port = htons (port),
+                                 .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
+  socklen_t length = sizeof address;
+  int on = 1;
+
+  server->fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_assert_no_errno (setsockopt (server->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on));
+  g_assert_no_errno (bind (server->fd, (struct sockaddr *) &address, sizeof address));
+  g_assert_no_errno (listen (server->fd, backlog));
+  g_assert_no_errno (getsockname (server->fd, (struct sockaddr *) &address, &length));
+  server->port = ntohs (address.sin_port);
+  g_snprintf (server->uri, sizeof server->uri, "tcp://127.0.0.1:%u", server->port);
+}
+
+static gboolean
+is_ready (int fd, int ms)
+{
+  struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+  return poll (&poll_fd, 1, ms) > 0;
+}
+
+static int
+server_accept (Server *server)
+{
+  int fd;
+
+  g_assert_true (is_ready (server->fd, WAIT_MS));
+  fd = accept4 (server->fd, NULL, NULL, SOCK_CLOEXEC);
+  g_assert_cmpint (fd, >=, 0);
+  return fd;
+}
+
+static void
+assert_closed (int peer)
+{
+  char byte;
+
+  g_assert_true (is_ready (peer, WAIT_MS));
+  g_assert_cmpint (recv (peer, &byte, 1, 0), <=, 0);
+  close (peer);
+}
+
+/* Whatever one end says, the other one hears. */
+static void
+assert_connected (int a, int b)
+{
+  char text[8] = "";
+
+  g_assert_cmpint (send (a, "ping", 4, MSG_NOSIGNAL), ==, 4);
+  g_assert_true (is_ready (b, WAIT_MS));
+  g_assert_cmpint (recv (b, text, sizeof text, 0), ==, 4);
+  g_assert_cmpstr (text, ==, "ping");
+  g_assert_cmpint (send (b, "pong", 4, MSG_NOSIGNAL), ==, 4);
+  g_assert_true (is_ready (a, WAIT_MS));
+  g_assert_cmpint (recv (a, text, sizeof text, 0), ==, 4);
+}
+
+/* Borrowers */
+
+typedef struct
+{
+  FscTestService *service;
+  FscacheClient *client;
+  Server server;
+} Stage;
+
+static void
+stage_init (Stage *stage, const char *settings)
+{
+  g_autofree char *config = g_strdup_printf ("[tcp]\nallow=127.0.0.1:* nosuch.invalid:1\n%s\n"
+                                             "[unix]\n%s\n",
+                                             settings, settings);
+
+  stage->service = fsc_test_service_new (config, NULL);
+  stage->client = fsc_test_service_connect (stage->service);
+  server_listen (&stage->server, 0, 64);
+}
+
+static void
+stage_clear (Stage *stage)
+{
+  close (stage->server.fd);
+  fscache_disconnect (stage->client);
+  fsc_test_service_free (stage->service);
+}
+
+static int
+try (FscacheClient *client, const char *uri, FscacheSharing sharing, FscacheReply *reply)
+{
+  FscacheRequest request = { .uri = uri, .sharing = sharing };
+
+  return fscache_open_with (client, &request, reply);
+}
+
+static FscacheReply
+take (Stage *stage, FscacheSharing sharing, FscacheSource source)
+{
+  FscacheReply reply;
+  int fd = try (stage->client, stage->server.uri, sharing, &reply);
+
+  if (fd < 0)
+    g_test_message ("%s", reply.message);
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (reply.kind, ==, FSCACHE_KIND_SOCKET);
+  g_assert_cmpint (reply.sharing, ==, sharing);
+  g_assert_cmpint (reply.source, ==, source);
+  g_assert_cmpint (reply.lease != 0, ==, sharing == FSCACHE_EXCLUSIVE);
+  g_assert_cmphex (fcntl (fd, F_GETFD), ==, FD_CLOEXEC);
+  g_assert_cmphex (fcntl (fd, F_GETFL) & ~O_LARGEFILE, ==, O_RDWR);
+  return reply;
+}
+
+static FscacheReply
+borrow (Stage *stage, FscacheSource source)
+{
+  return take (stage, FSCACHE_EXCLUSIVE, source);
+}
+
+static void
+give_back (Stage *stage, FscacheReply *reply)
+{
+  fscache_give_back (stage->client, reply);
+  g_assert_cmpint (fscache_ping (stage->client, NULL), ==, 0); /* it has arrived */
+}
+
+static void
+assert_fails (FscacheClient *client, const char *uri, int error, const char *part)
+{
+  FscacheReply reply;
+
+  g_assert_cmpint (try (client, uri, FSCACHE_EXCLUSIVE, &reply), ==, -error);
+  if (strstr (reply.message, part) == NULL)
+    g_test_message ("%s", reply.message);
+  g_assert_nonnull (strstr (reply.message, part));
+}
+
+/* Tests */
+
+static void
+test_lent (void)
+{
+  Stage stage;
+  FscacheReply a, b, c;
+  int first, second;
+
+  stage_init (&stage, "min-idle=0");
+  a = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  first = server_accept (&stage.server);
+  assert_connected (a.fd, first);
+
+  /* While it is lent, the next one gets another. */
+  b = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  second = server_accept (&stage.server);
+  assert_connected (b.fd, second);
+
+  /* Given back, it is lent again, with the flags that were asked for. */
+  g_assert_no_errno (fcntl (a.fd, F_SETFL, O_NONBLOCK));
+  give_back (&stage, &a);
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections_idle"), ==, 1);
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections_lent"), ==, 1);
+  c = borrow (&stage, FSCACHE_SOURCE_CACHE);
+  assert_connected (c.fd, first);
+  g_assert_false (is_ready (stage.server.fd, QUIET_MS));
+  give_back (&stage, &b);
+  give_back (&stage, &c);
+  g_assert_cmpint (fscache_drop (stage.client, stage.server.uri, NULL), ==, 2);
+  assert_closed (first);
+  assert_closed (second);
+  g_assert_false (is_ready (stage.server.fd, QUIET_MS));
+  stage_clear (&stage);
+}
+
+/* Whoever asks without borrowing is given one for good: a warm one. */
+static void
+test_independent (void)
+{
+  Stage stage;
+  FscacheReply a, b;
+  int first, second, third;
+
+  stage_init (&stage, "min-idle=1");
+  a = take (&stage, FSCACHE_INDEPENDENT, FSCACHE_SOURCE_PASSED);
+  first = server_accept (&stage.server);
+  second = server_accept (&stage.server); /* in the background */
+  fsc_test_service_wait_for (stage.service, "connections_idle", 1);
+  b = take (&stage, FSCACHE_INDEPENDENT, FSCACHE_SOURCE_PASSED);
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "hits"), ==, 1);
+  third = server_accept (&stage.server);
+  assert_connected (a.fd, first);
+  assert_connected (b.fd, second);
+  fscache_disconnect (stage.client);
+  assert_connected (a.fd, first);
+
+  /* Nobody but its owner has it. */
+  close (a.fd);
+  assert_closed (first);
+  close (b.fd);
+  assert_closed (second);
+  stage.client = fsc_test_service_connect (stage.service);
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections"), ==, 1);
+  close (third);
+  stage_clear (&stage);
+}
+
+/* What has been lent is not what connect() leaves: it makes room for a new one. */
+static void
+test_independent_is_new (void)
+{
+  Stage stage;
+  FscacheReply reply;
+  int first, second;
+
+  stage_init (&stage, "min-idle=0\nmax=1");
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  first = server_accept (&stage.server);
+  give_back (&stage, &reply);
+  reply = take (&stage, FSCACHE_INDEPENDENT, FSCACHE_SOURCE_PASSED);
+  second = server_accept (&stage.server);
+  assert_closed (first);
+  assert_connected (reply.fd, second);
+  close (reply.fd);
+  assert_closed (second);
+  stage_clear (&stage);
+}
+
+static void
+test_refusals (void)
+{
+  Stage stage;
+  FscacheRequest request;
+  FscacheReply reply;
+
+  stage_init (&stage, "");
+  g_assert_cmpint (try (stage.client, stage.server.uri, FSCACHE_SHARED, &reply), ==, -EOPNOTSUPP);
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_NOT_REOPENABLE);
+  g_assert_nonnull (strstr (reply.message, "cannot be shared"));
+  request = (FscacheRequest){ .uri = stage.server.uri, .flags = O_RDWR | O_CREAT };
+  g_assert_cmpint (fscache_open_with (stage.client, &request, &reply), ==, -EINVAL);
+  g_assert_nonnull (strstr (reply.message, "these flags"));
+  assert_fails (stage.client, "tcp://127.0.0.1:1", ECONNREFUSED, "refused");
+  assert_fails (stage.client, "tcp://nosuch.invalid:1", ENOENT, "address");
+  assert_fails (stage.client, "tcp://127.0.0.2:1", EACCES, "[tcp] allow");
+  assert_fails (stage.client, "unix:///nonexistent/socket", ENOENT, "No such file");
+  assert_fails (stage.client, "unix:///etc/passwd", ECONNREFUSED, "no socket");
+  assert_fails (stage.client, "unix:@fscache-nobody", ECONNREFUSED, "refused");
+
+  /* What has failed leaves nothing, and is not tried again. */
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "pools"), ==, 0);
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "entries"), ==, 0);
+  stage_clear (&stage);
+}
+
+/* O_NONBLOCK is the borrower's to have, and the next one's not. */
+static void
+test_nonblocking (void)
+{
+  Stage stage;
+  FscacheRequest request;
+  FscacheReply reply;
+
+  stage_init (&stage, "min-idle=0");
+  request = (FscacheRequest){ .uri = stage.server.uri,
+                              .sharing = FSCACHE_EXCLUSIVE,
+                              .flags = O_RDWR | O_NONBLOCK };
+  g_assert_cmpint (fscache_open_with (stage.client, &request, &reply), >=, 0);
+  g_assert_cmphex (fcntl (reply.fd, F_GETFL) & O_NONBLOCK, ==, O_NONBLOCK);
+  give_back (&stage, &reply);
+  reply = borrow (&stage, FSCACHE_SOURCE_CACHE);
+  give_back (&stage, &reply);
+  stage_clear (&stage);
+}
+
+/* The server ends an idle connection: that is noticed at once, and another one made. */
+static void
+test_end_while_idle (void)
+{
+  Stage stage;
+  FscacheReply reply;
+  int first, second;
+
+  stage_init (&stage, "");
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  first = server_accept (&stage.server);
+  second = server_accept (&stage.server);
+  give_back (&stage, &reply);
+  close (first);
+  close (second);
+  first = server_accept (&stage.server);
+  fsc_test_service_wait_for (stage.service, "connections_idle", 1);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  assert_connected (reply.fd, first);
+  give_back (&stage, &reply);
+  close (first);
+  stage_clear (&stage);
+}
+
+/* Nobody would know what it is the answer to. */
+static void
+test_unexpected (void)
+{
+  Stage stage;
+  FscacheReply reply;
+  int first, second;
+
+  stage_init (&stage, "min-idle=0");
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  first = server_accept (&stage.server);
+
+  /* While it is idle, */
+  give_back (&stage, &reply);
+  g_assert_cmpint (send (first, "?", 1, 0), ==, 1);
+  fsc_test_service_wait_for (stage.service, "connections", 0);
+  close (first);
+
+  /* and before it was given back. */
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  first = server_accept (&stage.server);
+  g_assert_cmpint (send (first, "?", 1, 0), ==, 1);
+  g_assert_true (is_ready (reply.fd, WAIT_MS));
+  fscache_give_back (stage.client, &reply);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  second = server_accept (&stage.server);
+  assert_connected (reply.fd, second);
+  give_back (&stage, &reply);
+  close (first);
+  close (second);
+  stage_clear (&stage);
+}
+
+/* A server that speaks first is heard by who is lent its connection first. */
+static void
+test_greeting (void)
+{
+  Stage stage;
+  FscacheReply reply;
+  char text[8] = "";
+  int first, second;
+
+  stage_init (&stage, "");
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  first = server_accept (&stage.server);
+  second = server_accept (&stage.server);
+  g_assert_cmpint (send (second, "hello", 5, 0), ==, 5);
+  fsc_test_service_wait_for (stage.service, "connections_idle", 1);
+  fscache_discard (stage.client, &reply);
+  assert_closed (first);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  g_assert_cmpint (recv (reply.fd, text, sizeof text, 0), ==, 5);
+  g_assert_cmpstr (text, ==, "hello");
+  assert_connected (reply.fd, second);
+  give_back (&stage, &reply);
+  close (second);
+  stage_clear (&stage);
+}
+
+static void
+test_discarded (void)
+{
+  Stage stage;
+  FscacheReply reply;
+  int peer;
+
+  stage_init (&stage, "min-idle=0");
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  peer = server_accept (&stage.server);
+  fscache_discard (stage.client, &reply);
+  g_assert_cmpint (reply.fd, ==, -1);
+  assert_closed (peer);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  give_back (&stage, &reply);
+  stage_clear (&stage);
+}
+
+static void *
+borrow_in_thread (void *data)
+{
+  Stage *stage = data;
+  FscacheReply reply;
+
+  g_assert_cmpint (try (stage->client, stage->server.uri, FSCACHE_EXCLUSIVE, &reply), >=, 0);
+  fscache_give_back (stage->client, &reply);
+  return NULL;
+}
+
+static void
+test_maximum (void)
+{
+  Stage stage;
+  FscacheReply a, b, c;
+  pthread_t thread;
+
+  stage_init (&stage, "max=2\nwait=1\nmin-idle=2");
+  a = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  g_assert_cmpint (try (stage.client, stage.server.uri, FSCACHE_EXCLUSIVE, &b), >=, 0);
+  close (server_accept (&stage.server));
+  close (server_accept (&stage.server));
+  g_assert_false (is_ready (stage.server.fd, QUIET_MS));
+
+  /* Who waits too long is told of the limit, */
+  assert_fails (stage.client, stage.server.uri, EAGAIN, "[tcp] max=2");
+  g_assert_cmpint (try (stage.client, stage.server.uri, FSCACHE_EXCLUSIVE, &c), ==, -EAGAIN);
+  g_assert_cmpint (c.code, ==, FSCACHE_ERROR_LIMIT);
+
+  /* and who does not is given what comes back, or a new one in the place of what is spent. */
+  g_assert_cmpint (pthread_create (&thread, NULL, borrow_in_thread, &stage), ==, 0);
+  fsc_test_service_wait_for (stage.service, "connections_awaited", 1);
+  give_back (&stage, &a);
+  g_assert_cmpint (pthread_join (thread, NULL), ==, 0);
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections"), <=, 2);
+  fscache_discard (stage.client, &b);
+  stage_clear (&stage);
+}
+
+/* All is ended, and nobody listens for a while. */
+static void
+test_server_restarts (void)
+{
+  Stage stage;
+  FscacheReply reply;
+  int first, second;
+
+  stage_init (&stage, "");
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  first = server_accept (&stage.server);
+  second = server_accept (&stage.server);
+  give_back (&stage, &reply);
+  close (stage.server.fd);
+  close (first);
+  close (second);
+  fsc_test_service_wait_for (stage.service, "connections", 0);
+  assert_fails (stage.client, stage.server.uri, ECONNREFUSED, "refused");
+
+  /* It is tried in the background, since somebody has asked lately. */
+  server_listen (&stage.server, stage.server.port, 64);
+  first = server_accept (&stage.server);
+  fsc_test_service_wait_for (stage.service, "connections_idle", 1);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  assert_connected (reply.fd, first);
+  give_back (&stage, &reply);
+  close (first);
+  stage_clear (&stage);
+}
+
+/* What a borrower that is killed has done with it is not known. */
+static void
+test_borrower_is_killed (void)
+{
+  g_autoptr (GRand) rand = g_rand_new_with_seed (5);
+  Stage stage;
+  FscacheReply reply;
+  int peers[10];
+
+  stage_init (&stage, "min-idle=0");
+  for (guint i = 0; i < G_N_ELEMENTS (peers); i++)
+    {
+      pid_t pid = fork ();
+
+      if (pid == 0)
+        {
+          FscacheClient *client = fsc_test_service_connect (stage.service);
+
+          for (;;)
+            if (try (client, stage.server.uri, FSCACHE_EXCLUSIVE, &reply) < 0)
+              _exit (1);
+            else if (g_rand_boolean (rand))
+              fscache_give_back (client, &reply);
+            else
+              pause ();
+        }
+      peers[i] = server_accept (&stage.server);
+      g_usleep ((gulong) g_rand_int_range (rand, 0, 20000));
+      g_assert_no_errno (kill (pid, SIGKILL));
+      g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
+      fsc_test_service_wait_for (stage.service, "connections_lent", 0);
+      g_assert_cmpint (fscache_drop (stage.client, stage.server.uri, NULL), >=, 0);
+      assert_closed (peers[i]);
+    }
+  fsc_test_service_check_descriptors (stage.service);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  give_back (&stage, &reply);
+  stage_clear (&stage);
+}
+
+static void
+test_idle_time (void)
+{
+  Stage stage;
+  FscacheReply a, b;
+  int peers[3];
+
+  stage_init (&stage, "min-idle=1\nidle-time=1");
+  a = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  g_assert_cmpint (try (stage.client, stage.server.uri, FSCACHE_EXCLUSIVE, &b), >=, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (peers); i++)
+    peers[i] = server_accept (&stage.server);
+  give_back (&stage, &a);
+  give_back (&stage, &b);
+  fsc_test_service_wait_for (stage.service, "connections_idle", 3);
+
+  /* When nobody has asked for that long, none is left, and nothing of the pool. */
+  fsc_test_service_wait_for (stage.service, "pools", 0);
+  for (guint i = 0; i < G_N_ELEMENTS (peers); i++)
+    assert_closed (peers[i]);
+  stage_clear (&stage);
+}
+
+/* Nobody accepts: the queue of the listening socket is full. */
+static void
+test_connect_timeout (void)
+{
+  Stage stage;
+  Server full;
+  g_autofree char *uri = NULL;
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
+  socklen_t length;
+  int fillers[4], listener;
+
+  stage_init (&stage, "connect-timeout=0.3");
+  server_listen (&full, 0, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (fillers); i++)
+    {
+      struct sockaddr_in to = { .sin_family = AF_INET,
+                                .sin_port = htons (full.port),
+                                .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
+
+      fillers[i] = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      connect (fillers[i], (struct sockaddr *) &to, sizeof to);
+    }
+  assert_fails (stage.client, full.uri, ETIMEDOUT, "within 0.3 s");
+  for (guint i = 0; i < G_N_ELEMENTS (fillers); i++)
+    close (fillers[i]);
+  close (full.fd);
+
+  g_snprintf (address.sun_path + 1, sizeof address.sun_path - 1, "fscache-%d", getpid ());
+  uri = g_strdup_printf ("unix:@%s", address.sun_path + 1);
+  length
+      = (socklen_t) (offsetof (struct sockaddr_un, sun_path) + 1 + strlen (address.sun_path + 1));
+  listener = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_assert_no_errno (bind (listener, (struct sockaddr *) &address, length));
+  g_assert_no_errno (listen (listener, 0));
+  fillers[0] = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_assert_no_errno (connect (fillers[0], (struct sockaddr *) &address, length));
+  assert_fails (stage.client, uri, ETIMEDOUT, "within 0.3 s");
+  close (fillers[0]);
+  close (listener);
+  stage_clear (&stage);
+}
+
+/* Sockets with names: deep in the tree, behind a symlink, and of another type. */
+static void
+test_unix (void)
+{
+  Stage stage;
+  g_autofree char *folder = NULL, *path = NULL, *link = NULL, *uri = NULL, *back = NULL;
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
+  FscacheReply reply;
+  char *deep = g_strnfill (200, 'x');
+  int types[] = { SOCK_STREAM, SOCK_SEQPACKET };
+
+  stage_init (&stage, "min-idle=0");
+  back = g_get_current_dir ();
+  folder = g_build_filename (stage.service->dir, deep, NULL);
+  g_free (deep);
+  path = g_build_filename (folder, "s", NULL);
+  link = g_build_filename (stage.service->dir, "link", NULL);
+  uri = g_strconcat ("unix://", link, NULL);
+  g_assert_no_errno (mkdir (folder, 0700));
+  g_assert_no_errno (symlink (path, link));
+  strcpy (address.sun_path, "s");
+  for (guint i = 0; i < G_N_ELEMENTS (types); i++)
+    {
+      int listener = socket (AF_UNIX, types[i] | SOCK_CLOEXEC, 0);
+      int peer;
+
+      g_assert_no_errno (chdir (folder)); /* the path is too long for an address */
+      g_assert_no_errno (bind (listener, (struct sockaddr *) &address, sizeof address));
+      g_assert_no_errno (chdir (back));
+      g_assert_no_errno (listen (listener, 8));
+      g_assert_cmpint (try (stage.client, uri, FSCACHE_EXCLUSIVE, &reply), >=, 0);
+      peer = accept4 (listener, NULL, NULL, SOCK_CLOEXEC);
+      assert_connected (reply.fd, peer);
+      give_back (&stage, &reply);
+      g_assert_cmpint (try (stage.client, uri, FSCACHE_EXCLUSIVE, &reply), >=, 0);
+      g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_CACHE);
+      assert_connected (reply.fd, peer);
+      fscache_discard (stage.client, &reply);
+      assert_closed (peer);
+
+      /* Who may not write to it may not connect, as with connect(). */
+      g_assert_no_errno (chmod (path, 0444));
+      assert_fails (stage.client, uri, EACCES, "Permission denied");
+      close (listener);
+      g_assert_no_errno (unlink (path));
+    }
+  g_assert_no_errno (unlink (link));
+  g_assert_no_errno (rmdir (folder));
+  stage_clear (&stage);
+}
+
+/* A service that root runs connects nowhere, if nobody says where to. */
+static void
+test_guard (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+
+  if (geteuid () == 0)
+    assert_fails (client, "tcp://127.0.0.1:1", EACCES, "a service that root runs");
+  else
+    assert_fails (client, "tcp://127.0.0.1:1", ECONNREFUSED, "refused");
+  fscache_disconnect (client);
+}
+
+/* Memory that never comes, for whoever touches it, the kernel too; or NULL. */
+static char *
+make_hanging_page (void)
+{
+  size_t size = (size_t) getpagesize ();
+  struct uffdio_api api = { .api = UFFD_API };
+  int fd = (int) syscall (SYS_userfaultfd, O_CLOEXEC);
+  char *page = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  struct uffdio_register range
+      = { .range = { (uintptr_t) page, size }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+  if (fd < 0 || page == MAP_FAILED || ioctl (fd, UFFDIO_API, &api) < 0
+      || ioctl (fd, UFFDIO_REGISTER, &range) < 0)
+    return NULL;
+  return page; /* as long as `fd` is open */
+}
+
+typedef struct
+{
+  int fd;
+  char *page;
+} Sending;
+
+static void *
+send_for_ever (void *data)
+{
+  const Sending *sending = data;
+
+  send (sending->fd, sending->page, 4, 0);
+  return NULL;
+}
+
+/* Gives back while a duplicate sends, which holds the lock of the socket. */
+static void
+borrow_and_hang (Stage *stage, int done)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  struct linger linger = { 1, 1000 };
+  Sending sending = { .page = make_hanging_page () };
+  FscacheReply reply;
+  pthread_t thread;
+
+  if (sending.page == NULL || try (client, stage->server.uri, FSCACHE_EXCLUSIVE, &reply) < 0)
+    write (done, "0", 1);
+  else
+    {
+      setsockopt (reply.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+      sending.fd = dup (reply.fd);
+      pthread_create (&thread, NULL, send_for_ever, &sending);
+      g_usleep (100000);
+      fscache_give_back (client, &reply);
+      fscache_ping (client, NULL);
+      write (done, "1", 1);
+    }
+  pause ();
+}
+
+static void
+test_borrower_hangs (void)
+{
+  Stage stage;
+  FscacheRequest request;
+  FscacheReply reply;
+  char hangs = 0;
+  int done[2];
+  pid_t pid;
+
+  stage_init (&stage, "min-idle=0");
+  g_assert_no_errno (pipe2 (done, O_CLOEXEC));
+  pid = fork ();
+  if (pid == 0)
+    borrow_and_hang (&stage, done[1]);
+  if (!is_ready (done[0], WAIT_MS))
+    g_error ("The service hangs");
+  g_assert_cmpint (read (done[0], &hangs, 1), ==, 1);
+  request = (FscacheRequest){ .uri = stage.server.uri,
+                              .sharing = FSCACHE_EXCLUSIVE,
+                              .timeout_ms = 3000 };
+  if (hangs == '1')
+    {
+      g_assert_cmpint (fscache_open_with (stage.client, &request, &reply), >=, 0);
+      g_assert_cmpint (fscache_drop (stage.client, stage.server.uri, NULL), >=, 1);
+      fscache_discard (stage.client, &reply);
+      g_assert_cmpint (fscache_ping (stage.client, NULL), ==, 0);
+    }
+  else
+    g_test_skip ("this user may not have memory that never comes (userfaultfd)");
+  g_assert_no_errno (kill (pid, SIGKILL));
+  g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
+  close (done[0]);
+  close (done[1]);
+  stage_clear (&stage);
+}
+
+/* A borrower has the last close of a socket wait for what a server does not read. */
+static void
+test_lingers (void)
+{
+  Stage stage;
+  struct linger linger = { 1, 1000 };
+  char block[65536] = "";
+  FscacheReply reply;
+  int peer;
+
+  stage_init (&stage, "min-idle=0");
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  peer = server_accept (&stage.server);
+  g_assert_no_errno (setsockopt (reply.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+  for (int quiet = 0; quiet < 10; quiet++) /* the server's end takes some of it */
+    {
+      while (send (reply.fd, block, sizeof block, MSG_DONTWAIT) > 0)
+        quiet = 0;
+      g_usleep (10000);
+    }
+  fscache_discard (stage.client, &reply);
+  g_assert_cmpint (fscache_ping (stage.client, NULL), ==, 0);
+  close (peer);
+  stage_clear (&stage);
+}
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_init (&argc, &argv);
+  g_test_add_func ("/pool/lent", test_lent);
+  g_test_add_func ("/pool/independent", test_independent);
+  g_test_add_func ("/pool/independent-is-new", test_independent_is_new);
+  g_test_add_func ("/pool/refusals", test_refusals);
+  g_test_add_func ("/pool/nonblocking", test_nonblocking);
+  g_test_add_func ("/pool/end-while-idle", test_end_while_idle);
+  g_test_add_func ("/pool/unexpected", test_unexpected);
+  g_test_add_func ("/pool/greeting", test_greeting);
+  g_test_add_func ("/pool/discarded", test_discarded);
+  g_test_add_func ("/pool/maximum", test_maximum);
+  g_test_add_func ("/pool/server-restarts", test_server_restarts);
+  g_test_add_func ("/pool/borrower-is-killed", test_borrower_is_killed);
+  g_test_add_func ("/pool/borrower-hangs", test_borrower_hangs);
+  g_test_add_func ("/pool/lingers", test_lingers);
+  g_test_add_func ("/pool/idle-time", test_idle_time);
+  g_test_add_func ("/pool/connect-timeout", test_connect_timeout);
+  g_test_add_func ("/pool/unix", test_unix);
+  FSC_TEST_ADD ("/pool/guard", test_guard);
+  return g_test_run ();
+}
