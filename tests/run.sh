@@ -36,7 +36,7 @@ EOF
 packages=(
   gcc libc6-dev dpkg-dev meson ninja-build pkg-config python3 libglib2.0-dev libjson-glib-dev
   libfuse3-dev libarchive-dev libcurl4-openssl-dev zlib1g-dev nettle-dev libseccomp-dev fuse3 attr git sqlite3
-  scdoc nginx-light openssl
+  scdoc nginx-light openssl redis-server
   sshfs openssh-sftp-server procps xfsprogs btrfs-progs zstd xz-utils bzip2 lz4 zip p7zip-full cpio
 )
 

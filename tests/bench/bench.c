@@ -79,9 +79,10 @@ catch_signals (void)
 /* Rows */
 
 static const BenchRowSpec *const all_specs[] = {
-  bench_rows_floor,  bench_rows_s6,    bench_rows_gdbus,  bench_rows_fscache, bench_rows_scale,
-  bench_rows_cold,   bench_rows_sshfs, bench_rows_helper, bench_rows_watch,   bench_rows_borrow,
-  bench_rows_read,   bench_rows_start, bench_rows_cache,  bench_rows_view,    bench_rows_put,
+  bench_rows_floor,  bench_rows_s6,    bench_rows_gdbus,  bench_rows_fscache,
+  bench_rows_scale,  bench_rows_cold,  bench_rows_sshfs,  bench_rows_helper,
+  bench_rows_pool,   bench_rows_watch, bench_rows_borrow, bench_rows_read,
+  bench_rows_start,  bench_rows_cache, bench_rows_view,   bench_rows_put,
 #if HAVE_UNPACK
   bench_rows_unpack,
 #endif

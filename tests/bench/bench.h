@@ -136,6 +136,7 @@ extern const BenchRowSpec bench_rows_cold[];
 extern const BenchRowSpec bench_rows_sshfs[];
 extern const BenchRowSpec bench_rows_helper[];
 extern const BenchRowSpec bench_rows_http[];
+extern const BenchRowSpec bench_rows_pool[];
 extern const BenchRowSpec bench_rows_watch[];
 extern const BenchRowSpec bench_rows_borrow[];
 extern const BenchRowSpec bench_rows_read[];

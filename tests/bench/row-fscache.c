@@ -129,7 +129,7 @@ const BenchRowSpec bench_rows_fscache[] = {
   HIT ("independent-unchecked", "fscache, independent, no check needed", INDEPENDENT | UNCHECKED),
   HIT ("independent-watched", "fscache, independent, watched", INDEPENDENT | WATCHED),
   HIT ("independent-checked", "fscache, independent, checked", INDEPENDENT),
-  HIT ("exclusive", "fscache, exclusive, checked, and given back", EXCLUSIVE),
+  HIT ("exclusive", "fscache, exclusive, opened, and given back", EXCLUSIVE),
   BATCH ("batch-1-unchecked", "fscache, batch of 1, no check needed", "floor", 1, UNCHECKED),
   BATCH ("batch-8-unchecked", "fscache, batch of 8, no check needed", "floor-8", 8, UNCHECKED),
   BATCH ("batch-64-unchecked", "fscache, batch of 64, no check needed", "floor-64", 64, UNCHECKED),

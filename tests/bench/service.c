@@ -63,6 +63,8 @@ write_config (const char *path, BenchServiceFlags flags, unsigned max_handles, u
                          "command=" BENCH_HELPER "\n"
                          "ttl=86400\n"
                          "[http]\n"
+                         "allow=127.0.0.1:*\n"
+                         "[tcp]\n"
                          "allow=127.0.0.1:*\n",
                          max_handles, max_clients, flags & BENCH_SERVICE_NO_WATCH ? "no" : "yes");
 

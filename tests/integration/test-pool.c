@@ -122,7 +122,8 @@ stage_init (Stage *stage, const char *settings)
 static void
 stage_clear (Stage *stage)
 {
-  close (stage->server.fd);
+  if (stage->server.fd >= 0)
+    close (stage->server.fd);
   fscache_disconnect (stage->client);
   fsc_test_service_free (stage->service);
 }
@@ -653,6 +654,118 @@ test_guard (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* Real servers: each is what some 20 lines of a program would do, with a pool and without. */
+
+static int
+connect_to (const Server *server)
+{
+  const struct sockaddr_in address = { .sin_family = AF_INET,
+                                       .sin_port = htons (server->port),
+                                       .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
+  int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  if (connect (fd, (const struct sockaddr *) &address, sizeof address) == 0)
+    return fd;
+  close (fd);
+  return -1;
+}
+
+static GPid
+start_redis (const Server *server)
+{
+  g_autofree char *port = g_strdup_printf ("%u", server->port);
+  const char *const argv[] = { "redis-server", "--port", port,           "--bind", "127.0.0.1",
+                               "--save",       "",       "--appendonly", "no",     NULL };
+  g_autoptr (GError) error = NULL;
+  GPid pid = 0;
+  int fd = -1;
+
+  g_spawn_async ("/", (char **) argv, NULL,
+                 G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL
+                     | G_SPAWN_STDERR_TO_DEV_NULL,
+                 NULL, NULL, &pid, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < 500 && fd < 0; i++)
+    {
+      fd = connect_to (server);
+      if (fd < 0)
+        g_usleep (10000);
+    }
+  g_assert_cmpint (fd, >=, 0);
+  close (fd);
+  return pid;
+}
+
+static void
+stop_redis (GPid pid)
+{
+  g_assert_no_errno (kill (pid, SIGTERM));
+  g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
+}
+
+static void
+ask_redis (int fd, const char *question, const char *answer)
+{
+  char text[64] = "";
+
+  g_assert_cmpint (send (fd, question, strlen (question), MSG_NOSIGNAL), ==, strlen (question));
+  g_assert_true (is_ready (fd, WAIT_MS));
+  g_assert_cmpint (recv (fd, text, sizeof text - 1, 0), >, 0);
+  g_assert_cmpstr (text, ==, answer);
+}
+
+static void
+test_redis (void)
+{
+  g_autofree char *program = g_find_program_in_path ("redis-server");
+  Stage stage;
+  FscacheReply reply;
+  GPid pid;
+
+  if (program == NULL)
+    {
+      g_test_skip ("redis-server is not installed");
+      return;
+    }
+  stage_init (&stage, "");
+  close (stage.server.fd); /* its port is redis's */
+  pid = start_redis (&stage.server);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  ask_redis (reply.fd, "PING\r\n", "+PONG\r\n");
+  ask_redis (reply.fd, "CLIENT SETNAME borrowed\r\n", "+OK\r\n");
+  give_back (&stage, &reply);
+
+  /* It is the same session. */
+  for (guint i = 0; i < 100; i++)
+    {
+      reply = borrow (&stage, FSCACHE_SOURCE_CACHE);
+      ask_redis (reply.fd, "CLIENT GETNAME\r\n", "$8\r\nborrowed\r\n");
+      give_back (&stage, &reply);
+    }
+
+  /* An answer that was not read is nobody else's. */
+  reply = borrow (&stage, FSCACHE_SOURCE_CACHE);
+  g_assert_cmpint (send (reply.fd, "PING\r\n", 6, 0), ==, 6);
+  g_assert_true (is_ready (reply.fd, WAIT_MS));
+  give_back (&stage, &reply);
+  fsc_test_service_wait_for (stage.service, "connections_idle", 1);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  ask_redis (reply.fd, "CLIENT GETNAME\r\n", "$-1\r\n");
+  give_back (&stage, &reply);
+
+  /* The server is restarted. */
+  stop_redis (pid);
+  fsc_test_service_wait_for (stage.service, "connections", 0);
+  pid = start_redis (&stage.server);
+  fsc_test_service_wait_for (stage.service, "connections_idle", 1);
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  ask_redis (reply.fd, "PING\r\n", "+PONG\r\n");
+  give_back (&stage, &reply);
+  stop_redis (pid);
+  stage.server.fd = -1;
+  stage_clear (&stage);
+}
+
 /* Memory that never comes, for whoever touches it, the kernel too; or NULL. */
 static char *
 make_hanging_page (void)
@@ -794,6 +907,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pool/idle-time", test_idle_time);
   g_test_add_func ("/pool/connect-timeout", test_connect_timeout);
   g_test_add_func ("/pool/unix", test_unix);
+  g_test_add_func ("/pool/redis", test_redis);
   FSC_TEST_ADD ("/pool/guard", test_guard);
   return g_test_run ();
 }
