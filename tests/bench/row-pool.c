@@ -121,7 +121,7 @@ listen_here (Target *target, unsigned kind, GError **error)
     }
   target->listener = socket (target->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (target->listener < 0 || bind (target->listener, &target->address.any, target->length) < 0
-      || listen (target->listener, 64) < 0
+      || listen (target->listener, SOMAXCONN) < 0
       || getsockname (target->listener, &target->address.any, &target->length) < 0)
     return fail (error, "cannot listen");
   if (kind != UNIX)
