@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fscache/store.h"
 #include "protocol/channel.h"
 #include "tests/harness/descriptors.h"
 #include "tests/harness/tap.h"
@@ -1899,8 +1900,9 @@ test_end_unwanted (void)
     /* Nor does it begin with what nobody waits for. */
     {
       g_autoptr (Asked) unasked = ask (&stage, "slow:/answer/2");
+      FscEntry entry = { 0 };
 
-      unasked->job.entry = (FscEntry *) unasked;
+      unasked->job.entry = &entry;
       g_queue_clear (&unasked->job.waiters);
       wait_for (unasked->is_answered);
       g_assert_cmpint (unasked->code, ==, FSC_CODE_CANCELLED);
