@@ -822,6 +822,83 @@ test_cancel (FscTestService *service)
   fsc_test_assert_all_end (fetchers);
 }
 
+/* Tests: who watches */
+
+typedef struct
+{
+  guint n_events;
+  FscacheEventReason reason;
+  int error;
+} Seen;
+
+static void
+take_event (FscacheClient *client, const FscacheEvent *event, void *data)
+{
+  Seen *seen = data;
+
+  seen->n_events++;
+  seen->reason = event->reason;
+  seen->error = event->reply->error;
+  if (event->reply->fd >= 0)
+    close (event->reply->fd);
+}
+
+static void
+wait_for_events (FscacheClient *client, const Seen *seen, guint n)
+{
+  gint64 deadline = g_get_monotonic_time () + 10 * G_USEC_PER_SEC;
+
+  while (seen->n_events < n && g_get_monotonic_time () < deadline)
+    {
+      fscache_dispatch (client);
+      g_usleep (10000);
+    }
+  g_assert_cmpuint (seen->n_events, ==, n);
+}
+
+/* Who watches is told when the server has another one, once the old one has held for its time. */
+static void
+test_watch (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *uri = make_uri ("/counted/watched?h=Cache-Control:max-age=1");
+  g_autofree char *missing = make_uri ("/missing/watched");
+  const FscacheRequest there = { .uri = uri, .sharing = FSCACHE_SHARED };
+  const FscacheRequest not_there = { .uri = missing, .sharing = FSCACHE_SHARED };
+  Seen seen = { 0 }, not_seen = { 0 };
+
+  g_assert_cmpint (fscache_watch (client, &there, take_event, &seen, NULL), ==, 0);
+  g_assert_cmpint (fscache_watch (client, &not_there, take_event, &not_seen, NULL), ==, 0);
+  wait_for_events (client, &seen, 1);
+  g_assert_cmpint (seen.reason, ==, FSCACHE_EVENT_INITIAL);
+  g_assert_cmpint (seen.error, ==, 0);
+  wait_for_events (client, &not_seen, 1);
+  g_assert_cmpint (not_seen.error, ==, ENOENT);
+  wait_for_events (client, &seen, 2);
+  g_assert_cmpint (seen.reason, ==, FSCACHE_EVENT_REPLACED);
+  g_assert_cmpuint (not_seen.n_events, ==, 1);
+  fscache_disconnect (client);
+}
+
+/* As long as it holds nobody needs to ask even the service. */
+static void
+test_borrow (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *uri = make_uri ("/plain/borrowed?h=Cache-Control:max-age=60");
+  FscacheBorrow borrow;
+  FscacheReply reply;
+
+  for (guint i = 0; i < 3; i++)
+    {
+      g_assert_cmpint (fscache_borrow (client, uri, &borrow, &reply), >=, 0);
+      g_assert_cmpint (borrow.source, ==, i == 0 ? FSCACHE_SOURCE_OPENED : FSCACHE_SOURCE_KEPT);
+      fscache_return (client, &borrow);
+    }
+  g_assert_cmpuint (count_requests ("/plain/borrowed", ""), ==, 1);
+  fscache_disconnect (client);
+}
+
 /* Tests: the process that fetches */
 
 static pid_t
@@ -1279,6 +1356,8 @@ main (int argc, char **argv)
     { "/http/progress", test_progress, ALLOW },
     { "/http/digest", test_digest, ALLOW },
     { "/http/cancel", test_cancel, ALLOW },
+    { "/http/watch", test_watch, ALLOW },
+    { "/http/borrow", test_borrow, ALLOW },
     { "/http/confined", test_confined, ALLOW "[lanes]\nopeners=1\n" },
     { "/http/killed", test_killed, ALLOW "[lanes]\nopeners=1\n" },
     { "/http/nginx", test_nginx, ALLOW },
