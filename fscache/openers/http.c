@@ -443,17 +443,8 @@ fsc_http_get (FscHttp *http, const char *uri, const char *validator, const FscHt
 const char *
 fsc_http_get_ca_file (const FscHttpSettings *settings)
 {
-  const char *path = NULL;
-  CURL *curl;
-
-  if (settings->ca_file != NULL)
-    return settings->ca_file;
-  curl = curl_easy_init ();
-  if (curl == NULL)
-    return NULL;
-  curl_easy_getinfo (curl, CURLINFO_CAINFO, &path); /* a constant of the library's */
-  curl_easy_cleanup (curl);
-  return path;
+  return settings->ca_file != NULL ? settings->ca_file
+                                   : curl_version_info (CURLVERSION_NOW)->cainfo;
 }
 
 FscHttp *
