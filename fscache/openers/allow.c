@@ -12,7 +12,7 @@ static FscBytes
 take_port (FscBytes *host)
 {
   size_t at = host->length;
-  FscBytes port = { 0 };
+  FscBytes port = { "", 0 };
 
   while (at > 0 && host->data[at - 1] != ':' && host->data[at - 1] != ']')
     at--;

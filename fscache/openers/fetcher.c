@@ -188,6 +188,7 @@ confine_system_calls (void)
     { SCMP_SYS (rt_sigprocmask) },
     { SCMP_SYS (rt_sigaction) },
     { SCMP_SYS (rt_sigreturn) },
+    { SCMP_SYS (sigaltstack) },
     { SCMP_SYS (restart_syscall) },
     { SCMP_SYS (exit) },
     { SCMP_SYS (exit_group) },
