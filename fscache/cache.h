@@ -66,13 +66,14 @@ typedef struct
   GList link;
 
   /* The cache's. */
-  FscEntry *entry;   /* NULL: passed, or nothing that is to be watched any more */
-  gboolean is_put;   /* it is none of the cache's: the holder is to receive the handle; put.h */
-  gboolean is_watch; /* it only makes the entry watched; nobody waits for it */
-  guint64 sequence;  /* of the last event when it started */
-  guint32 doubts;    /* of the entry, then */
-  GQueue waiters;    /* of FscWaiter: served by this job */
-  GQueue late;       /* of FscWaiter: served by the next one */
+  FscEntry *entry;      /* NULL: passed, or nothing that is to be watched any more */
+  gboolean is_put;      /* it is none of the cache's: the holder is to receive the handle; put.h */
+  gboolean is_watch;    /* it only makes the entry watched; nobody waits for it */
+  gboolean is_for_pool; /* of connections: those who wait do so there */
+  guint64 sequence;     /* of the last event when it started */
+  guint32 doubts;       /* of the entry, then */
+  GQueue waiters;       /* of FscWaiter: served by this job */
+  GQueue late;          /* of FscWaiter: served by the next one */
 } FscJob;
 
 typedef struct

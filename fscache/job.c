@@ -47,9 +47,8 @@ fsc_job_set_validator (FscJob *job, const FscHandle *handle)
 gboolean
 fsc_job_is_wanted (const FscJob *job)
 {
-  return job->is_put || job->waiters.length > 0 || job->late.length > 0
-         || (job->is_watch && job->entry != NULL)
-         || (job->entry != NULL && job->entry->pool != NULL);
+  return job->is_put || job->is_for_pool || job->waiters.length > 0 || job->late.length > 0
+         || (job->is_watch && job->entry != NULL);
 }
 
 gboolean

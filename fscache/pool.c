@@ -258,6 +258,7 @@ make_connection (FscCache *cache, FscPool *pool)
   entry->pool = pool;
   entry->flight = job;
   job->entry = entry;
+  job->is_for_pool = TRUE;
   cache->counters.opens++;
   cache->provider.start (job, cache->provider_data);
 }

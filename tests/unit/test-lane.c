@@ -17,7 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fscache/store.h"
 #include "protocol/channel.h"
 #include "tests/harness/descriptors.h"
 #include "tests/harness/tap.h"
@@ -1900,9 +1899,8 @@ test_end_unwanted (void)
     /* Nor does it begin with what nobody waits for. */
     {
       g_autoptr (Asked) unasked = ask (&stage, "slow:/answer/2");
-      FscEntry entry = { 0 };
 
-      unasked->job.entry = &entry;
+      unasked->job.entry = (FscEntry *) unasked;
       g_queue_clear (&unasked->job.waiters);
       wait_for (unasked->is_answered);
       g_assert_cmpint (unasked->code, ==, FSC_CODE_CANCELLED);
