@@ -50,7 +50,10 @@ set_up_hit (BenchRow *row, GError **error)
 static bool
 run_hit (BenchRow *row, GError **error)
 {
-  return bench_client_open (row->state, 0, FSCACHE_SOURCE_CACHE, error);
+  bool is_lent = (row->spec->parameter & EXCLUSIVE) != 0; /* what is given back is not lent again */
+
+  return bench_client_open (row->state, 0, is_lent ? FSCACHE_SOURCE_OPENED : FSCACHE_SOURCE_CACHE,
+                            error);
 }
 
 static bool

@@ -174,6 +174,10 @@ test_replaced (FscTestService *service)
   Watch watch;
   int old;
 
+  /* As long as it is not watched there is no generation. */
+  do
+    close (fscache_open (client, path, O_RDONLY, NULL));
+  while (fsc_test_service_counter (service, "watched") == 0);
   watch_it (&watch, client, path);
   g_assert_cmpstr (watch.content, ==, "one");
   g_assert_cmpint (watch.sharing, ==, FSCACHE_SHARED);
