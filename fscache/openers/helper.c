@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -50,6 +51,7 @@ run_child (char *const *command, int socket, pid_t parent)
   if (getppid () != parent || dup2 (socket, 3) < 0)
     _exit (126);
   syscall (SYS_close_range, 4, ~0U, 0);
+  umask (077); /* openers have none, for O_CREAT of clients */
   execv (command[0], command);
   _exit (127);
 }

@@ -92,7 +92,7 @@ static void
 describe_self (FscFound *found)
 {
   static const char command[] = "ls -l /proc/self/fd; id -u; id -G; env; grep -E "
-                                "'^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs)' /proc/self/status";
+                                "'^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Umask)' /proc/self/status";
   char text[8192] = "";
   FILE *pipe = popen (command, "r");
   size_t length = pipe != NULL ? fread (text, 1, sizeof text - 1, pipe) : 0;

@@ -473,6 +473,7 @@ test_inherits_nothing (Stage *stage)
   g_assert_cmpuint (count_matches (text, "^Cap...:\\t0000000000000000$"), >=, 4);
   g_assert_cmpuint (count_matches (text, "^CapEff:\\t0000000000000000$"), ==, 1);
   g_assert_cmpuint (count_matches (text, "^NoNewPrivs:\\t1$"), ==, 1);
+  g_assert_cmpuint (count_matches (text, "^Umask:\\t0077$"), ==, 1);
   g_assert_cmpuint (count_matches (text, "^(HOME|FSCACHE_|XDG_|G_TEST)"), ==, 0);
 }
 
