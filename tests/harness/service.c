@@ -494,3 +494,18 @@ fsc_test_service_run (gconstpointer func)
   ((FscTestServiceFunc) func) (service);
   fsc_test_service_free (service);
 }
+
+void
+fsc_test_service_ctl (FscTestService *service, FscTestProgram *result, const char *const *words)
+{
+  g_autofree char *program = fsc_test_build_path ("fscache/ctl/fscachectl");
+  g_autoptr (GPtrArray) arguments = g_ptr_array_new ();
+
+  g_ptr_array_add (arguments, program);
+  g_ptr_array_add (arguments, (char *) "--socket");
+  g_ptr_array_add (arguments, service->socket);
+  for (; *words != NULL; words++)
+    g_ptr_array_add (arguments, (char *) *words);
+  g_ptr_array_add (arguments, NULL);
+  fsc_test_program_run (result, service->dir, (const char *const *) arguments->pdata);
+}

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "libclient/fscache.h"
+#include "tests/harness/program.h"
 
 typedef struct
 {
@@ -57,6 +58,12 @@ guint64 fsc_test_service_counter (FscTestService *service, const char *name);
 
 /* Waits until a counter has this value; fails if it has not within five seconds. */
 void fsc_test_service_wait_for (FscTestService *service, const char *name, guint64 value);
+
+/* Runs fscachectl on it, in its directory, with these words, up to the first NULL. */
+void fsc_test_service_ctl (FscTestService *service, FscTestProgram *result,
+                           const char *const *words);
+
+#define FSC_TEST_WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 /* Waits until the service has as many descriptors open as clients, openers, local handles and its
  * own ones account for; fails if it does not within five seconds. */

@@ -242,31 +242,13 @@ test_status (FscTestService *service)
 
 /* fscachectl */
 
-/* Runs it in the service's directory, with these words, up to the first NULL. */
-static void
-run_ctl (FscTestService *service, FscTestProgram *result, const char *const *words)
-{
-  g_autofree char *program = fsc_test_build_path ("fscache/ctl/fscachectl");
-  g_autoptr (GPtrArray) arguments = g_ptr_array_new ();
-
-  g_ptr_array_add (arguments, program);
-  g_ptr_array_add (arguments, (char *) "--socket");
-  g_ptr_array_add (arguments, service->socket);
-  for (; *words != NULL; words++)
-    g_ptr_array_add (arguments, (char *) *words);
-  g_ptr_array_add (arguments, NULL);
-  fsc_test_program_run (result, service->dir, (const char *const *) arguments->pdata);
-}
-
-#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
 /* It succeeds, and writes this (NULL: anything). */
 static void
 assert_does (FscTestService *service, const char *const *words, const char *expected)
 {
   g_auto (FscTestProgram) result = { 0 };
 
-  run_ctl (service, &result, words);
+  fsc_test_service_ctl (service, &result, words);
   fsc_test_program_assert_exit (&result, 0);
   g_assert_cmpstr (result.error, ==, "");
   if (expected != NULL)
@@ -279,7 +261,7 @@ assert_complains (FscTestService *service, const char *const *words, int status,
 {
   g_auto (FscTestProgram) result = { 0 };
 
-  run_ctl (service, &result, words);
+  fsc_test_service_ctl (service, &result, words);
   fsc_test_program_assert_exit (&result, status);
   g_test_message ("%s", g_strchomp (result.error));
   g_assert_cmpstr (result.out, ==, "");
@@ -295,7 +277,7 @@ get_json (FscTestService *service, const char *const *words)
   g_autoptr (GError) error = NULL;
   JsonNode *node;
 
-  run_ctl (service, &result, words);
+  fsc_test_service_ctl (service, &result, words);
   fsc_test_program_assert_exit (&result, 0);
   node = json_from_string (result.out, &error);
   g_assert_no_error (error);
@@ -314,44 +296,45 @@ test_ctl_exit_codes (FscTestService *service)
   g_autofree char *name = g_strnfill (200, 'x');
   g_autofree char *long_socket = g_build_filename ("/", name, NULL);
 
-  assert_does (service, WORDS ("ping"), NULL);
-  assert_does (service, WORDS ("status"), NULL);
-  assert_does (service, WORDS ("--version"), "fscachectl " FSC_VERSION "\n");
-  assert_does (service, WORDS ("--help"), NULL);
-  assert_does (service, WORDS ("exec", "--help"), NULL);
-  assert_does (service, WORDS ("cat", path), "content\n");
-  assert_does (service, WORDS ("open", path), NULL);
-  assert_does (service, WORDS ("info", path), NULL);
-  assert_does (service, WORDS ("list"), NULL);
+  assert_does (service, FSC_TEST_WORDS ("ping"), NULL);
+  assert_does (service, FSC_TEST_WORDS ("status"), NULL);
+  assert_does (service, FSC_TEST_WORDS ("--version"), "fscachectl " FSC_VERSION "\n");
+  assert_does (service, FSC_TEST_WORDS ("--help"), NULL);
+  assert_does (service, FSC_TEST_WORDS ("exec", "--help"), NULL);
+  assert_does (service, FSC_TEST_WORDS ("cat", path), "content\n");
+  assert_does (service, FSC_TEST_WORDS ("open", path), NULL);
+  assert_does (service, FSC_TEST_WORDS ("info", path), NULL);
+  assert_does (service, FSC_TEST_WORDS ("list"), NULL);
 
-  assert_complains (service, WORDS ("cat", missing), 1, missing);
-  assert_complains (service, WORDS ("open", missing), 1, missing);
-  assert_complains (service, WORDS ("info", unknown), 1, unknown);
-  assert_complains (service, WORDS ("pin", missing), 1, missing);
-  assert_complains (service, WORDS ("unpin", missing), 1, missing);
-  assert_complains (service, WORDS ("cat", "gopher://x"), 1, "gopher");
-  assert_complains (service, WORDS ("cat", "file://host/x"), 1, "file://host/x");
-  assert_complains (service, WORDS ("cat", service->dir), 1, service->dir);
-  assert_complains (service, WORDS ("cat", "/proc/self/status"), 1, "/proc/self/status");
-  assert_complains (service, WORDS ("--socket", missing, "ping"), 1, missing);
-  assert_complains (service, WORDS ("--socket", missing, "cat", path), 1, missing);
-  assert_complains (service, WORDS ("--socket", long_socket, "ping"), 1, "too long");
+  assert_complains (service, FSC_TEST_WORDS ("cat", missing), 1, missing);
+  assert_complains (service, FSC_TEST_WORDS ("open", missing), 1, missing);
+  assert_complains (service, FSC_TEST_WORDS ("info", unknown), 1, unknown);
+  assert_complains (service, FSC_TEST_WORDS ("pin", missing), 1, missing);
+  assert_complains (service, FSC_TEST_WORDS ("unpin", missing), 1, missing);
+  assert_complains (service, FSC_TEST_WORDS ("cat", "gopher://x"), 1, "gopher");
+  assert_complains (service, FSC_TEST_WORDS ("cat", "file://host/x"), 1, "file://host/x");
+  assert_complains (service, FSC_TEST_WORDS ("cat", service->dir), 1, service->dir);
+  assert_complains (service, FSC_TEST_WORDS ("cat", "/proc/self/status"), 1, "/proc/self/status");
+  assert_complains (service, FSC_TEST_WORDS ("--socket", missing, "ping"), 1, missing);
+  assert_complains (service, FSC_TEST_WORDS ("--socket", missing, "cat", path), 1, missing);
+  assert_complains (service, FSC_TEST_WORDS ("--socket", long_socket, "ping"), 1, "too long");
 
   for (guint i = 0; i < G_N_ELEMENTS (takes_names); i++)
     {
-      assert_complains (service, WORDS (takes_names[i], ""), 2, "empty");
-      assert_complains (service, WORDS (takes_names[i], "--", ""), 2, "neither a URI nor a path");
+      assert_complains (service, FSC_TEST_WORDS (takes_names[i], ""), 2, "empty");
+      assert_complains (service, FSC_TEST_WORDS (takes_names[i], "--", ""), 2,
+                        "neither a URI nor a path");
     }
-  assert_complains (service, WORDS ("drop", path, ""), 2, "argument 2");
+  assert_complains (service, FSC_TEST_WORDS ("drop", path, ""), 2, "argument 2");
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 2); /* nothing was dropped */
 
-  assert_complains (service, WORDS ("nonsense"), 2, "nonsense");
-  assert_complains (service, WORDS ("--nonsense"), 2, "--nonsense");
-  assert_complains (service, WORDS ("cat"), 2, "cat");
-  assert_complains (service, WORDS ("info", path, path), 2, "info");
-  assert_complains (service, WORDS ("drop"), 2, "drop");
-  assert_complains (service, WORDS ("open", "--sharing", "thrice", path), 2, "thrice");
-  assert_complains (service, WORDS ("cat", "--json", path), 2, "json");
+  assert_complains (service, FSC_TEST_WORDS ("nonsense"), 2, "nonsense");
+  assert_complains (service, FSC_TEST_WORDS ("--nonsense"), 2, "--nonsense");
+  assert_complains (service, FSC_TEST_WORDS ("cat"), 2, "cat");
+  assert_complains (service, FSC_TEST_WORDS ("info", path, path), 2, "info");
+  assert_complains (service, FSC_TEST_WORDS ("drop"), 2, "drop");
+  assert_complains (service, FSC_TEST_WORDS ("open", "--sharing", "thrice", path), 2, "thrice");
+  assert_complains (service, FSC_TEST_WORDS ("cat", "--json", path), 2, "json");
 }
 
 /* Names are taken as a shell's user means them. */
@@ -366,11 +349,11 @@ test_ctl_names (FscTestService *service)
       g_autofree char *dotted = g_strconcat ("./", names[i], NULL);
       g_autofree char *uri = fscache_uri (path);
 
-      assert_does (service, WORDS ("cat", path), names[i]);
-      assert_does (service, WORDS ("cat", "--", names[i]), names[i]);
-      assert_does (service, WORDS ("cat", dotted), names[i]);
-      assert_does (service, WORDS ("cat", uri), names[i]);
-      assert_does (service, WORDS ("info", uri), NULL);
+      assert_does (service, FSC_TEST_WORDS ("cat", path), names[i]);
+      assert_does (service, FSC_TEST_WORDS ("cat", "--", names[i]), names[i]);
+      assert_does (service, FSC_TEST_WORDS ("cat", dotted), names[i]);
+      assert_does (service, FSC_TEST_WORDS ("cat", uri), names[i]);
+      assert_does (service, FSC_TEST_WORDS ("info", uri), NULL);
     }
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, G_N_ELEMENTS (names));
 }
@@ -380,13 +363,13 @@ test_ctl_json (FscTestService *service)
 {
   g_autofree char *path = fsc_test_service_write (service, "a \"quoted\" \\ name", "12345");
   g_autofree char *uri = fscache_uri (path);
-  g_autoptr (JsonNode) empty = get_json (service, WORDS ("list", "--json"));
-  g_autoptr (JsonNode) open = get_json (service, WORDS ("open", "--json", path));
-  g_autoptr (JsonNode) status = get_json (service, WORDS ("status", "--json"));
-  g_autoptr (JsonNode) list = get_json (service, WORDS ("--json", "list"));
-  g_autoptr (JsonNode) info = get_json (service, WORDS ("info", "--json", path));
-  g_autoptr (JsonNode) ping = get_json (service, WORDS ("ping", "--json"));
-  g_autoptr (JsonNode) drop = get_json (service, WORDS ("drop", "--json", path));
+  g_autoptr (JsonNode) empty = get_json (service, FSC_TEST_WORDS ("list", "--json"));
+  g_autoptr (JsonNode) open = get_json (service, FSC_TEST_WORDS ("open", "--json", path));
+  g_autoptr (JsonNode) status = get_json (service, FSC_TEST_WORDS ("status", "--json"));
+  g_autoptr (JsonNode) list = get_json (service, FSC_TEST_WORDS ("--json", "list"));
+  g_autoptr (JsonNode) info = get_json (service, FSC_TEST_WORDS ("info", "--json", path));
+  g_autoptr (JsonNode) ping = get_json (service, FSC_TEST_WORDS ("ping", "--json"));
+  g_autoptr (JsonNode) drop = get_json (service, FSC_TEST_WORDS ("drop", "--json", path));
   JsonObject *object = json_node_get_object (open);
 
   g_assert_cmpuint (json_array_get_length (json_node_get_array (empty)), ==, 0);
@@ -436,19 +419,19 @@ test_ctl_cat (FscTestService *service)
     content[i] = (char) (i * 2654435761u >> 13);
   g_assert_true (g_file_set_contents (path, content, SIZE, NULL));
 
-  run_ctl (service, &twice, WORDS ("cat", path, empty, path));
+  fsc_test_service_ctl (service, &twice, FSC_TEST_WORDS ("cat", path, empty, path));
   fsc_test_program_assert_exit (&twice, 0);
   g_assert_cmpuint (twice.length, ==, 2 * SIZE);
   g_assert_true (memcmp (twice.out, content, SIZE) == 0);
   g_assert_true (memcmp (twice.out + SIZE, content, SIZE) == 0);
 
-  fsc_test_program_run (&piped, service->dir, WORDS ("sh", "-c", command));
+  fsc_test_program_run (&piped, service->dir, FSC_TEST_WORDS ("sh", "-c", command));
   fsc_test_program_assert_exit (&piped, 0);
   g_assert_cmpuint (piped.length, ==, SIZE);
   g_assert_true (memcmp (piped.out, content, SIZE) == 0);
 
   /* What can be had is written, and the rest complained of. */
-  run_ctl (service, &partly, WORDS ("cat", missing, path));
+  fsc_test_service_ctl (service, &partly, FSC_TEST_WORDS ("cat", missing, path));
   fsc_test_program_assert_exit (&partly, 1);
   g_assert_cmpuint (partly.length, ==, SIZE);
   g_assert_nonnull (strstr (partly.error, missing));
@@ -471,8 +454,9 @@ assert_nothing_else_open (FscTestService *service, const char *placement)
   g_auto (FscTestProgram) without = { 0 };
   g_auto (FscTestProgram) with = { 0 };
 
-  fsc_test_program_run (&without, NULL, WORDS ("ls", "/proc/self/fd"));
-  run_ctl (service, &with, WORDS ("exec", "--fd", placement, "--", "ls", "/proc/self/fd"));
+  fsc_test_program_run (&without, NULL, FSC_TEST_WORDS ("ls", "/proc/self/fd"));
+  fsc_test_service_ctl (service, &with,
+                        FSC_TEST_WORDS ("exec", "--fd", placement, "--", "ls", "/proc/self/fd"));
   fsc_test_program_assert_exit (&with, 0);
   g_assert_cmpuint (count_lines (with.out), ==, count_lines (without.out) + 1);
 }
@@ -492,24 +476,30 @@ test_ctl_exec (FscTestService *service)
   g_auto (FscTestProgram) failed = { 0 };
   g_auto (FscTestProgram) not_there = { 0 };
 
-  assert_does (service, WORDS ("exec", "--fd", in, "--", "cat"), "one\n");
-  assert_does (service,
-               WORDS ("exec", "--fd", three, "--fd", nine, "--", "sh", "-c", "cat <&9; cat <&3"),
-               "two\none\n");
-  assert_does (service,
-               WORDS ("exec", "--listen", "--fd", first, "--fd", second, "--", "sh", "-c",
+  assert_does (service, FSC_TEST_WORDS ("exec", "--fd", in, "--", "cat"), "one\n");
+  assert_does (
+      service,
+      FSC_TEST_WORDS ("exec", "--fd", three, "--fd", nine, "--", "sh", "-c", "cat <&9; cat <&3"),
+      "two\none\n");
+  assert_does (
+      service,
+      FSC_TEST_WORDS ("exec", "--listen", "--fd", first, "--fd", second, "--", "sh", "-c",
                       "test $LISTEN_PID = $$ && echo $LISTEN_FDS $LISTEN_FDNAMES && cat <&4 <&3"),
-               "2 first:second\none\n");
+      "2 first:second\none\n");
   assert_nothing_else_open (service, three);
 
-  run_ctl (service, &failed, WORDS ("exec", "--fd", in, "--", "sh", "-c", "exit 42"));
+  fsc_test_service_ctl (service, &failed,
+                        FSC_TEST_WORDS ("exec", "--fd", in, "--", "sh", "-c", "exit 42"));
   fsc_test_program_assert_exit (&failed, 42);
-  run_ctl (service, &not_there, WORDS ("exec", "--fd", in, "--", "/nonexistent/program"));
+  fsc_test_service_ctl (service, &not_there,
+                        FSC_TEST_WORDS ("exec", "--fd", in, "--", "/nonexistent/program"));
   fsc_test_program_assert_exit (&not_there, 127);
-  assert_complains (service, WORDS ("exec", "--fd", no_file, "--", "echo", "x"), 1, missing);
-  assert_complains (service, WORDS ("exec", "--fd", "x=y", "--", "echo", "x"), 2, "x");
-  assert_complains (service, WORDS ("exec", "--fd", three, "--fd", three, "--", "true"), 2, "3");
-  assert_complains (service, WORDS ("exec", "true"), 2, "--fd");
+  assert_complains (service, FSC_TEST_WORDS ("exec", "--fd", no_file, "--", "echo", "x"), 1,
+                    missing);
+  assert_complains (service, FSC_TEST_WORDS ("exec", "--fd", "x=y", "--", "echo", "x"), 2, "x");
+  assert_complains (service, FSC_TEST_WORDS ("exec", "--fd", three, "--fd", three, "--", "true"), 2,
+                    "3");
+  assert_complains (service, FSC_TEST_WORDS ("exec", "true"), 2, "--fd");
 }
 
 static void
@@ -519,16 +509,16 @@ test_ctl_keeping (FscTestService *service)
   g_autofree char *b = fsc_test_service_write (service, "b", "x");
   g_autofree char *pattern = g_build_filename (service->dir, "*", NULL);
 
-  assert_does (service, WORDS ("pin", a, b), "pinned 2\n");
+  assert_does (service, FSC_TEST_WORDS ("pin", a, b), "pinned 2\n");
   g_assert_cmpuint (fsc_test_service_counter (service, "pinned"), ==, 2);
-  assert_does (service, WORDS ("unpin", a), "unpinned 1\n");
+  assert_does (service, FSC_TEST_WORDS ("unpin", a), "unpinned 1\n");
   g_assert_cmpuint (fsc_test_service_counter (service, "pinned"), ==, 1);
-  assert_does (service, WORDS ("drop", a), "dropped 1\n");
-  assert_does (service, WORDS ("drop", a), "dropped 0\n");
-  assert_does (service, WORDS ("pin", a), "pinned 1\n");
-  assert_does (service, WORDS ("drop", pattern), "dropped 2\n");
-  assert_does (service, WORDS ("pin", "a"), "pinned 1\n");
-  assert_does (service, WORDS ("drop", "--all"), "dropped 1\n");
+  assert_does (service, FSC_TEST_WORDS ("drop", a), "dropped 1\n");
+  assert_does (service, FSC_TEST_WORDS ("drop", a), "dropped 0\n");
+  assert_does (service, FSC_TEST_WORDS ("pin", a), "pinned 1\n");
+  assert_does (service, FSC_TEST_WORDS ("drop", pattern), "dropped 2\n");
+  assert_does (service, FSC_TEST_WORDS ("pin", "a"), "pinned 1\n");
+  assert_does (service, FSC_TEST_WORDS ("drop", "--all"), "dropped 1\n");
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 0);
 }
 

@@ -478,31 +478,13 @@ test_without_feature (FscTestService *service)
 
 /* fscachectl */
 
-/* Runs it, with these words up to the first NULL. */
-static void
-run_ctl (FscTestService *service, FscTestProgram *result, const char *const *words)
-{
-  g_autofree char *program = fsc_test_build_path ("fscache/ctl/fscachectl");
-  g_autoptr (GPtrArray) arguments = g_ptr_array_new ();
-
-  g_ptr_array_add (arguments, program);
-  g_ptr_array_add (arguments, (char *) "--socket");
-  g_ptr_array_add (arguments, service->socket);
-  for (; *words != NULL; words++)
-    g_ptr_array_add (arguments, (char *) *words);
-  g_ptr_array_add (arguments, NULL);
-  fsc_test_program_run (result, service->dir, (const char *const *) arguments->pdata);
-}
-
-#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
 /* It exits with `status` and says `part`: on stdout if it succeeds, else on stderr. */
 static void
 assert_ctl (FscTestService *service, const char *const *words, int status, const char *part)
 {
   g_auto (FscTestProgram) result = { 0 };
 
-  run_ctl (service, &result, words);
+  fsc_test_service_ctl (service, &result, words);
   fsc_test_program_assert_exit (&result, status);
   if (strstr (status == 0 ? result.out : result.error, part) == NULL)
     g_error ("\"%s%s\" does not say \"%s\"", result.out, result.error, part);
@@ -523,27 +505,28 @@ test_ctl (FscTestService *service)
   const char *wrong = "sha256:"
                       "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-  assert_ctl (service, WORDS ("open", path), 0, line);
-  assert_ctl (service, WORDS ("open", path), 0, "sealed     yes");
-  assert_ctl (service, WORDS ("open", path), 0, "validator  0x");
-  assert_ctl (service, WORDS ("open", "--json", path), 0, json);
-  assert_ctl (service, WORDS ("open", "--json", plain), 0,
+  assert_ctl (service, FSC_TEST_WORDS ("open", path), 0, line);
+  assert_ctl (service, FSC_TEST_WORDS ("open", path), 0, "sealed     yes");
+  assert_ctl (service, FSC_TEST_WORDS ("open", path), 0, "validator  0x");
+  assert_ctl (service, FSC_TEST_WORDS ("open", "--json", path), 0, json);
+  assert_ctl (service, FSC_TEST_WORDS ("open", "--json", plain), 0,
               "\"digest\":null,\"sealed\":false,\"validator\":null");
-  assert_ctl (service, WORDS ("info", path), 0, line);
-  assert_ctl (service, WORDS ("info", path), 0, "size       12\n");
-  assert_ctl (service, WORDS ("info", "--json", path), 0, json);
-  assert_ctl (service, WORDS ("list", path), 0, "    12 checked   sealed ");
-  assert_ctl (service, WORDS ("list", plain), 0, "     - checked   - ");
+  assert_ctl (service, FSC_TEST_WORDS ("info", path), 0, line);
+  assert_ctl (service, FSC_TEST_WORDS ("info", path), 0, "size       12\n");
+  assert_ctl (service, FSC_TEST_WORDS ("info", "--json", path), 0, json);
+  assert_ctl (service, FSC_TEST_WORDS ("list", path), 0, "    12 checked   sealed ");
+  assert_ctl (service, FSC_TEST_WORDS ("list", plain), 0, "     - checked   - ");
 
-  assert_ctl (service, WORDS ("cat", "--digest", digest, path), 0, "some content");
-  assert_ctl (service, WORDS ("open", "--digest", upper, path), 0, line);
-  assert_ctl (service, WORDS ("cat", "--digest", wrong, path), 1, "has other content");
-  assert_ctl (service, WORDS ("open", "--digest", wrong, path), 1, "has other content");
-  assert_ctl (service, WORDS ("open", "--digest", digest, plain), 1, "no digest that is known");
-  assert_ctl (service, WORDS ("open", "--digest", hex, path), 2, "is no digest");
-  assert_ctl (service, WORDS ("open", "--digest", "sha256:12", path), 2, "is no digest");
+  assert_ctl (service, FSC_TEST_WORDS ("cat", "--digest", digest, path), 0, "some content");
+  assert_ctl (service, FSC_TEST_WORDS ("open", "--digest", upper, path), 0, line);
+  assert_ctl (service, FSC_TEST_WORDS ("cat", "--digest", wrong, path), 1, "has other content");
+  assert_ctl (service, FSC_TEST_WORDS ("open", "--digest", wrong, path), 1, "has other content");
+  assert_ctl (service, FSC_TEST_WORDS ("open", "--digest", digest, plain), 1,
+              "no digest that is known");
+  assert_ctl (service, FSC_TEST_WORDS ("open", "--digest", hex, path), 2, "is no digest");
+  assert_ctl (service, FSC_TEST_WORDS ("open", "--digest", "sha256:12", path), 2, "is no digest");
   wrong = "sha256:x123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-  assert_ctl (service, WORDS ("open", "--digest", wrong, path), 2, "is no digest");
+  assert_ctl (service, FSC_TEST_WORDS ("open", "--digest", wrong, path), 2, "is no digest");
 }
 
 /* What fscachectl open writes to its terminal. */

@@ -6,21 +6,18 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/harness/memory.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
 
@@ -766,23 +763,6 @@ test_redis (void)
   stage_clear (&stage);
 }
 
-/* Memory that never comes, for whoever touches it, the kernel too; or NULL. */
-static char *
-make_hanging_page (void)
-{
-  size_t size = (size_t) getpagesize ();
-  struct uffdio_api api = { .api = UFFD_API };
-  int fd = (int) syscall (SYS_userfaultfd, O_CLOEXEC);
-  char *page = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  struct uffdio_register range
-      = { .range = { (uintptr_t) page, size }, .mode = UFFDIO_REGISTER_MODE_MISSING };
-
-  if (fd < 0 || page == MAP_FAILED || ioctl (fd, UFFDIO_API, &api) < 0
-      || ioctl (fd, UFFDIO_REGISTER, &range) < 0)
-    return NULL;
-  return page; /* as long as `fd` is open */
-}
-
 typedef struct
 {
   int fd;
@@ -804,7 +784,7 @@ borrow_and_hang (Stage *stage, int done)
 {
   FscacheClient *client = fsc_test_service_connect (stage->service);
   struct linger linger = { 1, 1000 };
-  Sending sending = { .page = make_hanging_page () };
+  Sending sending = { .page = fsc_test_make_hanging_page () };
   FscacheReply reply;
   pthread_t thread;
 

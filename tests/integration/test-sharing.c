@@ -7,19 +7,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/harness/memory.h"
 #include "tests/harness/raw.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
@@ -400,23 +398,6 @@ test_borrower_is_killed (FscTestService *service)
   fsc_test_service_check_descriptors (service);
 }
 
-/* Memory that never comes, for whoever touches it, the kernel too; or NULL. */
-static void *
-make_hanging_page (void)
-{
-  size_t size = (size_t) getpagesize ();
-  struct uffdio_api api = { .api = UFFD_API };
-  int fd = (int) syscall (SYS_userfaultfd, O_CLOEXEC);
-  void *page = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  struct uffdio_register range
-      = { .range = { (uintptr_t) page, size }, .mode = UFFDIO_REGISTER_MODE_MISSING };
-
-  if (fd < 0 || page == MAP_FAILED || ioctl (fd, UFFDIO_API, &api) < 0
-      || ioctl (fd, UFFDIO_REGISTER, &range) < 0)
-    return NULL;
-  return page; /* as long as `fd` is open */
-}
-
 typedef struct
 {
   int fd;
@@ -439,7 +420,7 @@ borrow_and_hang (FscTestService *service, const char *path, int done)
 {
   FscacheClient *client = fsc_test_service_connect (service);
   FscacheReply reply = open_as (client, path, FSCACHE_EXCLUSIVE);
-  Reading reading = { dup (reply.fd), make_hanging_page () };
+  Reading reading = { dup (reply.fd), fsc_test_make_hanging_page () };
   pthread_t thread;
 
   if (reading.page != NULL && pthread_create (&thread, NULL, read_for_ever, &reading) == 0)

@@ -19,24 +19,6 @@
 /* So many at a time are opened by default, and a few more. */
 #define MANY 200
 
-/* Runs fscachectl in the service's directory, with these words up to the first NULL. */
-static void
-run_ctl (FscTestService *service, FscTestProgram *result, const char *const *words)
-{
-  g_autofree char *program = fsc_test_build_path ("fscache/ctl/fscachectl");
-  g_autoptr (GPtrArray) arguments = g_ptr_array_new ();
-
-  g_ptr_array_add (arguments, program);
-  g_ptr_array_add (arguments, (char *) "--socket");
-  g_ptr_array_add (arguments, service->socket);
-  for (; *words != NULL; words++)
-    g_ptr_array_add (arguments, (char *) *words);
-  g_ptr_array_add (arguments, NULL);
-  fsc_test_program_run (result, service->dir, (const char *const *) arguments->pdata);
-}
-
-#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
 /* A list of files that are there, by path, by name, by URI, with what is to be left out. */
 static char *
 make_list (FscTestService *service, guint n)
@@ -72,7 +54,7 @@ test_list (FscTestService *service)
   g_autofree char *list = make_list (service, MANY);
   g_auto (FscTestProgram) result = { 0 };
 
-  run_ctl (service, &result, WORDS ("warm", list));
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", list));
   fsc_test_program_assert_exit (&result, 0);
   g_assert_cmpstr (result.error, ==, "");
   g_assert_true (g_str_has_prefix (result.out, "200 of 200 are warm, 0 failed (in "));
@@ -95,7 +77,7 @@ test_failures (FscTestService *service)
   g_assert_true (g_file_get_contents (list, &text, NULL, NULL));
   more = g_strconcat ("missing\nnobody:knows\n", text, "./\n/proc/self/status", NULL);
   g_assert_true (g_file_set_contents (list, more, -1, NULL));
-  run_ctl (service, &result, WORDS ("warm", "--jobs=2", "list"));
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "--jobs=2", "list"));
   fsc_test_program_assert_exit (&result, 1);
   g_assert_true (g_str_has_prefix (result.out, "11 of 14 are warm, 3 failed (in "));
   lines = g_strsplit (result.error, "\n", -1);
@@ -113,7 +95,7 @@ test_json (FscTestService *service)
 
   g_free (fsc_test_service_write (service, "file", "x"));
   g_free (fsc_test_service_write (service, "list", "file\nmissing"));
-  run_ctl (service, &result, WORDS ("warm", "--json", "list"));
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "--json", "list"));
   fsc_test_program_assert_exit (&result, 1);
   g_assert_true (
       g_str_has_prefix (result.out, "{\"asked\":2,\"warm\":1,\"failed\":1,\"took_us\":"));
@@ -126,24 +108,24 @@ test_usage (FscTestService *service)
 {
   g_auto (FscTestProgram) result = { 0 };
 
-  run_ctl (service, &result, WORDS ("warm", "no-list"));
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "no-list"));
   fsc_test_program_assert_exit (&result, 1);
   g_assert_cmpstr (result.error, ==,
                    "fscachectl: cannot read the list no-list: No such file or directory\n");
   fsc_test_program_clear (&result);
 
-  run_ctl (service, &result, WORDS ("warm", "--jobs=0", "-"));
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "--jobs=0", "-"));
   fsc_test_program_assert_exit (&result, 2);
   fsc_test_program_clear (&result);
 
-  run_ctl (service, &result, WORDS ("warm", "-")); /* which is empty */
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "-")); /* which is empty */
   fsc_test_program_assert_exit (&result, 0);
   g_assert_true (g_str_has_prefix (result.out, "0 of 0 are warm"));
   fsc_test_program_clear (&result);
 
   g_free (fsc_test_service_write (service, "list", "a\nb\nc\n"));
   fsc_test_service_stop (service);
-  run_ctl (service, &result, WORDS ("warm", "list"));
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "list"));
   fsc_test_program_assert_exit (&result, 1);
   g_assert_null (strchr (g_strchomp (result.error), '\n')); /* once for all */
   fsc_test_service_start (service);
