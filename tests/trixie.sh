@@ -14,9 +14,17 @@ dir=${TMPDIR:-/tmp}/fscache-trixie-$(id -u)
 run=(tests/run.sh --no-install --build-dir build-trixie --option bench=disabled)
 tests=(--suite view --suite unit)
 
+# What --bench runs in there. What is measured is built for it.
+# shellcheck disable=SC2016 # the variables are those of the shell in there
+bench='
+  tests/run.sh --no-install --build-dir build-trixie-release --option bench=enabled \
+    --option buildtype=release --build-only || exit
+  exec build-trixie-release/tests/bench/fscache-bench "$@"'
+
 usage () {
   cat <<EOH
 usage: tests/trixie.sh [--dir DIR] [ARGUMENT...]
+       tests/trixie.sh [--dir DIR] --bench ROWS [ARGUMENT...]
        tests/trixie.sh [--dir DIR] --exec COMMAND [ARGUMENT...]
 
 Makes a Debian 13 (trixie) root file system with debootstrap, if there is none yet (a minute or two,
@@ -25,6 +33,8 @@ the checkout is /src; it is built in build-trixie/. Only root can do that.
 
   --dir DIR  where the root file system is kept for the next time, outside of the checkout
              ($dir)
+  --bench    builds the benchmark in build-trixie-release/, and runs these rows of it, instead;
+             the arguments are fscache-bench's
   --exec     runs a command in /src there, instead of tests/run.sh
   --help     this text
 
@@ -34,8 +44,8 @@ Examples:
   tests/trixie.sh
   tests/trixie.sh --dir /var/cache/trixie view-read
   tests/trixie.sh --sanitize address,undefined --build-dir build-trixie-asan --suite view
-  tests/trixie.sh --option bench=enabled --option buildtype=release --build-only
-  tests/trixie.sh --exec build-trixie/tests/bench/fscache-bench --rows 'view-*'
+  tests/trixie.sh --bench 'view-*'
+  tests/trixie.sh --exec build-trixie/tests/view/test-view-read -p /view-read/transport
 
 To be rid of the root file system, remove the directory; nothing is mounted in it. The last line of
 the output and the exit status are those of tests/run.sh; for others than root it is one test that
@@ -56,6 +66,12 @@ while [ $# -gt 0 ]; do
     dir=$2 && shift 2
     ;;
   --dir=*) dir=${1#*=} && shift ;;
+  --bench)
+    [ $# -ge 2 ] || wrong_usage "--bench needs the names of rows"
+    run=(bash -c "$bench" fscache-bench --rows "${@:2}")
+    tests=()
+    break
+    ;;
   --exec)
     [ $# -ge 2 ] || wrong_usage "--exec needs a command"
     shift
