@@ -217,45 +217,6 @@ test_killed (FscTestStage *stage)
   fsc_test_stage_assert_content (path, "text");
 }
 
-/* At random, again and again: nothing stays. */
-static void
-test_random (FscTestStage *stage)
-{
-  g_autofree char *path = fsc_test_stage_through (stage, "file");
-
-  fsc_test_stage_replace (stage, "file", "text");
-  for (guint i = 0; i < fsc_test_scale (8); i++)
-    {
-      pid_t reader = fork ();
-
-      if (reader == 0)
-        for (;;)
-          {
-            char buffer[8];
-            int fd = open (path, O_RDONLY | O_CLOEXEC);
-
-            if (fd >= 0 && read (fd, buffer, sizeof buffer) > 0 && memcmp (buffer, "text", 4) != 0)
-              _exit (1);
-            if (fd >= 0)
-              close (fd);
-          }
-      g_usleep ((gulong) g_test_rand_int_range (0, 100000));
-      if (g_test_rand_bit ())
-        {
-          fsc_test_stage_kill (stage);
-          fsc_test_stage_start (stage, i % 2 == 0 ? "no_auto_unmount" : NULL);
-        }
-      else
-        {
-          fsc_test_service_kill (stage->service);
-          fsc_test_service_start (stage->service);
-        }
-      g_assert_no_errno (kill (reader, SIGKILL));
-      waitpid (reader, NULL, 0);
-      fsc_test_stage_assert_content (path, "text");
-    }
-}
-
 /* The service */
 
 /* Starts it; libfscache looks for one that was not there every 100 ms. */
@@ -667,7 +628,6 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-life/twice", test_twice);
   FSC_STAGE_ADD ("/view-life/busy", test_busy);
   FSC_STAGE_ADD ("/view-life/killed", test_killed);
-  FSC_STAGE_ADD ("/view-life/random", test_random);
   FSC_STAGE_ADD ("/view-life/service-killed", test_service_killed);
   FSC_STAGE_ADD_CLOSED ("/view-life/before-service", test_before_service);
   FSC_STAGE_ADD ("/view-life/descriptors", test_descriptors);
