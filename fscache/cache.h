@@ -185,6 +185,9 @@ void fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome);
  * are not this lessee's. */
 void fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard);
 
+/* The same, and of what was put the name is forgotten: who was lent it has it, and keeps it. */
+void fsc_cache_take (FscCache *cache, guint64 lease, gpointer lessee);
+
 /* Calls `func` for each entry that matches: all kinds of open of one URI (written in any way), or
  * all URIs that match a glob, or all if `target` is NULL. Returns their number. `func` may drop the
  * entry it is called for, no other. */

@@ -101,14 +101,23 @@ entry_end_lease (FscCache *cache, FscEntry *entry)
   fsc_store_settle (&cache->store, entry);
 }
 
-void
-fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard)
+/* NULL if it is not lent to this lessee (any more). */
+static FscEntry *
+find_lent (FscCache *cache, guint64 lease, gpointer lessee)
 {
   guint64 *found = g_hash_table_lookup (cache->leases, &lease);
   FscEntry *entry
       = found != NULL ? (FscEntry *) ((char *) found - offsetof (FscEntry, lease)) : NULL;
 
-  if (entry == NULL || entry->lessee != lessee)
+  return entry != NULL && entry->lessee == lessee ? entry : NULL;
+}
+
+void
+fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean discard)
+{
+  FscEntry *entry = find_lent (cache, lease, lessee);
+
+  if (entry == NULL)
     return;
   entry_end_lease (cache, entry);
   entry->used_at = fsc_cache_now (cache);
@@ -121,6 +130,17 @@ fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gboolean d
     fsc_cache_drop (cache, entry);
   else if (entry->pool != NULL)
     fsc_pool_take_back (cache, entry);
+}
+
+void
+fsc_cache_take (FscCache *cache, guint64 lease, gpointer lessee)
+{
+  FscEntry *entry = find_lent (cache, lease, lessee);
+
+  if (entry != NULL && entry->handle->is_put)
+    fsc_cache_drop (cache, entry);
+  else
+    fsc_cache_give_back (cache, lease, lessee, FALSE);
 }
 
 static gboolean

@@ -94,7 +94,6 @@ fsc_named_answer (FscCache *cache, guint32 credential, const FscItem *item, cons
   FscWaiter exact = *who;
   const char *fault = find_fault (item);
   char canonical[FSC_URI_MAX + 1];
-  gboolean is_taken;
   FscEntry *entry;
   FscBytes uri;
   int length;
@@ -125,7 +124,8 @@ fsc_named_answer (FscCache *cache, guint32 credential, const FscItem *item, cons
     }
   if (entry->lease != 0)
     {
-      fsc_answer_fault (who, FSC_CODE_LIMIT, EBUSY, uri, "is lent, and was not given back yet");
+      fsc_answer_fault (who, FSC_CODE_LIMIT, EBUSY, uri,
+                        "is lent, or being taken, by another client");
       return;
     }
   if ((item->flags & O_PATH) != 0 && exact.sharing == FSC_SHARING_INDEPENDENT)
@@ -137,15 +137,12 @@ fsc_named_answer (FscCache *cache, guint32 credential, const FscItem *item, cons
       return;
     }
 
-  is_taken = (item->options & FSC_OPTION_TAKE) != 0 && exact.sharing >= entry->handle->most_sharing;
+  /* Until the client says that it has it, it is lent: so it is not lost with a client that has no
+   * free descriptor, or dies. */
+  if ((item->options & FSC_OPTION_TAKE) != 0 && exact.sharing >= entry->handle->most_sharing)
+    exact.sharing = FSC_SHARING_EXCLUSIVE;
   exact.revalidate = FALSE;
   fsc_answer_at_once (cache, entry, &exact, who->since);
-  if (is_taken)
-    {
-      entry = find (cache, credential, uri);
-      if (has_put (entry))
-        fsc_cache_drop (cache, entry);
-    }
 }
 
 /* Putting */

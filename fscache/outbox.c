@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fscache/connection.h"
+#include "fscache/request.h"
 #include "protocol/channel.h"
 #include "protocol/uri.h"
 
@@ -482,6 +483,14 @@ maybe_free (FscOutbox *outbox)
     outbox->free_owner (outbox->owner);
 }
 
+/* What a reply was to lend the client does not get. */
+static void
+end_lease (FscOutbox *outbox, const Reply *lost)
+{
+  if (lost->result.sharing == FSC_SHARING_EXCLUSIVE && lost->result.id != 0)
+    fsc_connection_end_lease (outbox->owner, lost->result.id, 0);
+}
+
 /* The holder could not send: the client is told instead. Takes the parcel. */
 static void
 fail_parcel (Parcel *parcel, int error)
@@ -505,6 +514,7 @@ fail_parcel (Parcel *parcel, int error)
       set_text (&reply, g_strdup_printf ("cannot hand over %s: the process that holds it %s", name,
                                          error == EIO ? "has ended or does not answer"
                                                       : g_strerror (error)));
+      end_lease (parcel->outbox, lost);
       add_reply (parcel->outbox, parcel->serial, &reply, parcel->n - i);
     }
   parcel_free (parcel);
@@ -528,6 +538,7 @@ fail_released (FscOutbox *outbox, guint32 serial, Reply *lost, guint n_expected,
 
   set_text (&reply, g_strdup_printf ("the service lets go of the mount %s (drop --mount)", name));
   add_reply (outbox, serial, &reply, n_expected);
+  end_lease (outbox, lost);
   reply_clear (lost);
 }
 

@@ -267,6 +267,24 @@ fsc_request_take_cancel (FscConnection *connection, FscReader *reader)
   return TRUE;
 }
 
+void
+fsc_connection_end_lease (FscConnection *connection, guint64 lease, guint32 flags)
+{
+  FscCache *cache = connection->server->cache;
+
+  for (guint i = 0; i < connection->leases->len; i++)
+    if (g_array_index (connection->leases, FscLease, i).id == lease)
+      {
+        fsc_gift_end_lease (g_array_index (connection->leases, FscLease, i).gift);
+        g_array_remove_index_fast (connection->leases, i);
+        break;
+      }
+  if ((flags & FSC_GIVE_BACK_TAKEN) != 0)
+    fsc_cache_take (cache, lease, connection);
+  else
+    fsc_cache_give_back (cache, lease, connection, (flags & FSC_GIVE_BACK_SPENT) != 0);
+}
+
 gboolean
 fsc_request_take_give_back (FscConnection *connection, FscReader *reader)
 {
@@ -279,15 +297,7 @@ fsc_request_take_give_back (FscConnection *connection, FscReader *reader)
     {
       if (!fsc_codec_get_id (reader, &lease))
         return FALSE;
-      for (guint j = 0; j < connection->leases->len; j++)
-        if (g_array_index (connection->leases, FscLease, j).id == lease)
-          {
-            fsc_gift_end_lease (g_array_index (connection->leases, FscLease, j).gift);
-            g_array_remove_index_fast (connection->leases, j);
-            break;
-          }
-      fsc_cache_give_back (connection->server->cache, lease, connection,
-                           (flags & FSC_GIVE_BACK_SPENT) != 0);
+      fsc_connection_end_lease (connection, lease, flags);
     }
   return fsc_reader_finish (reader) == 0;
 }

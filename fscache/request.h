@@ -79,6 +79,9 @@ gboolean fsc_connection_may_ask (const FscConnection *connection, const FscItem 
 /* The client is given the handle of an answer. */
 void fsc_connection_note_gift (FscConnection *connection, const FscAnswer *answer);
 
+/* A lease ends, if the client has it; flags as of GIVE_BACK. */
+void fsc_connection_end_lease (FscConnection *connection, guint64 lease, guint32 flags);
+
 /* Whoever makes a request calls fsc_request_answered() once more than it has items, when all are
  * begun. The last answer frees it. */
 FscRequest *fsc_request_new (FscConnection *connection, guint32 serial, guint n_items);

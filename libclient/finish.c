@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "libclient/message.h"
+#include "libclient/send.h"
 #include "protocol/uri.h"
 
 /* What made the file, or said how to find it, has been done, or does not hold for the link in
@@ -190,6 +191,34 @@ fill_reply (FscacheReply *reply, FscAnswer *answer)
   answer->fd = -1;
 }
 
+void
+fsc_client_end_lease (FscacheClient *client, uint32_t flags, uint64_t *lease, uint64_t generation)
+{
+  if (*lease != 0)
+    {
+      fsc_client_lock (client);
+      fsc_client_send_give_back (client, flags, *lease, generation);
+      fsc_client_poller_update (client);
+      fsc_client_unlock (client);
+    }
+  *lease = 0;
+}
+
+/* What was to be taken is here, or, if it could not be reopened, is not. */
+static bool
+finish_taken (FscacheClient *client, FscOpening *opening)
+{
+  uint64_t lease = opening->answer.lease, generation = opening->answer.generation;
+  bool is_finished;
+
+  opening->answer.lease = 0;
+  is_finished = finish_given (client, opening);
+  fsc_client_end_lease (client,
+                        is_finished && opening->answer.code == FSCACHE_OK ? FSC_GIVE_BACK_TAKEN : 0,
+                        &lease, generation);
+  return is_finished;
+}
+
 bool
 fsc_client_finish (FscacheClient *client, const char *verb, FscOpening *opening,
                    FscacheReply *reply)
@@ -198,7 +227,8 @@ fsc_client_finish (FscacheClient *client, const char *verb, FscOpening *opening,
 
   if (answer->is_local)
     open_locally (opening);
-  else if (answer->code == FSCACHE_OK && !finish_given (client, opening))
+  else if (answer->code == FSCACHE_OK
+           && !(opening->is_taken ? finish_taken : finish_given) (client, opening))
     return false;
 
   if (answer->code == FSCACHE_OK)

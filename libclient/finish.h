@@ -11,3 +11,7 @@
  * more, in another way: the opening is changed accordingly, and the reply is not filled. */
 bool fsc_client_finish (FscacheClient *client, const char *verb, FscOpening *opening,
                         FscacheReply *reply);
+
+/* Ends a lease that was given on a connection, if there is one; `flags` as of GIVE_BACK. */
+void fsc_client_end_lease (FscacheClient *client, uint32_t flags, uint64_t *lease,
+                           uint64_t generation);

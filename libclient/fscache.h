@@ -140,9 +140,12 @@ extern "C"
 #define FSCACHE_NO_FALLBACK (1u << 0) /* never open anything in this process */
 #define FSCACHE_REVALIDATE (1u << 1)  /* check at the source even within a time-to-live */
 
-/* Of a request alone: what was put (fscache_put()) is forgotten with this. Nobody else gets it, of
- * all who take it at once. Not with FSCACHE_EXCLUSIVE. If this process dies before it has it, it is
- * lost. */
+/* Of a request alone: what was put (fscache_put()) is this process's from now on, and its name is
+ * free: when the call returns, or, with fscache_submit(), some microseconds after the callback. Of
+ * all who take it at once one gets it; the others are refused (EBUSY, then ENOENT). It is never
+ * lost: if this process has no free descriptor, cannot reopen it, or dies before it has it, it is
+ * there as before. (If the connection ends at the moment at which it is given, it may be, too.) Not
+ * with FSCACHE_EXCLUSIVE. */
 #define FSCACHE_TAKE (1u << 2)
 
 #define FSCACHE_DIGEST_SIZE 32 /* bytes of a SHA-256 */

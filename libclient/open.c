@@ -12,7 +12,6 @@
 #include "libclient/finish.h"
 #include "libclient/message.h"
 #include "libclient/prepare.h"
-#include "libclient/send.h"
 #include "libclient/wait.h"
 
 /* Of a file that fscache_open() makes: it has no argument for that. */
@@ -44,6 +43,14 @@ carry_out (FscacheClient *client, FscCall *call, FscacheReply *replies)
         }
     }
   while (!is_finished);
+
+  /* The service has heard that it was taken: to whoever is told of it, the name is free. */
+  for (size_t i = 0; i < call->n; i++)
+    if (call->openings[i].is_taken && replies[i].code == FSCACHE_OK)
+      {
+        fscache_ping (client, NULL);
+        break;
+      }
 }
 
 int
@@ -144,14 +151,7 @@ give_back (FscacheClient *client, FscacheReply *reply, uint32_t flags)
   if (reply->fd >= 0)
     close (reply->fd);
   reply->fd = -1;
-  if (reply->lease != 0)
-    {
-      fsc_client_lock (client);
-      fsc_client_send_give_back (client, flags, reply->lease, reply->reserved[0]);
-      fsc_client_poller_update (client);
-      fsc_client_unlock (client);
-    }
-  reply->lease = 0;
+  fsc_client_end_lease (client, flags, &reply->lease, reply->reserved[0]);
 }
 
 void

@@ -91,6 +91,8 @@ set_success (FscacheClient *client, FscOpening *opening, const FscResult *result
     .name = is_named ? result->id : 0,
     .lifetime_ms = is_named ? result->mount_id : 0,
   };
+  if (opening->is_taken) /* what it is lent for until it is known to be here */
+    opening->answer.sharing = FSCACHE_SHARED;
   fsc_client_answer_set_content (&opening->answer, result);
 }
 

@@ -856,8 +856,8 @@ fsc_codec_get_give_back (FscReader *reader, uint32_t *flags, uint32_t *n_ids)
     return false;
   *flags = le32toh (wire.flags);
   *n_ids = le32toh (wire.n_ids);
-  return require (reader, (*flags & ~FSC_GIVE_BACK_SPENT) == 0 && *n_ids > 0
-                              && *n_ids <= FSC_PACKET_MAX / 8);
+  return require (reader,
+                  *flags <= FSC_GIVE_BACK_TAKEN && *n_ids > 0 && *n_ids <= FSC_PACKET_MAX / 8);
 }
 
 bool

@@ -103,6 +103,7 @@ typedef enum
 } FscSharing;
 
 #define FSC_GIVE_BACK_SPENT (1u << 0) /* from a client: not to be lent to anybody again */
+#define FSC_GIVE_BACK_TAKEN (1u << 1) /* from a client, and not both: it has what it is to TAKE */
 
 /* Options of an item. */
 #define FSC_OPTION_REOPENS (1u << 0)    /* independent: "send me a duplicate, I reopen it myself" */
@@ -111,7 +112,7 @@ typedef enum
 #define FSC_OPTION_DIGEST (1u << 3)   /* the validator is the SHA-256 that the content must have */
 #define FSC_OPTION_PROGRESS (1u << 4) /* tell how far it has come, while it takes long */
 #define FSC_OPTION_CONTENT (1u << 5)  /* service to opener: check what the file has in it */
-#define FSC_OPTION_TAKE (1u << 6)     /* of what was put: it is to be forgotten with this */
+#define FSC_OPTION_TAKE (1u << 6)     /* of what was put: lend it to me, until I say TAKEN */
 #define FSC_OPTIONS_ALL                                                                            \
   (FSC_OPTION_REOPENS | FSC_OPTION_REVALIDATE | FSC_OPTION_WATCH | FSC_OPTION_DIGEST               \
    | FSC_OPTION_PROGRESS | FSC_OPTION_CONTENT | FSC_OPTION_TAKE)

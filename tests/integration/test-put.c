@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -408,6 +409,51 @@ test_take (FscTestService *service)
   g_assert_false (is_there (client, "handle:x"));
   close (taken);
   close (fd);
+  fscache_disconnect (client);
+}
+
+/* A process that has no descriptor free does not lose what it takes; nor does one that has one, but
+ * needs another to reopen it. */
+static void
+test_take_full (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  FscacheReply reply = { .fd = -1 };
+  struct rlimit limit, low;
+  int free_fd, fds[64], n = 0, file = open ("/etc/passwd", O_RDONLY | O_CLOEXEC);
+
+  g_assert_cmpint (put (client, "handle:x", file), ==, 0);
+  g_assert_true (is_there (client, "handle:x"));
+  g_assert_cmpint (getrlimit (RLIMIT_NOFILE, &limit), ==, 0);
+  while (n < 64 && (fds[n] = fcntl (file, F_DUPFD_CLOEXEC, 0)) < 64)
+    n++;
+  free_fd = fds[n];
+  low = (struct rlimit){ (rlim_t) free_fd, limit.rlim_max };
+  close (free_fd);
+  setrlimit (RLIMIT_NOFILE, &low);
+  for (guint i = 0; i < 2; i++)
+    {
+      FscacheSharing sharing = i == 0 ? FSCACHE_SHARED : FSCACHE_INDEPENDENT;
+      int taken = get_with (client, "handle:x", sharing, FSCACHE_TAKE, &reply);
+
+      if (i == 1)
+        setrlimit (RLIMIT_NOFILE, &limit);
+      g_assert_cmpint (taken, ==, -EMFILE);
+      g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_NO_DESCRIPTOR);
+      if (i == 0) /* one is free */
+        close (fds[--n]);
+    }
+  while (n > 0)
+    close (fds[--n]);
+  g_assert_true (is_there (client, "handle:x"));
+
+  g_assert_cmpint (get_with (client, "handle:x", FSCACHE_INDEPENDENT, FSCACHE_TAKE, &reply), >=, 0);
+  g_assert_cmpint (reply.sharing, ==, FSCACHE_INDEPENDENT);
+  g_assert_cmpuint (reply.lease, ==, 0);
+  g_assert_false (is_same_description (reply.fd, file));
+  g_assert_false (is_there (client, "handle:x"));
+  close (reply.fd);
+  close (file);
   fscache_disconnect (client);
 }
 
@@ -1086,10 +1132,8 @@ test_ctl (FscTestService *service)
 
 /* By hand: what libfscache would never do */
 
-/* Connects, puts, and takes the socket over which the descriptor is to be sent. Returns it, and the
- * connection in *connection. */
 static int
-begin_put (FscTestService *service, const char *uri, int *connection)
+greet_putting (FscTestService *service)
 {
   const FscHello hello = { .magic = FSC_PROTOCOL_MAGIC,
                            .lowest = FSC_PROTOCOL_LOWEST,
@@ -1097,13 +1141,23 @@ begin_put (FscTestService *service, const char *uri, int *connection)
                            .features = FSC_FEATURE_PUTTING,
                            .name = { "test", 4 } };
   g_auto (FscTestPacket) welcome = { 0 };
-  g_auto (FscTestPacket) given = { 0 };
   int fd = fsc_test_raw_connect (service->socket);
 
   fsc_test_raw_send (fd, &(FscTestMessage){ .header = { .opcode = FSC_OP_HELLO }, .hello = hello },
                      NULL);
   g_assert_true (fsc_test_raw_receive (fd, &welcome));
   g_assert_cmpint (welcome.message.welcome.features, ==, FSC_FEATURE_PUTTING);
+  return fd;
+}
+
+/* Connects, puts, and takes the socket over which the descriptor is to be sent. Returns it, and the
+ * connection in *connection. */
+static int
+begin_put (FscTestService *service, const char *uri, int *connection)
+{
+  g_auto (FscTestPacket) given = { 0 };
+  int fd = greet_putting (service);
+
   fsc_test_raw_send (
       fd,
       &(FscTestMessage){ .header = { .opcode = FSC_OP_PUT, .serial = 7 },
@@ -1256,6 +1310,50 @@ test_slow (void)
   fsc_test_service_free (service);
 }
 
+/* Clients that die before they have what they take. */
+static void
+test_take_killed (FscTestService *service)
+{
+  static const char uri[] = "handle:x";
+  const FscItem item = { .uri = { uri, sizeof uri - 1 },
+                         .sharing = FSC_SHARING_SHARED,
+                         .options = FSC_OPTION_TAKE };
+  FscTestRecord record = { .item = item };
+  FscacheClient *client = fsc_test_service_connect (service);
+  guint64 clients = fsc_test_service_counter (service, "clients");
+
+  put_something (client, uri);
+  for (guint i = 0; i < 3; i++)
+    {
+      g_auto (FscTestPacket) opened = { 0 };
+      FscTestRecord lease = { 0 };
+      int fd = greet_putting (service);
+
+      fsc_test_raw_send (fd,
+                         &(FscTestMessage){ .header = { .opcode = FSC_OP_OPEN, .serial = 1 },
+                                            .n_records = 1,
+                                            .records = &record },
+                         NULL);
+      if (i > 0)
+        {
+          g_assert_true (fsc_test_raw_receive (fd, &opened));
+          g_assert_cmpint (opened.message.records[0].result.sharing, ==, FSC_SHARING_EXCLUSIVE);
+          lease.id = opened.message.records[0].result.id;
+        }
+      if (i > 1)
+        fsc_test_raw_send (fd,
+                           &(FscTestMessage){ .header = { .opcode = FSC_OP_GIVE_BACK },
+                                              .give_back = FSC_GIVE_BACK_TAKEN,
+                                              .n_records = 1,
+                                              .records = &lease },
+                           NULL);
+      close (fd);
+      fsc_test_service_wait_for (service, "clients", clients);
+      g_assert_cmpint (is_there (client, uri), ==, i < 2);
+    }
+  fscache_disconnect (client);
+}
+
 /* Clients that are killed while they put, at any instant. */
 static void
 test_killed (FscTestService *service)
@@ -1330,6 +1428,8 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/put/listener", test_listener);
   FSC_TEST_ADD ("/put/names", test_names);
   FSC_TEST_ADD ("/put/take", test_take);
+  FSC_TEST_ADD ("/put/take-full", test_take_full);
+  FSC_TEST_ADD ("/put/take-killed", test_take_killed);
   FSC_TEST_ADD ("/put/lent", test_lent);
   FSC_TEST_ADD ("/put/time", test_time);
   FSC_TEST_ADD ("/put/race", test_race);

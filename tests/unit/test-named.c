@@ -369,7 +369,17 @@ test_take_and_lend (void)
           .error,
       ==, EOPNOTSUPP);
   g_assert_cmpuint (stage.n_held, ==, 1);
-  g_assert_cmpint (ask (&stage, 0, "handle:x", FSC_SHARING_SHARED, FSC_OPTION_TAKE).error, ==, 0);
+  lent = ask (&stage, 0, "handle:x", FSC_SHARING_SHARED, FSC_OPTION_TAKE);
+  g_assert_cmpuint (lent.lease, !=, 0);
+  g_assert_cmpint (ask (&stage, 0, "handle:x", FSC_SHARING_SHARED, FSC_OPTION_TAKE).error, ==,
+                   EBUSY);
+  fsc_cache_give_back (stage.cache, lent.lease, &stage, FALSE); /* it has not come */
+  lent = ask (&stage, 0, "handle:x", FSC_SHARING_SHARED, FSC_OPTION_TAKE);
+  g_assert_cmpint (lent.error, ==, 0);
+  fsc_cache_take (stage.cache, lent.lease, &lent); /* by somebody else */
+  g_assert_cmpuint (stage.n_held, ==, 1);
+  fsc_cache_take (stage.cache, lent.lease, &stage);
+  fsc_cache_take (stage.cache, lent.lease, &stage);
   g_assert_cmpint (ask (&stage, 0, "handle:x", FSC_SHARING_SHARED, FSC_OPTION_TAKE).error, ==,
                    ENOENT);
   g_assert_cmpuint (stage.n_held, ==, 0);
