@@ -512,8 +512,9 @@ fail_parcel (Parcel *parcel, int error)
 
       fsc_uri_abbreviate (fsc_label_get_uri (lost->label), name);
       set_text (&reply, g_strdup_printf ("cannot hand over %s: the process that holds it %s", name,
-                                         error == EIO ? "has ended or does not answer"
-                                                      : g_strerror (error)));
+                                         error == EIO      ? "has ended or does not answer"
+                                         : error == EMFILE ? "has no descriptor free"
+                                                           : g_strerror (error)));
       end_lease (parcel->outbox, lost);
       add_reply (parcel->outbox, parcel->serial, &reply, parcel->n - i);
     }

@@ -417,6 +417,7 @@ send_done (uint32_t serial, uint64_t count)
   send_packet (buffer, fsc_writer_finish (&writer, FSC_OP_DONE, serial, 0), NULL, 0);
 }
 
+/* The socket is -1 if this process has no descriptor free for it. */
 static bool
 take_hand (Server *server, const FscHeader *header, FscReader *reader, int socket)
 {
@@ -434,8 +435,9 @@ take_hand (Server *server, const FscHeader *header, FscReader *reader, int socke
   if (!fsc_codec_get_packet (reader, packet_length, &packet) || fsc_reader_finish (reader) < 0)
     return false;
 
-  error = hand_out (server, ids, n_ids, packet, socket);
-  close (socket);
+  error = socket >= 0 ? hand_out (server, ids, n_ids, packet, socket) : EMFILE;
+  if (socket >= 0)
+    close (socket);
   send_done (header->serial, (uint64_t) error);
   return true;
 }
@@ -532,15 +534,19 @@ fail_receiving (Server *server, const Receipt *receipt)
 
   init_found (server, &found);
   found.code = FSC_CODE_LIMIT;
-  found.error = EAGAIN;
-  snprintf (found.text, FSC_TEXT_MAX, "its holder has no thread to receive it with");
+  found.error = receipt->socket >= 0 ? EAGAIN : EMFILE;
+  snprintf (found.text, FSC_TEXT_MAX, "its holder has no %s to receive it with",
+            receipt->socket >= 0 ? "thread" : "descriptor free");
   send_received (receipt->serial, &found, 0);
+  if (receipt->socket < 0)
+    return;
   pthread_mutex_lock (&server->mutex);
   give_back (server, hold (server, receipt->socket));
   pthread_mutex_unlock (&server->mutex);
   pthread_cond_signal (&server->is_work);
 }
 
+/* The socket as for HAND. */
 static bool
 take_receive (Server *server, const FscHeader *header, FscReader *reader, int socket)
 {
@@ -554,7 +560,7 @@ take_receive (Server *server, const FscHeader *header, FscReader *reader, int so
       free (receipt);
       return false;
     }
-  if (start_receiving (receipt))
+  if (socket >= 0 && start_receiving (receipt))
     return true;
   fail_receiving (server, receipt);
   free (receipt);
@@ -599,13 +605,14 @@ serve_one (Server *server, uint8_t in[FSC_PACKET_MAX])
   FscHeader header;
   FscReader reader;
   FscFds fds = { 0 };
-  bool good;
-  ssize_t length = fsc_channel_receive (SOCKET, in, FSC_PACKET_MAX, &fds, 1, NULL, 0);
+  bool good, lost;
+  ssize_t length = fsc_channel_receive (SOCKET, in, FSC_PACKET_MAX, &fds, 1, &lost, 0);
+  int socket;
 
-  if (length == -EMFILE)
-    return true; /* a HAND or RECEIVE without its socket: the service's deadline sees to it */
-  if (length < 0 || fsc_reader_begin (&reader, &header, in, (size_t) length, fds.n) < 0)
+  if (length < 0
+      || fsc_reader_begin (&reader, &header, in, (size_t) length, lost ? FSC_FDS_LOST : fds.n) < 0)
     return false;
+  socket = fds.n > 0 ? fsc_fds_steal (&fds, 0) : -1;
   switch (header.opcode)
     {
     case FSC_OP_OPEN:
@@ -613,14 +620,13 @@ serve_one (Server *server, uint8_t in[FSC_PACKET_MAX])
                                   : take_open (server, &header, &reader);
       break;
     case FSC_OP_HAND:
-      good = take_hand (server, &header, &reader, fsc_fds_steal (&fds, 0));
+      good = take_hand (server, &header, &reader, socket);
       break;
     case FSC_OP_GIVE_BACK:
       good = take_give_back (server, &reader);
       break;
     case FSC_OP_RECEIVE:
-      good = server->receive != NULL
-             && take_receive (server, &header, &reader, fsc_fds_steal (&fds, 0));
+      good = server->receive != NULL && take_receive (server, &header, &reader, socket);
       break;
     case FSC_OP_CANCEL: /* what it is about has been answered by now */
       good = true;
@@ -632,7 +638,6 @@ serve_one (Server *server, uint8_t in[FSC_PACKET_MAX])
     default:
       good = false;
     }
-  fsc_fds_clear (&fds);
   return good;
 }
 

@@ -703,6 +703,35 @@ test_no_descriptor (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* Nor does a holder that has none free lose what it has. */
+static void
+test_holder_full (FscTestService *service)
+{
+  FscacheClient *client = fsc_test_service_connect (service);
+  struct rlimit before, few = { 0 };
+  FscacheReply reply, lent;
+  pid_t holder;
+
+  put_something (client, "handle:x");
+  g_assert_true (is_there (client, "handle:x"));
+  holder = find_holder (service);
+  g_assert_no_errno (prlimit (holder, RLIMIT_NOFILE, NULL, &before));
+  few.rlim_max = before.rlim_max; /* new ones have no number below it */
+  g_assert_no_errno (prlimit (holder, RLIMIT_NOFILE, &few, NULL));
+  g_assert_cmpint (get_with (client, "handle:x", FSCACHE_SHARED, 0, &reply), ==, -EMFILE);
+  g_assert_cmpstr (reply.message, ==,
+                   "cannot hand over handle:x: the process that holds it has no descriptor free");
+  g_assert_cmpint (get_with (client, "handle:x", FSCACHE_SHARED, FSCACHE_TAKE, &reply), ==,
+                   -EMFILE);
+  g_assert_cmpint (get_with (client, "handle:x", FSCACHE_EXCLUSIVE, 0, &lent), ==, -EMFILE);
+  g_assert_cmpint (put_as (client, "handle:y", 0, FSCACHE_PUT_NEW, 0, NULL), ==, -EMFILE);
+  g_assert_no_errno (prlimit (holder, RLIMIT_NOFILE, &before, NULL));
+  g_assert_true (is_there (client, "handle:x"));
+  g_assert_false (is_there (client, "handle:y"));
+  g_assert_cmpint (find_holder (service), ==, holder);
+  fscache_disconnect (client);
+}
+
 /* Users */
 
 static FscacheClient *
@@ -1436,6 +1465,7 @@ main (int argc, char **argv)
   g_test_add_func ("/put/limit", test_limit);
   g_test_add_func ("/put/room", test_room);
   FSC_TEST_ADD ("/put/no-descriptor", test_no_descriptor);
+  FSC_TEST_ADD ("/put/holder-full", test_holder_full);
   FSC_TEST_ADD ("/put/users", test_users);
   FSC_TEST_ADD ("/put/watch", test_watch);
   FSC_TEST_ADD ("/put/lost", test_lost);
