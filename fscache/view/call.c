@@ -9,7 +9,7 @@
 
 enum
 {
-  NEW,         /* not interruptible yet, or not at all */
+  NEW,         /* not interruptible yet, or only to be cancelled, or not at all */
   PENDING,     /* it may be interrupted */
   ANSWERED,    /* or somebody is just doing that */
   INTERRUPTED, /* before it was PENDING */
@@ -93,15 +93,25 @@ interrupt (fuse_req_t request, void *data)
   unref (call);
 }
 
+static void
+cancel (fuse_req_t request, void *data)
+{
+  FscCall *call = data;
+
+  fsc_caller_cancel (&call->caller);
+}
+
 gboolean
 fsc_call_claim (FscCall *call)
 {
-  if (change_state (call, NEW, ANSWERED))
-    return TRUE;
-  if (!change_state (call, PENDING, ANSWERED))
+  gboolean is_pending = change_state (call, PENDING, ANSWERED);
+
+  if (!is_pending && !change_state (call, NEW, ANSWERED))
     return FALSE;
-  fuse_req_interrupt_func (call->request, NULL, NULL); /* after this nobody is in interrupt() */
-  unref (call);
+  /* After this nobody is in interrupt() or cancel(). */
+  fuse_req_interrupt_func (call->request, NULL, NULL);
+  if (is_pending)
+    unref (call);
   return TRUE;
 }
 
@@ -135,6 +145,13 @@ fsc_call_run_interruptibly (FscCall *call, guint64 source, FscCallFunc func)
   fuse_reply_err (call->request, EINTR);
   unref (call);
   unref (call);
+}
+
+void
+fsc_call_run_cancellably (FscCall *call, guint64 source, FscCallFunc func)
+{
+  fuse_req_interrupt_func (call->request, cancel, call);
+  fsc_call_run (call, source, func);
 }
 
 void

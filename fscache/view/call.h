@@ -6,7 +6,9 @@
  * although the thread that works for the call hangs. What it has asked for is cancelled; what it
  * finds all the same is thrown away: who answers is decided by one exchange (fsc_call_claim()).
  * Calls that change something at the source are not interrupted, because an answer of EINTR would
- * be taken for "nothing was done".
+ * be taken for "nothing was done". But what they ask the service for (to make a file, to empty it)
+ * is cancelled: who waits gets the service's answer, which on a source that hangs is EINTR, too,
+ * and as with any other network file system does not say whether it will be done.
  */
 #pragma once
 
@@ -53,6 +55,7 @@ FscCall *fsc_call_new_for_file (fuse_req_t request, fuse_ino_t node,
 /* Carries it out, now or later; takes it. */
 void fsc_call_run (FscCall *call, guint64 source, FscCallFunc func);
 void fsc_call_run_interruptibly (FscCall *call, guint64 source, FscCallFunc func);
+void fsc_call_run_cancellably (FscCall *call, guint64 source, FscCallFunc func);
 
 /* Whether to answer: TRUE for one alone. */
 gboolean fsc_call_claim (FscCall *call);

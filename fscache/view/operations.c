@@ -158,10 +158,10 @@ op_open (fuse_req_t request, fuse_ino_t number, struct fuse_file_info *info)
   if (call == NULL)
     return;
   call->info = *info;
-  if ((info->flags & O_ACCMODE) == O_RDONLY && (info->flags & O_TRUNC) == 0)
+  if ((info->flags & O_TRUNC) == 0)
     run_interruptibly (call, fsc_open);
   else
-    run (call, fsc_open);
+    fsc_call_run_cancellably (call, call->node->source, fsc_open);
 }
 
 static void
@@ -174,7 +174,7 @@ op_create (fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode,
     return;
   call->info = *info;
   call->mode = mode;
-  run_below (call, fsc_open_new);
+  fsc_call_run_cancellably (call, get_source_below (call), fsc_open_new);
 }
 
 static void

@@ -2,7 +2,8 @@
  *
  * A file system that hangs when its process is stopped: each name that begins with 'f' is a file of
  * 1 MiB, of which each byte is the last one of its name, and each that begins with 'd' a directory.
- * It asks the kernel to remember nothing.
+ * It asks the kernel to remember nothing, and stops itself when a file is to be made for
+ * the first time.
  */
 #define FUSE_USE_VERSION 312
 #include <errno.h>
@@ -42,6 +43,16 @@ write_file (const char *path, const char *buffer, size_t size, off_t offset,
   return (int) size;
 }
 
+static int
+create (const char *path, mode_t mode, struct fuse_file_info *info)
+{
+  static int n_created;
+
+  if (n_created++ == 0)
+    raise (SIGSTOP);
+  return -ENOSPC;
+}
+
 static void *
 init (struct fuse_conn_info *connection, struct fuse_config *config)
 {
@@ -53,8 +64,11 @@ init (struct fuse_conn_info *connection, struct fuse_config *config)
 int
 main (int argc, char **argv)
 {
-  static const struct fuse_operations operations
-      = { .init = init, .getattr = get_attributes, .read = read_file, .write = write_file };
+  static const struct fuse_operations operations = { .init = init,
+                                                     .getattr = get_attributes,
+                                                     .create = create,
+                                                     .read = read_file,
+                                                     .write = write_file };
   char name[] = "hanging", foreground[] = "-f", single[] = "-s";
   char *arguments[] = { name, foreground, single, argv[1], NULL };
 

@@ -465,6 +465,36 @@ interrupt (FscTestStage *stage)
   unmount_hanging (&hanging);
 }
 
+/* Who opens for writing does not wait longer than he wants to. */
+static void
+interrupt_writing (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "hanging/f1");
+  g_autofree char *new = fsc_test_stage_through (stage, "hanging/new");
+  struct sigaction action = { .sa_handler = on_alarm };
+  g_autofree char *link = NULL;
+  Hanging hanging;
+  int fd;
+
+  mount_hanging (stage, &hanging);
+  sigaction (SIGALRM, &action, NULL);
+  alarm (1);
+  fsc_test_stage_assert_open (new, O_WRONLY | O_CREAT, EINTR);
+  g_assert_no_errno (kill (hanging.server, SIGCONT));
+
+  fd = open (path, O_PATH | O_CLOEXEC);
+  g_assert_no_errno (fd);
+  link = g_strdup_printf ("/proc/self/fd/%d", fd);
+  g_assert_no_errno (kill (hanging.server, SIGSTOP));
+  alarm (1);
+  fsc_test_stage_assert_open (link, O_WRONLY, EINTR);
+  alarm (1);
+  fsc_test_stage_assert_open (link, O_WRONLY | O_TRUNC, EINTR);
+  close (fd);
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
 /* Nor does the service go on for those who are gone. (Each in a directory of his own: the kernel
  * may look up only one name in a directory at a time.) */
 static void
@@ -600,6 +630,12 @@ test_interrupt (FscTestStage *stage)
 }
 
 static void
+test_interrupt_writing (FscTestStage *stage)
+{
+  run_hanging (stage, interrupt_writing);
+}
+
+static void
 test_cancel (FscTestStage *stage)
 {
   run_hanging (stage, cancel);
@@ -634,6 +670,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-life/hang", test_hang);
   FSC_STAGE_ADD_CLOSED ("/view-life/look-hanging", test_look_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/interrupt", test_interrupt);
+  FSC_STAGE_ADD_CLOSED ("/view-life/interrupt-writing", test_interrupt_writing);
   FSC_STAGE_ADD_CLOSED ("/view-life/cancel", test_cancel);
   FSC_STAGE_ADD_CLOSED ("/view-life/open-hanging", test_open_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/close-hanging", test_close_hanging);
