@@ -93,13 +93,26 @@ set_option (FscViewOptions *options, const char *option)
   return TRUE;
 }
 
-static void
-take_mount_options (FscViewOptions *options, const char *text)
+/* By its type a view is known to the service, which does not enter it, and to the next one here. */
+static gboolean
+changes_type (const char *option)
+{
+  return g_str_has_prefix (option, "subtype=") || strcmp (option, "blkdev") == 0;
+}
+
+static gboolean
+take_mount_options (FscViewOptions *options, const char *text, GError **error)
 {
   g_auto (GStrv) list = g_strsplit (text, ",", -1);
 
   for (guint i = 0; list[i] != NULL; i++)
     {
+      if (changes_type (list[i]))
+        {
+          g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                       "-o %s: a view has its own type, by which it is known", list[i]);
+          return FALSE;
+        }
       if (strcmp (list[i], "rw") == 0)
         options->is_read_only = FALSE;
       if (is_for_mount (list[i]) || set_option (options, list[i]))
@@ -111,6 +124,7 @@ take_mount_options (FscViewOptions *options, const char *text)
       options->has_others
           |= strcmp (list[i], "allow_other") == 0 || strcmp (list[i], "allow_root") == 0;
     }
+  return TRUE;
 }
 
 /* mount(8) gives a source as well: the socket, or a word that means nothing. */
@@ -129,6 +143,26 @@ take_arguments (FscViewOptions *options, char **arguments, GError **error)
     options->socket = g_strdup (arguments[0]);
   options->mountpoint = g_strdup (arguments[n - 1]);
   return TRUE;
+}
+
+/* The process goes to "/". */
+static void
+anchor_socket (FscViewOptions *options)
+{
+  g_autofree char *path = g_steal_pointer (&options->socket);
+
+  if (path == NULL)
+    path = g_strdup (g_getenv ("FSCACHE_SOCKET"));
+  if (path == NULL || path[0] == '\0')
+    return;
+  if (g_path_is_absolute (path))
+    options->socket = g_steal_pointer (&path);
+  else
+    {
+      g_autofree char *directory = g_get_current_dir ();
+
+      options->socket = g_build_filename (directory, path, NULL);
+    }
 }
 
 gboolean
@@ -159,9 +193,13 @@ fsc_view_options_parse (FscViewOptions *options, int *argc, char ***argv, GError
   if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
   for (guint i = 0; mount != NULL && mount[i] != NULL; i++)
-    take_mount_options (options, mount[i]);
+    if (!take_mount_options (options, mount[i], error))
+      return FALSE;
   options->is_foreground |= options->is_debugged;
-  return options->is_version || take_arguments (options, arguments, error);
+  if (!options->is_version && !take_arguments (options, arguments, error))
+    return FALSE;
+  anchor_socket (options);
+  return TRUE;
 }
 
 void

@@ -9,7 +9,7 @@
 typedef struct
 {
   char *mountpoint;
-  char *socket;   /* or NULL: the default */
+  char *socket;   /* absolute; or NULL: the default */
   GString *mount; /* what libfuse is given with -o */
   gboolean is_foreground, is_debugged, is_version;
   gboolean is_exact, is_read_only;

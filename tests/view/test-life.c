@@ -138,6 +138,45 @@ test_usage (FscTestStage *stage)
   g_assert_false (fsc_test_stage_is_mounted (stage));
 }
 
+/* The service knows a view by its type: without it, it would go round in it. */
+static void
+test_type (FscTestStage *stage)
+{
+  g_autofree char *said = NULL;
+
+  g_assert_cmpint (run_view (stage, "subtype=other", &said), ==, 2);
+  g_assert_nonnull (strstr (said, "has its own type"));
+  g_assert_cmpint (run_view (stage, "exact,blkdev", NULL), ==, 2);
+  g_assert_false (fsc_test_stage_is_mounted (stage));
+
+  fsc_test_stage_start (stage, "fsname=mine");
+  fsc_test_stage_run (stage, "grep -q \" $M .* fuse.fscache-view mine \" /proc/self/mountinfo;"
+                             " ! ls $M/open/file$M 2>/dev/null");
+}
+
+/* A socket may be named relative to where the view was started. */
+static void
+test_socket (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  g_autofree char *directory = g_get_current_dir ();
+
+  fsc_test_stage_replace (stage, "file", "text");
+  g_assert_no_errno (chdir (stage->service->dir));
+  g_assert_cmpint (run_view (stage, "socket=run/socket", NULL), ==, 0);
+  fsc_test_stage_assert_content (path, "text");
+  fsc_test_stage_run (stage, "umount $M 2>/dev/null || fusermount3 -u $M");
+
+  g_setenv ("FSCACHE_SOCKET", "run/socket", TRUE);
+  g_assert_cmpint (run_view (stage, "exact", NULL), ==, 0);
+  g_unsetenv ("FSCACHE_SOCKET");
+  g_assert_no_errno (chdir (directory));
+  fsc_test_stage_assert_content (path, "text");
+  fsc_test_stage_run (stage, "umount $M 2>/dev/null || fusermount3 -u $M");
+  g_assert_true (wait_until_mounted (stage, FALSE));
+  fsc_test_service_wait_for (stage->service, "clients", 1);
+}
+
 static void
 test_twice (FscTestStage *stage)
 {
@@ -661,6 +700,8 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-life/mount", test_mount);
   FSC_STAGE_ADD_CLOSED ("/view-life/user", test_user);
   FSC_STAGE_ADD_CLOSED ("/view-life/usage", test_usage);
+  FSC_STAGE_ADD_CLOSED ("/view-life/type", test_type);
+  FSC_STAGE_ADD_CLOSED ("/view-life/socket", test_socket);
   FSC_STAGE_ADD ("/view-life/twice", test_twice);
   FSC_STAGE_ADD ("/view-life/busy", test_busy);
   FSC_STAGE_ADD ("/view-life/killed", test_killed);
