@@ -56,8 +56,8 @@ typedef struct
   guint32 credential;
   gint64 since;    /* when the first who waits asked: deadlines count from here */
   gint64 begun;    /* or 0 */
-  guint64 done;    /* bytes of it, as far as is known, */
-  gint64 moved_at; /* and since when */
+  guint64 done;    /* bytes of it, as far as is known */
+  gint64 moved_at; /* when it last got on; or 0 */
 
   /* The provider's. */
   gpointer provider_data;

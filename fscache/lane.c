@@ -119,12 +119,18 @@ fsc_lane_dequeue (GQueue *queue)
  * opener's from when it was told to do something: a job that has waited for long is answered in
  * time, and the opener that has just been given it is not ended for that. One that was given
  * several is ended after half the time: each of them then has the other half, alone, and only the
- * one that hangs is late. */
+ * one that hangs is late.
+ *
+ * Where jobs are slow, a job's time runs from when an opener was given it. Until then it is late if
+ * in all that time nothing has come of any other either. So a long list takes as long as it takes,
+ * and where nothing answers, all who wait are told so within one deadline, or two. */
 
 static gint64
 get_job_due (const FscLane *lane, const FscJob *job)
 {
-  return MAX (job->since, job->moved_at) + get_deadline (lane);
+  gint64 since = MAX (job->since, job->moved_at);
+
+  return (job->queue != NULL ? MAX (since, lane->moved_at) : since) + get_deadline (lane);
 }
 
 /* When an opener will be ended, unless it has done before what it was told; 0: never. */
@@ -278,6 +284,9 @@ opener_done (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data)
 {
   FscLane *lane = data;
 
+  if (lane->key->provider->is_slow && outcome->code != FSC_CODE_UNAVAILABLE
+      && outcome->code != FSC_CODE_OPENER_FAILED && outcome->code != FSC_CODE_TIMED_OUT)
+    lane->moved_at = g_get_monotonic_time ();
   fsc_lanes_take_outcome (lane->lanes, lane, job, outcome);
 }
 
@@ -286,6 +295,8 @@ opener_progressed (FscOpener *opener, FscJob *job, const FscProgress *progress, 
 {
   FscLane *lane = data;
 
+  if (lane->key->provider->is_slow)
+    lane->moved_at = MAX (lane->moved_at, job->moved_at);
   lane->lanes->funcs.progressed (job, progress, lane->lanes->data);
 }
 
@@ -456,7 +467,7 @@ void
 fsc_lane_push (FscLane *lane, FscJob *job)
 {
   /* Tried again, as those of a batch may be, it would find what it has made. */
-  job->alone = (job->item.flags & O_EXCL) != 0 || lane->key->provider->ends_unwanted || job->is_put;
+  job->alone = (job->item.flags & O_EXCL) != 0 || lane->key->provider->is_slow || job->is_put;
   fsc_lane_enqueue (&lane->queue, job);
   fsc_lanes_arm (lane->lanes, get_job_due (lane, job));
   fsc_lanes_mark_dirty (lane->lanes, lane);
@@ -518,6 +529,8 @@ give_work (FscLane *lane)
           g_ptr_array_set_size (batch, 0);
           continue;
         }
+      if (lane->key->provider->is_slow) /* it is alone */
+        ((FscJob *) batch->pdata[0])->moved_at = g_get_monotonic_time ();
       given = fsc_opener_give (opener, (FscJob *const *) batch->pdata, batch->len);
       while (batch->len > given)
         enqueue_first (&lane->queue, g_ptr_array_steal_index (batch, batch->len - 1));

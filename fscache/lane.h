@@ -56,6 +56,7 @@ typedef struct
   gboolean is_dirty;
   GQueue queue;       /* of FscJob */
   GPtrArray *openers; /* of FscOpener */
+  gint64 moved_at;    /* of a slow provider: when it was last seen to get on */
   guint n_stuck;      /* openers that were killed and are not gone */
   gint64 stuck_since; /* when the last of them was killed */
   guint n_start_failures;

@@ -27,8 +27,9 @@ typedef struct
   const char *program;    /* in the folder of the openers */
   FscScope scope;
   gboolean is_watching;           /* it is lent the inotify instance, and nobody else is */
-  gboolean ends_unwanted;         /* its jobs are long, and each goes alone: an opener is ended if
-                                     nobody waits any more for what it does */
+  gboolean is_slow;               /* its jobs are long, and each goes alone: who waits for an opener
+                                     is not late as long as others are served */
+  gboolean ends_unwanted;         /* an opener is ended if nobody waits any more for what it does */
   gboolean is_of_file;            /* it gives what it has made of the file at the path, and that is
                                      checked, and watched, in its place */
   const char *const *variables;   /* of the service's environment that its openers have, too; or

@@ -183,6 +183,11 @@ open_oddly (const FscItem *item, const char *uri, FscFound *found)
         }
       give_memory (found, argument, true);
     }
+  else if (strcmp (what, "slow") == 0)
+    {
+      usleep (30 * 1000);
+      give_memory (found, argument, true);
+    }
   else if (strcmp (what, "self") == 0)
     describe_self (found);
   else if (strcmp (what, "nonsense") == 0)

@@ -88,6 +88,28 @@ test_failures (FscTestService *service)
   g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 11);
 }
 
+/* A list takes longer than the deadline of each that is on it. */
+static void
+test_slow (void)
+{
+  g_autofree char *program = fsc_test_build_path ("tests/integration/odd-helper");
+  g_autofree char *config
+      = g_strdup_printf ("[helper odd]\ncommand=%s\ndeadline=0.5\nttl=60\n", program);
+  FscTestService *service = fsc_test_service_new (config, NULL);
+  GString *list = g_string_new (NULL);
+  g_autofree char *text = NULL;
+  g_auto (FscTestProgram) result = { 0 };
+
+  for (guint i = 0; i < MANY; i++)
+    g_string_append_printf (list, "helper+odd:slow?%u\n", i);
+  text = g_string_free (list, FALSE);
+  g_free (fsc_test_service_write (service, "list", text));
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "--jobs=200", "list"));
+  fsc_test_program_assert_exit (&result, 0);
+  g_assert_true (g_str_has_prefix (result.out, "200 of 200 are warm, 0 failed (in "));
+  fsc_test_service_free (service);
+}
+
 static void
 test_json (FscTestService *service)
 {
@@ -312,6 +334,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/warm/list", test_list);
   FSC_TEST_ADD ("/warm/failures", test_failures);
   FSC_TEST_ADD ("/warm/json", test_json);
+  g_test_add_func ("/warm/slow", test_slow);
   FSC_TEST_ADD ("/warm/usage", test_usage);
   FSC_TEST_ADD ("/warm/watch", test_watch);
   FSC_TEST_ADD ("/warm/watch-many", test_watch_many);

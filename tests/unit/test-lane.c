@@ -1871,6 +1871,7 @@ test_end_unwanted (void)
   static const FscProvider slow = { .schemes = { "slow" },
                                     .program = "open-file",
                                     .scope = FSC_SCOPE_ALL,
+                                    .is_slow = TRUE,
                                     .ends_unwanted = TRUE,
                                     .openers = 2 };
   Stage stage;
@@ -1909,6 +1910,55 @@ test_end_unwanted (void)
     g_clear_pointer (&stage.lanes, fsc_lanes_free);
     g_queue_clear (&late->job.late);
   }
+  stage_clear (&stage);
+}
+
+/* Of a provider whose jobs are long, a list of them takes as long as it takes: who waits for an
+ * opener is not late as long as something comes of others. */
+static const FscProvider patient = { .schemes = { "patient" },
+                                     .program = "open-file",
+                                     .scope = FSC_SCOPE_ALL,
+                                     .is_slow = TRUE,
+                                     .openers = 2 };
+
+static void
+test_long_queue (void)
+{
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+  gint64 began = g_get_monotonic_time ();
+  Stage stage;
+
+  stage_init (&stage, 4, 2);
+  fsc_providers_add (stage.config.providers, &patient);
+  stage_start (&stage);
+  for (guint i = 0; i < 40; i++)
+    g_ptr_array_add (all, ask (&stage, i == 2 ? "patient:/progress/1" : "patient:/nap/1"));
+  wait_for_all (&stage);
+  for (guint i = 0; i < all->len; i++)
+    get_told (all->pdata[i]);
+  g_assert_cmpint (g_get_monotonic_time () - began, >, 2 * G_USEC_PER_SEC);
+  g_assert_cmpuint (counters (&stage)->timeouts, ==, 0);
+  g_ptr_array_set_size (all, 0);
+  stage_clear (&stage);
+}
+
+/* But nobody waits for ever where nothing is answered. */
+static void
+test_long_queue_hangs (void)
+{
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func ((GDestroyNotify) asked_free);
+  Stage stage;
+
+  stage_init (&stage, 4, 0.5);
+  fsc_providers_add (stage.config.providers, &patient);
+  stage_start (&stage);
+  for (guint i = 0; i < 40; i++)
+    g_ptr_array_add (all, ask (&stage, "patient:/sleep/1"));
+  wait_for_all (&stage);
+  for (guint i = 0; i < all->len; i++)
+    assert_answer (all->pdata[i], FSC_CODE_TIMED_OUT, ETIMEDOUT, "within the deadline of 0.5 s");
+  g_assert_cmpuint (counters (&stage)->openers_started, <=, 4); /* one deadline, or two */
+  g_ptr_array_set_size (all, 0);
   stage_clear (&stage);
 }
 
@@ -2305,6 +2355,8 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/kill-when-full", test_kill_when_full);
   g_test_add_func ("/lane/unwanted", test_unwanted);
   g_test_add_func ("/lane/end-unwanted", test_end_unwanted);
+  g_test_add_func ("/lane/long-queue", test_long_queue);
+  g_test_add_func ("/lane/long-queue-hangs", test_long_queue_hangs);
   g_test_add_func ("/lane/withdraw", test_withdraw);
   g_test_add_func ("/lane/free", test_free);
   g_test_add_func ("/lane/put", test_put);
