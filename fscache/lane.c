@@ -69,6 +69,16 @@ get_deadline (const FscLane *lane)
   return own != 0 ? own : get_config (lane)->lane_deadline;
 }
 
+/* When to end what is late. An opener that asks a helper ends that by itself, at the deadline, and
+ * is late only if it cannot. */
+static gint64
+get_patience (const FscLane *lane)
+{
+  gint64 deadline = get_deadline (lane);
+
+  return lane->key->provider->helper != NULL ? deadline + deadline / 4 : deadline;
+}
+
 static guint
 get_n_openers (const FscLane *lane)
 {
@@ -130,7 +140,7 @@ get_job_due (const FscLane *lane, const FscJob *job)
 {
   gint64 since = MAX (job->since, job->moved_at);
 
-  return (job->queue != NULL ? MAX (since, lane->moved_at) : since) + get_deadline (lane);
+  return (job->queue != NULL ? MAX (since, lane->moved_at) : since) + get_patience (lane);
 }
 
 /* When an opener will be ended, unless it has done before what it was told; 0: never. */
@@ -140,7 +150,7 @@ get_opener_due (const FscLane *lane, FscOpener *opener)
   gint64 since = fsc_opener_get_asked_since (opener);
   gboolean has_several = fsc_opener_get_jobs (opener)->len > 1;
 
-  return since != 0 ? since + get_deadline (lane) / (has_several ? 2 : 1) : 0;
+  return since != 0 ? since + get_patience (lane) / (has_several ? 2 : 1) : 0;
 }
 
 /* When an opener that has nothing to do will be ended; 0: never. */
@@ -284,6 +294,7 @@ opener_done (FscOpener *opener, FscJob *job, FscOutcome *outcome, gpointer data)
 {
   FscLane *lane = data;
 
+  lane->lanes->counters.timeouts += outcome->code == FSC_CODE_TIMED_OUT;
   if (lane->key->provider->is_slow && outcome->code != FSC_CODE_UNAVAILABLE
       && outcome->code != FSC_CODE_OPENER_FAILED && outcome->code != FSC_CODE_TIMED_OUT)
     lane->moved_at = g_get_monotonic_time ();
@@ -314,7 +325,7 @@ opener_handing (FscOpener *opener, gpointer data)
   FscLane *lane = data;
 
   /* For all that it was told before, the timer is set already. */
-  fsc_lanes_arm (lane->lanes, g_get_monotonic_time () + get_deadline (lane));
+  fsc_lanes_arm (lane->lanes, g_get_monotonic_time () + get_patience (lane));
 }
 
 static void
@@ -441,7 +452,8 @@ start_opener (FscLane *lane)
     .failed = opener_failed,
   };
   FscLanes *lanes = lane->lanes;
-  g_auto (GStrv) command = fsc_provider_get_command (lane->key->provider, lanes->opener_dir);
+  g_auto (GStrv) command
+      = fsc_provider_get_command (lane->key->provider, lanes->opener_dir, get_deadline (lane));
   g_autofree char *place = fsc_lane_describe (lane);
   FscWatches *watches = get_watches (lane);
   g_autoptr (GError) error = NULL;

@@ -297,7 +297,7 @@ fsc_provider_set (FscProvider *provider, const FscParameter *parameter, const ch
 }
 
 char **
-fsc_provider_get_command (const FscProvider *provider, const char *dir)
+fsc_provider_get_command (const FscProvider *provider, const char *dir, gint64 deadline)
 {
   g_autoptr (GStrvBuilder) command = g_strv_builder_new ();
   g_autofree char *program = g_build_filename (dir, provider->program, NULL);
@@ -322,6 +322,9 @@ fsc_provider_get_command (const FscProvider *provider, const char *dir)
     }
   if (provider->helper != NULL)
     {
+      g_autofree char *argument = g_strdup_printf ("--deadline=%" G_GINT64_FORMAT, deadline / 1000);
+
+      g_strv_builder_add (command, argument);
       g_strv_builder_add (command, "--");
       g_strv_builder_addv (command, (const char **) provider->helper);
     }

@@ -84,6 +84,6 @@ char *fsc_providers_check (const FscProviders *providers, gboolean is_privileged
 /* Sets one of its parameters. Returns what is wrong, or NULL; free with g_free(). */
 char *fsc_provider_set (FscProvider *provider, const FscParameter *parameter, const char *value);
 
-/* What to start: variables of its environment, the program in `dir`, and its arguments. Free with
- * g_strfreev(). */
-char **fsc_provider_get_command (const FscProvider *provider, const char *dir);
+/* What to start: variables of its environment, the program in `dir`, and its arguments; for what
+ * asks a helper, how long that may take as well. Free with g_strfreev(). */
+char **fsc_provider_get_command (const FscProvider *provider, const char *dir, gint64 deadline);

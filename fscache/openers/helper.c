@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,7 @@ typedef enum
 {
   ANSWERED,
   ENDED,
+  LATE,
   CONFUSED /* it has said what makes no sense */
 } Outcome;
 
@@ -91,7 +93,7 @@ end (FscHelper *helper, Outcome outcome)
   close (helper->socket);
   if (outcome == ENDED)
     usleep (1000); /* its socket closes just before it has ended */
-  if (outcome == CONFUSED || waitpid (helper->pid, &status, WNOHANG) == 0)
+  if (outcome != ENDED || waitpid (helper->pid, &status, WNOHANG) == 0)
     {
       kill (-helper->pid, SIGKILL); /* it has a session of its own */
       kill (helper->pid, SIGKILL);  /* or does not yet */
@@ -101,6 +103,9 @@ end (FscHelper *helper, Outcome outcome)
 
   if (outcome == CONFUSED)
     snprintf (helper->how, sizeof helper->how, "answered nonsense");
+  else if (outcome == LATE)
+    snprintf (helper->how, sizeof helper->how, "did not answer within the deadline of %g s",
+              (double) helper->deadline_ms / 1000);
   else if (WIFEXITED (status) && WEXITSTATUS (status) == 127)
     snprintf (helper->how, sizeof helper->how, "could not be executed");
   else if (WIFEXITED (status))
@@ -132,8 +137,25 @@ send_message (FscHelper *helper, FscWriter *writer, FscOpcode opcode)
              : ANSWERED;
 }
 
+/* Until there is something to receive. */
 static Outcome
-greet (FscHelper *helper)
+wait_until (const FscHelper *helper, int64_t due)
+{
+  struct pollfd pollfd = { .fd = helper->socket, .events = POLLIN };
+  int64_t left;
+  int r;
+
+  do
+    {
+      left = due - now_ms ();
+      r = poll (&pollfd, 1, left > 0 ? (int) left : 0);
+    }
+  while (r < 0 && errno == EINTR);
+  return r == 0 ? LATE : ANSWERED;
+}
+
+static Outcome
+greet (FscHelper *helper, int64_t due)
 {
   uint8_t packet[FSC_PACKET_MAX];
   FscWelcome welcome;
@@ -151,6 +173,8 @@ greet (FscHelper *helper)
                                              .name = { "fscached", strlen ("fscached") } });
   if (send_message (helper, &writer, FSC_OP_HELLO) == ENDED)
     return ENDED;
+  if (wait_until (helper, due) == LATE)
+    return LATE;
   length = fsc_channel_receive (helper->socket, packet, sizeof packet, NULL, 0, NULL, 0);
   if (length == -ECONNRESET)
     return ENDED;
@@ -247,9 +271,9 @@ take_result (const FscResult *result, const FscItem *item, const char *uri, FscF
 /* Reads an answer, or how far it has come. */
 static Outcome
 read_packet (FscHelper *helper, const uint8_t *packet, size_t length, FscFds *fds,
-             const FscItem *item, const char *uri, FscFound *found, bool *is_answer)
+             const FscItem *item, const char *uri, FscFound *found, FscProgress *progress,
+             bool *is_answer)
 {
-  FscProgress progress;
   FscHeader header;
   FscReader reader;
   FscResult result;
@@ -264,27 +288,32 @@ read_packet (FscHelper *helper, const uint8_t *packet, size_t length, FscFds *fd
                    && fsc_reader_finish (&reader) == 0
                ? take_result (&result, item, uri, fds, found)
                : CONFUSED;
-  if (header.opcode != FSC_OP_PROGRESS || !fsc_codec_get_progress (&reader, &progress)
+  if (header.opcode != FSC_OP_PROGRESS || !fsc_codec_get_progress (&reader, progress)
       || fsc_reader_finish (&reader) < 0)
     return CONFUSED;
-  fsc_found_progress (found, progress.done, progress.total);
+  fsc_found_progress (found, progress->done, progress->total);
   return ANSWERED;
 }
 
 static Outcome
-receive_opened (FscHelper *helper, const FscItem *item, const char *uri, FscFound *found)
+receive_opened (FscHelper *helper, const FscItem *item, const char *uri, int64_t due,
+                FscFound *found)
 {
   uint8_t packet[FSC_PACKET_MAX];
   Outcome outcome = ANSWERED;
+  FscProgress progress = { 0 };
   bool is_answer = false;
 
   while (outcome == ANSWERED && !is_answer)
     {
+      uint64_t before = progress.done;
       FscFds fds = { 0 };
       bool lost = false;
-      ssize_t length
-          = fsc_channel_receive (helper->socket, packet, sizeof packet, &fds, 1, &lost, 0);
+      ssize_t length;
 
+      if (wait_until (helper, due) == LATE)
+        return LATE;
+      length = fsc_channel_receive (helper->socket, packet, sizeof packet, &fds, 1, &lost, 0);
       if (length == -ECONNRESET)
         return ENDED;
       if (length < 0)
@@ -294,8 +323,13 @@ receive_opened (FscHelper *helper, const FscItem *item, const char *uri, FscFoun
           fsc_found_system_error (found, uri, EMFILE);
           return ANSWERED;
         }
-      outcome = read_packet (helper, packet, (size_t) length, &fds, item, uri, found, &is_answer);
+      outcome = read_packet (helper, packet, (size_t) length, &fds, item, uri, found, &progress,
+                             &is_answer);
       fsc_fds_clear (&fds);
+      if (progress.done > before)
+        due = now_ms () + helper->deadline_ms;
+      else
+        progress.done = before;
     }
   return outcome;
 }
@@ -303,14 +337,15 @@ receive_opened (FscHelper *helper, const FscItem *item, const char *uri, FscFoun
 static Outcome
 talk (FscHelper *helper, const FscItem *item, const char *uri, FscFound *found)
 {
+  const int64_t due = now_ms () + helper->deadline_ms;
   Outcome outcome = ANSWERED;
 
   if (helper->n_answered == 0)
-    outcome = greet (helper);
+    outcome = greet (helper, due);
   if (outcome == ANSWERED)
     outcome = send_open (helper, item);
   if (outcome == ANSWERED)
-    outcome = receive_opened (helper, item, uri, found);
+    outcome = receive_opened (helper, item, uri, due, found);
   if (outcome != ANSWERED)
     return outcome;
   helper->n_answered++;
@@ -363,7 +398,10 @@ fsc_helper_ask (FscHelper *helper, const FscItem *item, const char *uri, FscFoun
         }
       note_failure (helper);
       snprintf (phrase, sizeof phrase, "the helper %s", helper->how);
-      fsc_found_fail (found, FSC_CODE_OPENER_FAILED, EIO, uri, phrase);
+      if (outcome == LATE)
+        fsc_found_fail (found, FSC_CODE_TIMED_OUT, ETIMEDOUT, uri, phrase);
+      else
+        fsc_found_fail (found, FSC_CODE_OPENER_FAILED, EIO, uri, phrase);
       return;
     }
 }

@@ -6,7 +6,8 @@
  *
  * It is started when it is needed, stays as long as it likes, and is started again when it has
  * ended: at once if it had answered something, else after a pause that grows, during which whoever
- * asks is told so. Whoever asks waits for it, however long it takes.
+ * asks is told so. One that does not get on within the deadline is ended, and counts as one that
+ * has answered nothing.
  */
 #pragma once
 
@@ -18,8 +19,9 @@
 typedef struct
 {
   char *const *command; /* the program's path and its arguments */
-  pid_t pid;            /* 0: it is not running */
-  int socket;           /* ours */
+  int64_t deadline_ms;
+  pid_t pid;  /* 0: it is not running */
+  int socket; /* ours */
   uint32_t serial;
   unsigned n_answered; /* since it was started */
   unsigned n_failures; /* lives without an answer, one after the other */

@@ -5,7 +5,7 @@
  * gives may be on a file system that hangs whoever looks at it or closes it. This process may hang;
  * it holds what it is given, and passes on only memory that is sealed.
  *
- * It is started with the helper's command as its arguments, behind "--".
+ * It is started with the deadline in milliseconds, and, behind "--", the helper's command.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fscache/openers/argument.h"
 #include "fscache/openers/helper.h"
 #include "fscache/openers/serve.h"
 
@@ -58,5 +59,7 @@ main (int argc, char **argv)
       return 2;
     }
   helper.command = argv + first + 1;
+  argv[first] = NULL;
+  helper.deadline_ms = (int64_t) fsc_argument_get_number (argv, "deadline");
   return fsc_serve ("open-helper", open_by_helper);
 }

@@ -42,8 +42,9 @@ stage_init (Stage *stage, const char *more)
                             "[helper odd]\ncommand=%s\ndeadline=60\nttl=60\nopeners=1\n%s\n"
                             "[helper brief]\ncommand=%s\ndeadline=1\n"
                             "[helper mortal]\ncommand=%s '%s'\nopeners=1\n"
+                            "[helper stuck]\ncommand=%s\ndeadline=0.3\nopeners=1\n"
                             "[helper none]\ncommand=/nonexistent/helper\n",
-                            program, more, program, program, stage->starts);
+                            program, more, program, program, stage->starts, program);
   fsc_test_write (stage->service->config, config);
   fsc_test_service_start (stage->service);
   stage->client = fsc_test_service_connect (stage->service);
@@ -322,16 +323,32 @@ test_growing_pause (Stage *stage)
     g_assert_cmpint (g_array_index (pauses, gint64, i), >=, 100 << i);
 }
 
-/* The deadline is the lane's. */
+/* One that hangs is ended, and counts as one that dies; what it has given before stays. */
 static void
 test_hangs (Stage *stage)
 {
-  gint64 began = g_get_monotonic_time ();
+  g_autofree char *path = fsc_test_service_write (stage->service, "file", "a file");
+  g_autofree char *file = g_strconcat ("helper+stuck:file?", path, NULL);
+  gint64 began;
 
-  assert_fails (stage, "helper+brief:hang", FSCACHE_ERROR_TIMED_OUT, ETIMEDOUT,
-                "from the provider of helper+brief: within the deadline of 1 s");
-  g_assert_cmpint (g_get_monotonic_time () - began, >=, G_USEC_PER_SEC);
-  assert_reads (stage, "helper+brief:memory?x", "x");
+  assert_reads (stage, file, "a file");
+  g_assert_cmpuint (count (stage, "held"), ==, 1);
+  for (guint i = 0; i < 3; i++)
+    {
+      g_autofree char *later = g_strdup_printf ("it is not started again for 0.%u s", 1u << i);
+
+      began = g_get_monotonic_time ();
+      assert_fails (stage, "helper+stuck:hang", FSCACHE_ERROR_TIMED_OUT, ETIMEDOUT,
+                    "the helper did not answer within the deadline of 0.3 s");
+      g_assert_cmpint (g_get_monotonic_time () - began, >=, 3 * G_USEC_PER_SEC / 10);
+      assert_fails (stage, "helper+stuck:hang", FSCACHE_ERROR_OPENER_FAILED, EIO, later);
+      g_usleep ((100ul << i) * 1000);
+    }
+  g_assert_cmpuint (count (stage, "held"), ==, 1);
+  g_assert_cmpuint (count (stage, "openers_failed"), ==, 0);
+  g_assert_cmpuint (count (stage, "timeouts"), ==, 3);
+  assert_reads (stage, "helper+stuck:memory?x", "x");
+  assert_reads (stage, "helper+stuck:progress?done", "done"); /* which takes longer than that */
   assert_reads (stage, "helper+odd:memory?x", "x");
 }
 

@@ -190,7 +190,7 @@ test_arguments (void)
     }
   g_assert_cmpuint (provider->openers, ==, 9);
   g_setenv ("FSC_TEST_SET", "c d", TRUE);
-  command = fsc_provider_get_command (provider, "/openers");
+  command = fsc_provider_get_command (provider, "/openers", 5 * SECOND);
   g_unsetenv ("FSC_TEST_SET");
   line = g_strjoinv (" ", command);
   g_assert_cmpstr (line, ==,
@@ -228,10 +228,11 @@ test_helpers (void)
   g_autoptr (FscConfig) config = load_good (text);
   const FscProvider *s3 = find (config, "helper+s3://bucket/key");
   const FscProvider *other = find (config, "helper+a+b-c.1:x");
-  g_auto (GStrv) command = fsc_provider_get_command (s3, "/openers");
+  g_auto (GStrv) command = fsc_provider_get_command (s3, "/openers", 5 * SECOND);
   g_autofree char *line = g_strjoinv ("|", command);
 
-  g_assert_cmpstr (line, ==, "/openers/open-helper|--|/y|z"); /* the last one counts */
+  g_assert_cmpstr (line, ==,
+                   "/openers/open-helper|--deadline=5000|--|/y|z"); /* the last one counts */
   g_assert_cmpuint (s3->openers, ==, 2);
   g_assert_cmpint (s3->deadline, ==, 60 * SECOND);
   g_assert_cmpuint (s3->ttl_ms, ==, 500);
@@ -252,10 +253,10 @@ test_quoted_command (void)
 {
   g_autoptr (FscConfig) config
       = load_good ("[helper x]\ncommand=/usr/bin/x  --a 'b c' \"\" d\\\\ e\n");
-  g_auto (GStrv) command = fsc_provider_get_command (find (config, "helper+x:"), "/o");
+  g_auto (GStrv) command = fsc_provider_get_command (find (config, "helper+x:"), "/o", 5 * SECOND);
   g_autofree char *line = g_strjoinv ("|", command);
 
-  g_assert_cmpstr (line, ==, "/o/open-helper|--|/usr/bin/x|--a|b c||d e");
+  g_assert_cmpstr (line, ==, "/o/open-helper|--deadline=5000|--|/usr/bin/x|--a|b c||d e");
 }
 
 /* The last one counts, and what was there is freed. */
