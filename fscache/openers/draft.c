@@ -6,18 +6,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "fscache/openers/seal.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
-
-#define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 void
 fsc_draft_init (FscDraft *draft, const FscDraftPlace *place)
@@ -118,13 +116,8 @@ fsc_draft_write (FscDraft *draft, const void *bytes, size_t n, FscFault *fault)
 int
 fsc_draft_finish (FscDraft *draft, uint8_t digest[SHA256_DIGEST_SIZE], FscFault *fault)
 {
-  char name[32];
-  int fd = -1;
+  int fd = draft->is_in_file ? fsc_seal_file (draft->fd) : fsc_seal_memory (draft->fd);
 
-  snprintf (name, sizeof name, "/proc/self/fd/%d", draft->fd);
-  if (fchmod (draft->fd, 0444) == 0
-      && (draft->is_in_file || fcntl (draft->fd, F_ADD_SEALS, ALL_SEALS) == 0))
-    fd = open (name, O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     fsc_fault_set (fault, errno, "its content cannot be sealed: %s", strerror (errno));
   sha256_digest (&draft->sha256, SHA256_DIGEST_SIZE, digest);

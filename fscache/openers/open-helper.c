@@ -3,7 +3,7 @@
  * The opener of helper+NAME: URIs. What opens them is a program that the configuration names, which
  * this one starts and asks (helper.h), so that the service need not trust it: a descriptor that it
  * gives may be on a file system that hangs whoever looks at it or closes it. This process may hang;
- * it holds what it is given, and passes on only memory that is sealed.
+ * it holds what it is given, and passes on only memory that is sealed, with its digest.
  *
  * It is started with the deadline in milliseconds, and, behind "--", the helper's command.
  */
@@ -15,19 +15,23 @@
 
 #include "fscache/openers/argument.h"
 #include "fscache/openers/helper.h"
+#include "fscache/openers/seal.h"
 #include "fscache/openers/serve.h"
-
-#define SEALED (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)
 
 static FscHelper helper; /* serve.h has no place for data of a provider's own */
 
-/* Asks no file system: only the kernel's own memory has seals. */
-static bool
-is_sealed (int fd)
+/* Memory that the helper has sealed is content that never changes. Where it cannot be sealed for
+ * good, it is what it is. */
+static void
+take_content (FscFound *found)
 {
-  int seals = fcntl (fd, F_GET_SEALS);
+  int fd = fsc_seal_memory (found->fd);
 
-  return seals >= 0 && (seals & SEALED) == SEALED;
+  if (fd < 0)
+    return;
+  close (found->fd);
+  found->fd = fd;
+  found->has_content = fsc_seal_digest (fd, &found->size, found->digest);
 }
 
 static void
@@ -38,7 +42,9 @@ open_by_helper (const FscItem *item, const char *uri, FscFound *found)
   fsc_helper_ask (&helper, item, uri, found);
   if (found->fd < 0)
     return;
-  found->hold = !is_sealed (found->fd);
+  found->hold = !fsc_seal_is_memory (found->fd);
+  if (!found->hold && (item->flags & O_ACCMODE) == O_RDONLY)
+    take_content (found);
   found->kind = fstat (found->fd, &st) == 0 ? fsc_found_get_kind (st.st_mode) : FSC_KIND_UNKNOWN;
   /* What has no name cannot be opened again. */
   if ((found->kind == FSC_KIND_SOCKET || found->kind == FSC_KIND_UNKNOWN)

@@ -114,6 +114,12 @@ open_oddly (const FscItem *item, const char *uri, FscFound *found)
 
   if (strcmp (what, "memory") == 0)
     give_memory (found, argument, true);
+  else if (strcmp (what, "sealed-for-good") == 0)
+    {
+      give_memory (found, argument, true);
+      if (fcntl (found->fd, F_ADD_SEALS, F_SEAL_SEAL) < 0)
+        _exit (1);
+    }
   else if (strcmp (what, "unsealed") == 0)
     give_memory (found, argument, false);
   else if (strcmp (what, "pid") == 0)

@@ -158,6 +158,51 @@ test_answers (Stage *stage)
   fsc_test_service_check_descriptors (stage->service);
 }
 
+/* Memory that it has sealed is content: it has a digest, can be demanded by it, and is kept once.
+ */
+static void
+test_content (Stage *stage)
+{
+  static const char *const uris[]
+      = { "helper+odd:memory?abc", "helper+odd:sealed-for-good?abc", "helper+brief:memory?abc" };
+  guint8 digest[FSCACHE_DIGEST_SIZE];
+  gsize size = sizeof digest;
+  g_autoptr (GChecksum) checksum = g_checksum_new (G_CHECKSUM_SHA256);
+  FscacheReply reply;
+  ino_t inode = 0;
+
+  g_checksum_update (checksum, (const guchar *) "abc", 3);
+  g_checksum_get_digest (checksum, digest, &size);
+  for (guint i = 0; i < G_N_ELEMENTS (uris); i++)
+    {
+      const FscacheRequest request
+          = { .uri = uris[i], .sharing = FSCACHE_SHARED, .digest = digest };
+      ino_t own;
+
+      g_assert_cmpint (fscache_open_with (stage->client, &request, &reply), >=, 0);
+      g_assert_true (reply.content.is_known && reply.content.is_sealed);
+      g_assert_cmpuint (reply.content.size, ==, 3);
+      g_assert_cmpmem (reply.content.digest, sizeof digest, digest, sizeof digest);
+      g_assert_cmphex (fcntl (reply.fd, F_GETFL) & O_ACCMODE, ==, O_RDONLY);
+      g_assert_cmphex (fcntl (reply.fd, F_GET_SEALS) & F_SEAL_SEAL, ==, F_SEAL_SEAL);
+      own = fsc_test_get_inode (reply.fd);
+      g_assert_true (inode == 0 || inode == own);
+      inode = own;
+      fscache_reply_clear (stage->client, &reply);
+    }
+  g_assert_cmpuint (count (stage, "bytes"), ==, 3);
+  {
+    const FscacheRequest request
+        = { .uri = "helper+odd:memory?abd", .sharing = FSCACHE_SHARED, .digest = digest };
+
+    g_assert_cmpint (fscache_open_with (stage->client, &request, &reply), ==, -EBADMSG);
+    g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_OTHER_CONTENT);
+  }
+  g_assert_cmpint (open_shared (stage, "helper+odd:unsealed?abc", &reply), >=, 0);
+  g_assert_false (reply.content.is_known);
+  fscache_reply_clear (stage->client, &reply);
+}
+
 /* It is asked whether what it has given is still right. */
 static void
 test_checks (Stage *stage)
@@ -604,6 +649,7 @@ main (int argc, char **argv)
 {
   fsc_test_init (&argc, &argv);
   g_test_add_data_func ("/helper/answers", test_answers, run_stage);
+  g_test_add_data_func ("/helper/content", test_content, run_stage);
   g_test_add_data_func ("/helper/checks", test_checks, run_stage);
   g_test_add_data_func ("/helper/nameless", test_nameless, run_stage);
   g_test_add_data_func ("/helper/errors", test_errors, run_stage);

@@ -149,6 +149,34 @@ test_digest (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* Also if it is a helper's. */
+static void
+test_equal_to_helpers (void)
+{
+  g_autofree char *program = fsc_test_build_path ("tests/integration/odd-helper");
+  g_autofree char *config = g_strdup_printf ("[helper odd]\ncommand=%s\n", program);
+  FscTestService *service = fsc_test_service_new (config, NULL);
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autofree char *uri = fsc_test_unpack_uri (service, "a.gz", NULL);
+  ino_t inodes[2];
+
+  fsc_test_shell (service, "printf hello | gzip > a.gz");
+  for (guint i = 0; i < 2; i++)
+    {
+      const FscacheRequest request
+          = { .uri = i == 0 ? uri : "helper+odd:memory?hello", .sharing = FSCACHE_SHARED };
+      FscacheReply reply;
+
+      g_assert_cmpint (fscache_open_with (client, &request, &reply), >=, 0);
+      inodes[i] = fsc_test_get_inode (reply.fd);
+      fscache_reply_clear (client, &reply);
+    }
+  g_assert_cmpuint (inodes[0], ==, inodes[1]);
+  g_assert_cmpuint (fsc_test_service_counter (service, "bytes"), ==, strlen ("hello"));
+  fscache_disconnect (client);
+  fsc_test_service_free (service);
+}
+
 /* One layer is taken off. */
 static void
 test_layers (FscTestService *service)
@@ -545,6 +573,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpack/files/lz4", test_lz4);
   FSC_TEST_ADD ("/unpack/files/sealed", test_sealed);
   FSC_TEST_ADD ("/unpack/files/digest", test_digest);
+  g_test_add_func ("/unpack/files/equal-to-helpers", test_equal_to_helpers);
   FSC_TEST_ADD ("/unpack/files/layers", test_layers);
   FSC_TEST_ADD ("/unpack/archives/tar", test_archive_0);
   FSC_TEST_ADD ("/unpack/archives/tar.gz", test_archive_1);
