@@ -13,6 +13,9 @@
 
 static int n_pending; /* atomic */
 
+/* For what is large, one thread is made when it is first needed. GLib ends threads that are idle.
+ */
+
 static void
 close_in_thread (gpointer data, gpointer unused)
 {
@@ -20,7 +23,6 @@ close_in_thread (gpointer data, gpointer unused)
   g_atomic_int_add (&n_pending, -1);
 }
 
-/* The one thread; made when it is first needed, ended by GLib when idle. */
 static GThreadPool *
 get_pool (void)
 {
@@ -31,15 +33,19 @@ get_pool (void)
   return pool;
 }
 
-/* A borrower may have said so; and to unsay it would take the socket's lock, which a borrower may
- * hold for ever. */
+/* Whether closing a socket may have to wait. One that lingers: a borrower may have said so, and to
+ * unsay it would take the socket's lock, which a borrower may hold for ever. One of AF_UNIX: there
+ * may be descriptors in it that nobody has received, of anything. */
 static gboolean
-is_lingering (int fd)
+may_wait (int fd)
 {
   struct linger linger;
   socklen_t length = sizeof linger;
+  int domain = AF_UNIX;
 
-  return getsockopt (fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff != 0;
+  getsockopt (fd, SOL_SOCKET, SO_DOMAIN, &domain, &(socklen_t){ sizeof domain });
+  return domain == AF_UNIX
+         || (getsockopt (fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff != 0);
 }
 
 void
@@ -48,7 +54,7 @@ fsc_closer_close (int fd)
   struct stat st;
   gboolean is_known = fstat (fd, &st) == 0;
 
-  if (is_known && S_ISSOCK (st.st_mode) && is_lingering (fd))
+  if (is_known && S_ISSOCK (st.st_mode) && may_wait (fd))
     {
       fsc_closer_close_foreign (fd);
       return;
@@ -56,9 +62,8 @@ fsc_closer_close (int fd)
   if (is_known && S_ISREG (st.st_mode) && st.st_nlink == 0 && st.st_size >= LARGE)
     {
       g_atomic_int_inc (&n_pending);
-      if (g_thread_pool_push (get_pool (), GINT_TO_POINTER (fd + 1), NULL))
-        return;
-      g_atomic_int_add (&n_pending, -1);
+      g_thread_pool_push (get_pool (), GINT_TO_POINTER (fd + 1), NULL);
+      return; /* if there is no thread it waits for one */
     }
   close (fd);
 }
@@ -69,19 +74,43 @@ fsc_closer_is_done (void)
   return g_atomic_int_get (&n_pending) == 0;
 }
 
-static gpointer
-close_foreign (gpointer data)
+/* For what is foreign, as many as there is to close at the time. */
+
+static void
+clear_in_thread (gpointer data, gpointer unused)
 {
-  close (GPOINTER_TO_INT (data));
-  return NULL;
+  fsc_fds_clear (data);
+  g_free (data);
+}
+
+static GThreadPool *
+get_foreign_pool (void)
+{
+  static GThreadPool *pool;
+
+  if (g_once_init_enter (&pool))
+    g_once_init_leave (&pool, g_thread_pool_new (clear_in_thread, NULL, -1, FALSE, NULL));
+  return pool;
+}
+
+void
+fsc_closer_clear_foreign (FscFds *fds)
+{
+  gboolean is_any = FALSE;
+
+  for (unsigned i = 0; i < fds->n; i++)
+    is_any |= fds->fds[i] >= 0;
+  if (is_any)
+    g_thread_pool_push (get_foreign_pool (), g_memdup2 (fds, sizeof *fds), NULL);
+  fds->n = 0;
 }
 
 void
 fsc_closer_close_foreign (int fd)
 {
-  GThread *thread = g_thread_try_new ("close", close_foreign, GINT_TO_POINTER (fd), NULL);
+  FscFds one;
 
-  if (thread != NULL)
-    g_thread_unref (thread);
-  /* Without a thread the descriptor stays open: better one lost than a service that hangs. */
+  one.n = 1;
+  one.fds[0] = fd;
+  fsc_closer_clear_foreign (&one);
 }

@@ -111,7 +111,10 @@ check_root (FscConnection *connection, int fd)
   if (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO | STATX_MNT_ID, &st) == 0)
     connection->serves_paths
         = st.stx_mnt_id == server->root_mount && st.stx_ino == server->root_inode;
-  close (fd);
+  if (connection->serves_paths)
+    close (fd);
+  else /* it may be the last that keeps its mount */
+    fsc_closer_close_foreign (fd);
   return TRUE;
 }
 
@@ -195,6 +198,7 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
     }
 
   connection->is_greeted = TRUE;
+  connection->refuses_fds = fsc_channel_refuse_fds (connection->poll.fd);
   connection->name = g_strndup (hello.name.data, hello.name.length);
   connection->version = MIN (hello.highest, FSC_PROTOCOL_HIGHEST);
   connection->features = hello.features & FEATURES;
@@ -311,6 +315,13 @@ take_message (FscConnection *connection, const FscHeader *header, FscReader *rea
     }
 }
 
+/* No message of a client's has descriptors, but HELLO. */
+static gboolean
+may_bring_fds (const FscConnection *connection)
+{
+  return connection->is_greeted && !connection->refuses_fds;
+}
+
 static void
 receive (FscConnection *connection)
 {
@@ -322,8 +333,11 @@ receive (FscConnection *connection)
   ssize_t length;
 
   fds.n = 0; /* the rest need not be zero */
-  length = fsc_channel_receive (connection->poll.fd, buffer, sizeof buffer, &fds,
-                                connection->is_greeted ? 0 : 1, NULL, MSG_DONTWAIT);
+  if (may_bring_fds (connection) && fsc_channel_brings_fds (connection->poll.fd))
+    length = -EPROTO;
+  else
+    length = fsc_channel_receive (connection->poll.fd, buffer, sizeof buffer, &fds,
+                                  connection->is_greeted ? 0 : FSC_FDS_MAX, NULL, MSG_DONTWAIT);
   if (length == -EAGAIN)
     return;
   if (length == -EMFILE) /* the HELLO is lost with its descriptor */
@@ -331,7 +345,7 @@ receive (FscConnection *connection)
                                "the service has no free descriptor");
   is_good = length > 0 && fsc_reader_begin (&reader, &header, buffer, (size_t) length, fds.n) == 0
             && take_message (connection, &header, &reader, &fds);
-  fsc_fds_clear (&fds);
+  fsc_closer_clear_foreign (&fds);
   if (is_good)
     {
       update_events (connection);
@@ -386,7 +400,7 @@ fsc_connection_new (FscServer *server, int socket)
   if (getsockopt (socket, SOL_SOCKET, SO_PEERCRED, &connection->peer, &length) < 0
       || !fsc_loop_add (server->loop, &connection->poll, EPOLLIN))
     {
-      close (socket);
+      fsc_closer_close_foreign (socket);
       connection_free (connection);
       return;
     }
@@ -418,7 +432,10 @@ fsc_connection_close (FscConnection *connection)
 
   /* Holders may have duplicates of the socket: the client must see the end all the same. */
   shutdown (connection->poll.fd, SHUT_RDWR);
-  close (connection->poll.fd);
+  if (connection->refuses_fds)
+    close (connection->poll.fd);
+  else
+    fsc_closer_close_foreign (connection->poll.fd);
   fsc_listener_resume (server->listener);
   fsc_outbox_close (
       &connection->outbox); /* frees the connection, now or when its last holder answers */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fscache/closer.h"
 #include "fscache/failure.h"
 #include "fscache/hop.h"
 #include "protocol/channel.h"
@@ -747,7 +748,7 @@ opener_ready (FscPoll *poll, guint32 events)
     fault = take_done (opener, &header, &reader);
   else
     fault = "sent what it was not asked for";
-  fsc_fds_clear (&fds);
+  fsc_closer_clear_foreign (&fds);
 
   if (fault != NULL)
     fsc_opener_end (opener, fault);
@@ -912,7 +913,7 @@ fsc_opener_end (FscOpener *opener, const char *why)
   opener->state = GONE;
   opener->holder.is_alive = FALSE;
   fsc_loop_remove (opener->loop, &opener->poll);
-  close (opener->poll.fd);
+  fsc_closer_close_foreign (opener->poll.fd); /* with what it has sent last */
   g_clear_handle_id (&opener->starved, g_source_remove);
   fsc_spawner_kill (opener->spawner, opener->id);
   while ((packet = g_queue_pop_head (&opener->out)) != NULL)

@@ -42,6 +42,7 @@ struct FscConnection
   GList link;     /* in the server's list */
   gint64 since;   /* when it came */
   gboolean is_greeted;
+  gboolean refuses_fds; /* it is certain that nothing in its socket has descriptors */
   gboolean is_closed;
   gboolean serves_paths;
   struct ucred peer;

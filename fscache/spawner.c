@@ -296,6 +296,7 @@ fork_spawner (FscSpawner *spawner, GError **error)
       close (sockets[0]);
       return FALSE;
     }
+  fsc_channel_refuse_fds (sockets[0]);
   spawner->poll.fd = sockets[0];
   spawner->pid = pid;
   return TRUE;

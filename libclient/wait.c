@@ -152,8 +152,7 @@ take_received (FscacheClient *client, ssize_t r, FscFds *fds, bool lost)
 
   if (r > 0 || client->is_full)
     fsc_client_send_queued (client);
-  if (r > 0)
-    close_unwanted (client, fds);
+  close_unwanted (client, fds);
 }
 
 /* Receives once for all, without the lock. */

@@ -15,8 +15,11 @@
  *    descriptor found is taken into account, and what is not SCM_RIGHTS is refused.
  *
  *  - MSG_CTRUNC has two causes: the peer sent more than there was room for, or this process ran out
- *    of descriptors while the kernel installed them. In either case some may have been installed:
- *    they are closed.
+ *    of descriptors while the kernel installed them. In either case some may have been installed.
+ *
+ *  - The last close of a descriptor may take for ever, and what nobody installs is closed by
+ * whoever receives the packet, or closes the socket that it waits in. So the kernel can be told to
+ * turn such packets away, and to tell which one is such a packet.
  *
  *  - MSG_CMSG_CLOEXEC, so that no other thread's fork() and exec() inherits one by accident.
  */
@@ -30,6 +33,16 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef SO_PASSRIGHTS /* since Linux 6.16 */
+#if defined __sparc__
+#define SO_PASSRIGHTS 0x5c
+#elif defined __hppa__
+#define SO_PASSRIGHTS 0x4051
+#else
+#define SO_PASSRIGHTS 83
+#endif
+#endif
 
 typedef union
 {
@@ -88,7 +101,7 @@ fsc_channel_send (int socket, const void *packet, size_t length, const int *fds,
 }
 
 /* Collects the descriptors of all control messages. Returns whether every control message was
- * SCM_RIGHTS and all descriptors fitted; those that did not are closed. */
+ * SCM_RIGHTS, and no more descriptors came than may. (The kernel sends no more than fit.) */
 static bool
 collect (struct msghdr *message, FscFds *fds, unsigned max_fds)
 {
@@ -110,16 +123,13 @@ collect (struct msghdr *message, FscFds *fds, unsigned max_fds)
           int fd;
 
           memcpy (&fd, CMSG_DATA (header) + i * sizeof (int), sizeof fd);
-          if (fds->n < max_fds)
+          if (fds->n < FSC_FDS_MAX)
             fds->fds[fds->n++] = fd;
           else
-            {
-              close (fd);
-              valid = false;
-            }
+            close (fd);
         }
     }
-  return valid;
+  return valid && fds->n <= max_fds;
 }
 
 static int64_t
@@ -202,18 +212,33 @@ fsc_channel_receive (int socket, void *buffer, size_t size, FscFds *fds, unsigne
   if (cut && valid && fds != NULL && fds->n < max_fds && (message.msg_flags & MSG_TRUNC) == 0
       && length > 0)
     {
-      fsc_fds_clear (fds);
       if (lost == NULL)
         return -EMFILE;
+      fsc_fds_clear (fds);
       *lost = true;
       return length;
     }
 
   if (length == 0 || !valid || cut || (message.msg_flags & MSG_TRUNC) != 0)
-    {
-      if (fds != NULL)
-        fsc_fds_clear (fds);
-      return length == 0 && !(message.msg_flags & MSG_TRUNC) ? -ECONNRESET : -EPROTO;
-    }
+    return length == 0 && !(message.msg_flags & MSG_TRUNC) ? -ECONNRESET : -EPROTO;
   return length;
+}
+
+bool
+fsc_channel_refuse_fds (int socket)
+{
+  const int passes = 0;
+  struct pollfd pollfd = { .fd = socket, .events = POLLIN };
+
+  return setsockopt (socket, SOL_SOCKET, SO_PASSRIGHTS, &passes, sizeof passes) == 0
+         && poll (&pollfd, 1, 0) == 0;
+}
+
+bool
+fsc_channel_brings_fds (int socket)
+{
+  struct msghdr message = { 0 };
+
+  return recvmsg (socket, &message, MSG_PEEK | MSG_DONTWAIT) >= 0
+         && (message.msg_flags & MSG_CTRUNC) != 0;
 }

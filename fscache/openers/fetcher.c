@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "fscache/openers/confine.h"
+#include "protocol/channel.h"
 #include "protocol/uri.h"
 
 /* Of a child: what it may have at most, and after which time it goes if nothing is asked of it. */
@@ -352,6 +353,7 @@ start_child (FscFetcher *fetcher, const char *host, FscFault *fault)
     close (sockets[1]);
   if (child > 0)
     {
+      fsc_channel_refuse_fds (sockets[0]);
       fetcher->child = child;
       fetcher->socket = sockets[0];
       strcpy (fetcher->host, host);

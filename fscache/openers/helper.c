@@ -314,10 +314,11 @@ receive_opened (FscHelper *helper, const FscItem *item, const char *uri, int64_t
       if (wait_until (helper, due) == LATE)
         return LATE;
       length = fsc_channel_receive (helper->socket, packet, sizeof packet, &fds, 1, &lost, 0);
-      if (length == -ECONNRESET)
-        return ENDED;
       if (length < 0)
-        return CONFUSED;
+        {
+          fsc_fds_clear (&fds);
+          return length == -ECONNRESET ? ENDED : CONFUSED;
+        }
       if (lost) /* which is not the helper's fault */
         {
           fsc_found_system_error (found, uri, EMFILE);

@@ -29,8 +29,8 @@ fsc_test_raw_connect (const char *socket_path)
   return fd;
 }
 
-int
-fsc_test_raw_greet (const char *socket_path, gboolean with_root)
+void
+fsc_test_raw_say_hello (int fd, gboolean with_root)
 {
   FscTestMessage hello
       = { .header = { .opcode = FSC_OP_HELLO, .n_fds = with_root != FALSE },
@@ -38,7 +38,6 @@ fsc_test_raw_greet (const char *socket_path, gboolean with_root)
           = { FSC_PROTOCOL_MAGIC, FSC_PROTOCOL_LOWEST, FSC_PROTOCOL_HIGHEST, 0, { "raw", 3 } } };
   g_auto (FscTestPacket) packet = { 0 };
   int root = with_root ? open ("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-  int fd = fsc_test_raw_connect (socket_path);
 
   fsc_test_raw_send (fd, &hello, &root);
   if (root >= 0)
@@ -46,6 +45,14 @@ fsc_test_raw_greet (const char *socket_path, gboolean with_root)
   g_assert_true (fsc_test_raw_receive (fd, &packet));
   g_assert_cmpint (packet.message.header.opcode, ==, FSC_OP_WELCOME);
   g_assert_cmpuint (packet.message.welcome.serves, ==, with_root ? FSC_SERVES_PATHS : 0);
+}
+
+int
+fsc_test_raw_greet (const char *socket_path, gboolean with_root)
+{
+  int fd = fsc_test_raw_connect (socket_path);
+
+  fsc_test_raw_say_hello (fd, with_root);
   return fd;
 }
 

@@ -21,7 +21,10 @@ typedef struct
 /* Connects, and says nothing. The caller owns the descriptor. */
 int fsc_test_raw_connect (const char *socket);
 
-/* Connects, sends HELLO with or without a descriptor of "/", and takes the WELCOME. */
+/* Sends HELLO with or without a descriptor of "/", and takes the WELCOME. */
+void fsc_test_raw_say_hello (int fd, gboolean with_root);
+
+/* Connects and does that. */
 int fsc_test_raw_greet (const char *socket, gboolean with_root);
 
 /* Sends a message; its descriptors are borrowed. */

@@ -19,6 +19,7 @@
 
 #include "tests/harness/descriptors.h"
 #include "tests/harness/directory.h"
+#include "tests/harness/raw.h"
 
 #define START_SECONDS 20 /* sanitizers and valgrind are slow */
 
@@ -125,6 +126,8 @@ listens (FscTestService *service)
   g_strlcpy (address.sun_path, service->socket, sizeof address.sun_path);
   if (connect (fd, (const struct sockaddr *) &address, sizeof address) == 0)
     getsockopt (fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+  if (peer.pid == service->pid)
+    fsc_test_raw_say_hello (fd, FALSE); /* who has not is disconnected in a thread, some time */
   close (fd);
   return peer.pid == service->pid;
 }

@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "protocol/channel.h"
+#include "tests/harness/lingering.h"
 #include "tests/harness/memory.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
@@ -866,6 +868,48 @@ test_lingers (void)
   stage_clear (&stage);
 }
 
+/* A server sends descriptors to whoever connects. Nobody receives them, and the connection goes. */
+static void
+test_unread_descriptors (void)
+{
+  g_autofree char *uri = NULL;
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
+  FscacheReply reply;
+  Stage stage;
+  int listener, peers[2], blocks[2];
+
+  stage_init (&stage, "min-idle=0");
+  listener = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_snprintf (address.sun_path, sizeof address.sun_path, "%s/server", stage.service->dir);
+  uri = g_strconcat ("unix://", address.sun_path, NULL);
+  g_assert_no_errno (bind (listener, (struct sockaddr *) &address, sizeof address));
+  g_assert_no_errno (listen (listener, 9));
+  alarm (10);
+  for (guint i = 0; i < 2; i++)
+    {
+      int lingering = fsc_test_make_lingering (&blocks[i]);
+
+      g_assert_cmpint (try (stage.client, uri, FSCACHE_EXCLUSIVE, &reply), >=, 0);
+      peers[i] = accept4 (listener, NULL, NULL, SOCK_CLOEXEC);
+      g_assert_cmpint (fsc_channel_send (peers[i], "x", 1, &lingering, 1, 0), ==, 0);
+      close (lingering);
+      if (i == 0) /* it is closed here as it is given back, and there as it has something to say */
+        fscache_give_back (stage.client, &reply);
+      else
+        fscache_discard (stage.client, &reply);
+      g_assert_cmpint (fscache_ping (stage.client, NULL), ==, 0);
+    }
+  fsc_test_service_wait_for (stage.service, "connections", 0);
+  alarm (0);
+  for (guint i = 0; i < 2; i++)
+    {
+      close (blocks[i]);
+      close (peers[i]);
+    }
+  close (listener);
+  stage_clear (&stage);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -884,6 +928,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pool/borrower-is-killed", test_borrower_is_killed);
   g_test_add_func ("/pool/borrower-hangs", test_borrower_hangs);
   g_test_add_func ("/pool/lingers", test_lingers);
+  g_test_add_func ("/pool/unread-descriptors", test_unread_descriptors);
   g_test_add_func ("/pool/idle-time", test_idle_time);
   g_test_add_func ("/pool/connect-timeout", test_connect_timeout);
   g_test_add_func ("/pool/unix", test_unix);
