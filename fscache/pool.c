@@ -6,9 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include "fscache/answer.h"
 #include "fscache/room.h"
@@ -161,13 +164,37 @@ is_good (const FscEntry *entry)
   return poll (&poll_fd, 1, 0) == 0;
 }
 
-/* Flags that nobody can set back without a lock. */
+/* What changes how the next borrower reads and writes, or hides from poll() what has come. Nobody
+ * can set it back without a lock. */
+static const struct
+{
+  int level, name;
+  int initial; /* and zeros behind it, where it is longer */
+} options[] = {
+  { SOL_SOCKET, SO_RCVLOWAT, 1 },  { SOL_SOCKET, SO_RCVTIMEO, 0 }, { SOL_SOCKET, SO_SNDTIMEO, 0 },
+  { SOL_SOCKET, SO_PEEK_OFF, -1 }, { SOL_SOCKET, SO_LINGER, 0 },   { IPPROTO_TCP, TCP_CORK, 0 },
+};
+
+static gboolean
+is_initial (int fd, guint i)
+{
+  const int wanted[sizeof (struct timeval) / sizeof (int)] = { options[i].initial };
+  int value[G_N_ELEMENTS (wanted)] = { 0 };
+  socklen_t length = sizeof value;
+
+  return getsockopt (fd, options[i].level, options[i].name, value, &length) < 0 /* has none */
+         || memcmp (value, wanted, sizeof value) == 0;
+}
+
 static gboolean
 is_as_it_was (const FscHandle *handle)
 {
   int flags = fcntl (handle->fd, F_GETFL);
+  gboolean is_good = flags >= 0 && (flags & ~(O_NONBLOCK | O_LARGEFILE)) == O_RDWR;
 
-  return flags >= 0 && (flags & ~(O_NONBLOCK | O_LARGEFILE)) == O_RDWR;
+  for (guint i = 0; i < G_N_ELEMENTS (options); i++)
+    is_good = is_good && is_initial (handle->fd, i);
+  return is_good;
 }
 
 static void
@@ -401,6 +428,8 @@ fsc_pool_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
       if (outcome->code != FSC_CODE_OK)
         finish_failed (cache, pool, job, outcome);
     }
+  if (pool->waiters.length > 0) /* is it too late for some of them? */
+    arm (cache, fsc_cache_now (cache));
   fsc_job_free (job);
 }
 
@@ -497,10 +526,7 @@ fail_late (FscCache *cache, FscPool *pool, gint64 time)
           return;
         }
       if (pool->n_connecting > 0) /* that has a deadline of its own */
-        {
-          arm (cache, time + pool->rules->wait);
-          return;
-        }
+        return;
       fail_first (pool, &outcome);
     }
 }

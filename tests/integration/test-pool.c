@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@
 #include "tests/harness/memory.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
+#include "tests/integration/process.h"
 
 #define WAIT_MS 5000
 #define QUIET_MS 300
@@ -414,6 +417,51 @@ test_discarded (void)
   stage_clear (&stage);
 }
 
+/* What would harm the next borrower, and could not be undone. */
+static void
+test_options (void)
+{
+  const int number = 100000;
+  const struct timeval time = { .tv_usec = 1000 };
+  const struct linger linger = { 1, 0 };
+  const struct
+  {
+    int level, name;
+    const void *value;
+    socklen_t size;
+    gboolean spoils;
+  } options[] = {
+    { SOL_SOCKET, SO_RCVLOWAT, &number, sizeof number, TRUE },
+    { SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time, TRUE },
+    { SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time, TRUE },
+    { SOL_SOCKET, SO_LINGER, &linger, sizeof linger, TRUE },
+    { IPPROTO_TCP, TCP_CORK, &number, sizeof number, TRUE },
+    { IPPROTO_TCP, TCP_NODELAY, &number, sizeof number, FALSE },
+    { SOL_SOCKET, SO_KEEPALIVE, &number, sizeof number, FALSE },
+  };
+  FscacheReply reply;
+  Stage stage;
+
+  stage_init (&stage, "min-idle=0");
+  for (guint i = 0; i < G_N_ELEMENTS (options); i++)
+    {
+      int peer;
+
+      reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+      peer = server_accept (&stage.server);
+      g_assert_no_errno (setsockopt (reply.fd, options[i].level, options[i].name, options[i].value,
+                                     options[i].size));
+      give_back (&stage, &reply);
+      if (!options[i].spoils)
+        {
+          reply = borrow (&stage, FSCACHE_SOURCE_CACHE);
+          fscache_discard (stage.client, &reply);
+        }
+      assert_closed (peer);
+    }
+  stage_clear (&stage);
+}
+
 static void *
 borrow_in_thread (void *data)
 {
@@ -548,6 +596,30 @@ test_idle_time (void)
 }
 
 /* Nobody accepts: the queue of the listening socket is full. */
+/* A server that accepts nobody any more. */
+static void
+full_server_init (Server *full, int fillers[4])
+{
+  server_listen (full, 0, 0);
+  for (guint i = 0; i < 4; i++)
+    {
+      struct sockaddr_in to = { .sin_family = AF_INET,
+                                .sin_port = htons (full->port),
+                                .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
+
+      fillers[i] = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      connect (fillers[i], (struct sockaddr *) &to, sizeof to);
+    }
+}
+
+static void
+full_server_clear (Server *full, const int fillers[4])
+{
+  for (guint i = 0; i < 4; i++)
+    close (fillers[i]);
+  close (full->fd);
+}
+
 static void
 test_connect_timeout (void)
 {
@@ -559,20 +631,9 @@ test_connect_timeout (void)
   int fillers[4], listener;
 
   stage_init (&stage, "connect-timeout=0.3");
-  server_listen (&full, 0, 0);
-  for (guint i = 0; i < G_N_ELEMENTS (fillers); i++)
-    {
-      struct sockaddr_in to = { .sin_family = AF_INET,
-                                .sin_port = htons (full.port),
-                                .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
-
-      fillers[i] = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-      connect (fillers[i], (struct sockaddr *) &to, sizeof to);
-    }
+  full_server_init (&full, fillers);
   assert_fails (stage.client, full.uri, ETIMEDOUT, "within 0.3 s");
-  for (guint i = 0; i < G_N_ELEMENTS (fillers); i++)
-    close (fillers[i]);
-  close (full.fd);
+  full_server_clear (&full, fillers);
 
   g_snprintf (address.sun_path + 1, sizeof address.sun_path - 1, "fscache-%d", getpid ());
   uri = g_strdup_printf ("unix:@%s", address.sun_path + 1);
@@ -590,6 +651,31 @@ test_connect_timeout (void)
 }
 
 /* Sockets with names: deep in the tree, behind a symlink, and of another type. */
+/* Who does not wait for others waits for a connection of his own all the same; and the service
+ * waits for it, and does not ask all the time. */
+static void
+test_no_wait (void)
+{
+  Stage stage;
+  Server full;
+  FscacheReply reply;
+  long before;
+  int fillers[4];
+
+  stage_init (&stage, "max=1\nwait=0\nconnect-timeout=0.5");
+  full_server_init (&full, fillers);
+  before = fsc_process_get (stage.service->pid, "voluntary_ctxt_switches:");
+  assert_fails (stage.client, full.uri, ETIMEDOUT, "within 0.5 s");
+  g_assert_cmpint (fsc_process_get (stage.service->pid, "voluntary_ctxt_switches:"), <,
+                   before + 100);
+  full_server_clear (&full, fillers);
+
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  assert_fails (stage.client, stage.server.uri, EAGAIN, "[tcp] max=1");
+  give_back (&stage, &reply);
+  stage_clear (&stage);
+}
+
 static void
 test_unix (void)
 {
@@ -923,6 +1009,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pool/unexpected", test_unexpected);
   g_test_add_func ("/pool/greeting", test_greeting);
   g_test_add_func ("/pool/discarded", test_discarded);
+  g_test_add_func ("/pool/options", test_options);
   g_test_add_func ("/pool/maximum", test_maximum);
   g_test_add_func ("/pool/server-restarts", test_server_restarts);
   g_test_add_func ("/pool/borrower-is-killed", test_borrower_is_killed);
@@ -931,6 +1018,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pool/unread-descriptors", test_unread_descriptors);
   g_test_add_func ("/pool/idle-time", test_idle_time);
   g_test_add_func ("/pool/connect-timeout", test_connect_timeout);
+  g_test_add_func ("/pool/no-wait", test_no_wait);
   g_test_add_func ("/pool/unix", test_unix);
   g_test_add_func ("/pool/redis", test_redis);
   FSC_TEST_ADD ("/pool/guard", test_guard);
