@@ -100,9 +100,47 @@ tell_progress (FscCache *cache, const GQueue *waiters, const FscProgress *progre
     }
 }
 
-void
-fsc_cache_progress (FscCache *cache, const FscJob *job, const FscProgress *progress)
+static void
+set_memory (FscCache *cache, FscJob *job, guint64 memory)
 {
+  cache->counters.making += memory - job->memory;
+  job->memory = memory;
+}
+
+/* What a job makes is too much. Nobody waits for it then, so its opener need not go on. */
+static void
+refuse_memory (FscCache *cache, FscJob *job)
+{
+  char name[FSC_NAME_IN_TEXT_MAX];
+  g_autofree char *text
+      = g_strdup_printf ("cannot make the content of %s: [cache] max-bytes=%" G_GUINT64_FORMAT
+                         " is reached: %" G_GUINT64_FORMAT
+                         " bytes are kept and may not go, %" G_GUINT64_FORMAT " are being made",
+                         fsc_uri_abbreviate (job->item.uri, name), cache->limits.max_bytes,
+                         cache->store.n_bytes, cache->counters.making);
+  const FscOutcome outcome = { .code = FSC_CODE_LIMIT, .error = ENOMEM, .text = text };
+
+  cache->counters.open_errors++;
+  set_memory (cache, job, 0);
+  fsc_answer_failure (&job->waiters, &outcome);
+  fsc_answer_failure (&job->late, &outcome);
+  if (!fsc_job_is_wanted (job) && cache->provider.withdraw != NULL)
+    cache->provider.withdraw (job, cache->provider_data);
+}
+
+void
+fsc_cache_progress (FscCache *cache, FscJob *job, const FscProgress *progress)
+{
+  guint64 more = progress->memory > job->memory ? progress->memory - job->memory : 0;
+
+  if (fsc_job_is_wanted (job))
+    {
+      gboolean has_room = more == 0 || fsc_cache_make_room (cache, 0, more);
+
+      set_memory (cache, job, progress->memory);
+      if (!has_room)
+        refuse_memory (cache, job);
+    }
   tell_progress (cache, &job->waiters, progress);
   tell_progress (cache, &job->late, progress);
 }
@@ -112,6 +150,7 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
 {
   FscEntry *entry = job->entry;
 
+  set_memory (cache, job, 0);
   if (job->begun == 0)
     job->begun = fsc_cache_now (cache); /* who asks again from within an answer is late */
   if (job->is_watch)

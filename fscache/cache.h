@@ -58,6 +58,7 @@ typedef struct
   gint64 begun;    /* or 0 */
   guint64 done;    /* bytes of it, as far as is known */
   gint64 moved_at; /* when it last got on; or 0 */
+  guint64 memory;  /* bytes that what it makes has by now */
 
   /* The provider's. */
   gpointer provider_data;
@@ -147,6 +148,7 @@ typedef struct
   guint64 pressure_evictions;
   guint64 handles, bytes, pinned, held, entries, negative;
   guint64 put;      /* under names */
+  guint64 making;   /* bytes of memory of what jobs make */
   guint64 watching; /* entries that openers are about to make watched */
 } FscCounters;
 
@@ -174,8 +176,9 @@ FscWaiter *fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *i
 /* The answer is not wanted any more: `func` is not called. */
 void fsc_cache_cancel (FscCache *cache, FscWaiter *waiter);
 
-/* A job gets on: who waits for it is told. */
-void fsc_cache_progress (FscCache *cache, const FscJob *job, const FscProgress *progress);
+/* A job gets on: who waits for it is told. The memory of what it makes counts; if there is no room
+ * for it, it is refused. */
+void fsc_cache_progress (FscCache *cache, FscJob *job, const FscProgress *progress);
 
 /* A job is done. Takes the job and the outcome's handle. */
 void fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome);

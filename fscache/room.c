@@ -17,6 +17,7 @@ fsc_cache_make_room (FscCache *cache, guint64 handles, guint64 bytes)
 {
   guint64 max_bytes = cache->limits.max_bytes > 0 ? cache->limits.max_bytes : G_MAXUINT64;
 
+  max_bytes -= MIN (max_bytes, cache->counters.making);
   if (bytes > max_bytes)
     return FALSE;
   for (;;)
@@ -113,7 +114,7 @@ fsc_cache_set_limits (FscCache *cache, const FscLimits *limits)
   cache->limits = *limits;
   fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
   fsc_cache_make_room (cache, 0, 0);
-  while (limits->max_bytes > 0 && cache->store.n_bytes > limits->max_bytes)
+  while (limits->max_bytes > 0 && cache->store.n_bytes + cache->counters.making > limits->max_bytes)
     {
       FscEntry *entry = fsc_store_pick (&cache->store, TRUE);
 

@@ -546,6 +546,7 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
   } counters[] = {
     { "handles", cache->handles },
     { "bytes", cache->bytes },
+    { "bytes_making", cache->making },
     { "clients", server->connections.length },
     { "users", fsc_credentials_get_n (server->credentials) },
     { "hits", cache->hits },

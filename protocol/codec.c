@@ -287,7 +287,8 @@ fsc_codec_put_progress (FscWriter *writer, const FscProgress *progress)
 {
   FscWireProgress wire = { .index = htole16 ((uint16_t) progress->index),
                            .done = htole64 (progress->done),
-                           .total = htole64 (progress->total) };
+                           .total = htole64 (progress->total),
+                           .memory = htole64 (progress->memory) };
 
   put (writer, &wire, sizeof wire);
 }
@@ -820,6 +821,7 @@ fsc_codec_get_progress (FscReader *reader, FscProgress *progress)
   progress->index = le16toh (wire.index);
   progress->done = le64toh (wire.done);
   progress->total = le64toh (wire.total);
+  progress->memory = le64toh (wire.memory);
   return require (reader, progress->index < FSC_ITEMS_MAX && wire.zero == 0 && wire.zero2 == 0);
 }
 

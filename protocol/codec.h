@@ -106,6 +106,7 @@ typedef struct
 {
   unsigned index;
   uint64_t done, total; /* total 0: not known */
+  uint64_t memory;      /* from an opener: that what it makes has by now */
 } FscProgress;
 
 typedef struct

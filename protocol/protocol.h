@@ -307,8 +307,9 @@ typedef struct
   uint16_t index; /* of the item in the OPEN */
   uint16_t zero;
   uint32_t zero2;
-  uint64_t done;  /* bytes of what is to be done */
-  uint64_t total; /* 0: not known */
+  uint64_t done;   /* bytes of what is to be done */
+  uint64_t total;  /* 0: not known */
+  uint64_t memory; /* from an opener: bytes of memory that what it makes has by now; else 0 */
 } FscWireProgress;
 
 typedef struct
@@ -490,7 +491,7 @@ static_assert (sizeof (FscWireDone) == 8, "DONE");
 static_assert (sizeof (FscWireItem) == 24, "item of OPEN");
 static_assert (sizeof (FscWireResult) == 32, "result of OPENED");
 static_assert (sizeof (FscWireContent) == 40, "content");
-static_assert (sizeof (FscWireProgress) == 24, "PROGRESS");
+static_assert (sizeof (FscWireProgress) == 32, "PROGRESS");
 static_assert (sizeof (FscWireWatched) == 4, "WATCHED");
 static_assert (sizeof (FscWireStep) == 8, "step of WATCHED");
 static_assert (sizeof (FscWireGiveBack) == 8, "GIVE_BACK");

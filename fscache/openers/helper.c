@@ -291,7 +291,7 @@ read_packet (FscHelper *helper, const uint8_t *packet, size_t length, FscFds *fd
   if (header.opcode != FSC_OP_PROGRESS || !fsc_codec_get_progress (&reader, progress)
       || fsc_reader_finish (&reader) < 0)
     return CONFUSED;
-  fsc_found_progress (found, progress->done, progress->total);
+  fsc_found_progress (found, progress->done, progress->total, progress->memory);
   return ANSWERED;
 }
 

@@ -272,7 +272,7 @@ lead_elsewhere (const Request *request, FscFound *found)
 static void
 progress (uint64_t done, uint64_t total, void *data)
 {
-  fsc_found_progress (data, done, total);
+  fsc_found_progress (data, done, total, done); /* all of it is in memory */
 }
 
 static FscFetchEnd

@@ -205,11 +205,11 @@ typedef struct
 } Report;
 
 static void
-progress (uint64_t done, void *data)
+progress (uint64_t done, uint64_t memory, void *data)
 {
   const Report *report = data;
 
-  fsc_found_progress (report->found, done, done <= report->total ? report->total : 0);
+  fsc_found_progress (report->found, done, done <= report->total ? report->total : 0, memory);
 }
 
 static void

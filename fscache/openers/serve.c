@@ -744,10 +744,11 @@ fsc_serve_store (const char *name, FscOpenFunc open, FscReceiveFunc receive)
 }
 
 void
-fsc_found_progress (FscFound *found, uint64_t done, uint64_t total)
+fsc_found_progress (FscFound *found, uint64_t done, uint64_t total, uint64_t memory)
 {
   struct FscReport *report = found->report;
-  const FscProgress progress = { .index = report->index, .done = done, .total = total };
+  const FscProgress progress
+      = { .index = report->index, .done = done, .total = total, .memory = memory };
   uint8_t packet[64];
   FscWriter writer;
 

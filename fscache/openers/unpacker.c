@@ -176,6 +176,14 @@ fail_nonsense (Parent *parent)
   return FSC_UNPACK_BROKEN;
 }
 
+static void
+tell_progress (const Parent *parent)
+{
+  const FscDraft *draft = parent->draft;
+
+  parent->job->progress (parent->done, draft->is_in_file ? 0 : draft->size, parent->job->data);
+}
+
 static FscUnpackEnd
 answer_want (Parent *parent)
 {
@@ -191,7 +199,7 @@ answer_want (Parent *parent)
   parent->message.error = n < 0 ? errno : 0;
   n = n < 0 ? 0 : n;
   parent->done += (uint64_t) n;
-  job->progress (parent->done, job->data);
+  tell_progress (parent);
   send (parent->socket, &parent->message, HEAD + (size_t) n, MSG_NOSIGNAL);
   return FSC_UNPACK_DONE; /* if it cannot be sent, that is seen with the next message */
 }
@@ -203,9 +211,10 @@ take_content (Parent *parent, size_t n)
     return fail_nonsense (parent);
   if (parent->draft->size + n > parent->job->max_size)
     return FSC_UNPACK_TOO_BIG;
-  return fsc_draft_write (parent->draft, parent->message.payload, n, parent->fault)
-             ? FSC_UNPACK_DONE
-             : FSC_UNPACK_BROKEN;
+  if (!fsc_draft_write (parent->draft, parent->message.payload, n, parent->fault))
+    return FSC_UNPACK_BROKEN;
+  tell_progress (parent);
+  return FSC_UNPACK_DONE;
 }
 
 /* The child's word: a fault, whose phrase may have anything in it. */

@@ -19,8 +19,9 @@ typedef struct
   const char *member; /* or NULL */
   uint64_t max_size;  /* of the content */
 
-  /* So many bytes of the source were read; more than it has, if it is read several times. */
-  void (*progress) (uint64_t done, void *data);
+  /* So many bytes of the source were read, more than it has if it is read several times; and the
+   * content has so much memory. */
+  void (*progress) (uint64_t done, uint64_t memory, void *data);
   void *data;
 } FscUnpackJob;
 

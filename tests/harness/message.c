@@ -512,8 +512,9 @@ print_body (FILE *out, const FscTestMessage *message)
       fprintf (out, " index=%u n_steps=%u", message->index, message->n_records);
       break;
     case FSC_OP_PROGRESS:
-      fprintf (out, " index=%u done=%" PRIu64 " total=%" PRIu64, message->progress.index,
-               message->progress.done, message->progress.total);
+      fprintf (out, " index=%u done=%" PRIu64 " total=%" PRIu64 " memory=%" PRIu64,
+               message->progress.index, message->progress.done, message->progress.total,
+               message->progress.memory);
       break;
     case FSC_OP_SPEAK_FOR:
       fprintf (out, " uid=%u gid=%u n_groups=%u", message->whom.uid, message->whom.gid,

@@ -89,12 +89,12 @@ open_content (const FscItem *item, const char *uri, FscFound *found)
 
   for (int i = 1; i <= STEPS && g_str_has_suffix (path, ".slow"); i++)
     {
-      fsc_found_progress (found, (uint64_t) i * 100, STEPS * 100);
+      fsc_found_progress (found, (uint64_t) i * 100, STEPS * 100, 0);
       g_usleep (G_USEC_PER_SEC / STEPS);
     }
   for (unsigned i = 1; g_str_has_suffix (path, ".forever"); i++)
     {
-      fsc_found_progress (found, i, 0);
+      fsc_found_progress (found, i, 0, 0);
       g_usleep (1000);
     }
 

@@ -185,7 +185,7 @@ open_oddly (const FscItem *item, const char *uri, FscFound *found)
       for (unsigned i = 1; i <= 3; i++)
         {
           usleep (110 * 1000);
-          fsc_found_progress (found, i, 3);
+          fsc_found_progress (found, i, 3, 0);
         }
       give_memory (found, argument, true);
     }

@@ -599,6 +599,41 @@ test_users (FscTestService *service)
   fscache_disconnect (other);
 }
 
+/* What is being unpacked counts in max-bytes; it is ended where that is reached. */
+static void
+test_max_bytes (void)
+{
+  FscTestService *service = fsc_test_service_new (
+      "[cache]\nmax-bytes=16M\n[unpack]\nmax-size=100G\nmax-ratio=1000000000\nmemory-size=100G\n",
+      NULL);
+  FscacheClient *client = fsc_test_service_connect (service);
+  FscacheReply reply = { 0 };
+  guint64 id, n_failed;
+  pid_t pid;
+
+  make_endless (service);
+  pack (service, FILE_NAME, 1);
+  g_assert_cmpuint (read_number (service, client, &reply), ==, 1);
+  n_failed = fsc_test_service_counter (service, "open_errors");
+  pid = begin_endless (service, client, &reply, &id);
+  fsc_test_service_wait_for (service, "open_errors", n_failed + 1);
+  for (guint i = 0; i < 5000 && reply.code == FSCACHE_OK; i++)
+    {
+      fscache_dispatch (client);
+      g_usleep (1000);
+    }
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_LIMIT);
+  g_assert_cmpint (reply.error, ==, ENOMEM);
+  g_assert_nonnull (strstr (reply.message, "endless.bz2: [cache] max-bytes=16777216 is reached"));
+  for (guint i = 0; i < 5000 && kill (pid, 0) == 0; i++)
+    g_usleep (1000);
+  g_assert_cmpint (kill (pid, 0), ==, -1);
+  g_assert_cmpuint (fsc_test_service_counter (service, "bytes_making"), ==, 0);
+  g_assert_cmpuint (read_number (service, client, &reply), ==, 1);
+  fscache_disconnect (client);
+  fsc_test_service_free (service);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -612,6 +647,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpacker/once", test_once);
   FSC_TEST_ADD ("/unpacker/progress", test_progress);
   g_test_add_func ("/unpacker/cancel", test_cancel);
+  g_test_add_func ("/unpacker/max-bytes", test_max_bytes);
   g_test_add_func ("/unpacker/shut-in", test_shut_in);
   FSC_TEST_ADD ("/unpacker/users", test_users);
   return g_test_run ();

@@ -973,7 +973,8 @@ random_body (FscTestMessage *message)
     case FSC_OP_PROGRESS:
       message->progress = (FscProgress){ .index = random_up_to (FSC_ITEMS_MAX - 1),
                                          .done = random_u64 (),
-                                         .total = random_u64 () };
+                                         .total = random_u64 (),
+                                         .memory = random_u64 () };
       break;
     case FSC_OP_PUT:
       message->put = (FscPut){ .uri = random_bytes (FSC_URI_MAX),

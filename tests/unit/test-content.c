@@ -521,6 +521,48 @@ test_progress (void)
   stage_clear (&stage);
 }
 
+/* What is being made counts as what is kept. */
+static void
+test_making (void)
+{
+  FscProgress progress = { .memory = 60 };
+  FscOutcome cancelled = { .code = FSC_CODE_CANCELLED, .error = ECANCELED };
+  Stage stage;
+  Asked asked;
+
+  stage_init (&stage, 100);
+  cache_uri (&stage, URI_A, 50, 1);
+  ask (&stage, &asked, URI_B);
+  fsc_cache_progress (stage.cache, stage.job, &progress);
+  g_assert_cmpuint (fsc_cache_get_counters (stage.cache)->making, ==, 60);
+  g_assert_cmpuint (get_bytes (&stage), ==, 0); /* the other one has gone for it */
+  progress.memory = 10;
+  fsc_cache_progress (stage.cache, stage.job, &progress);
+  g_assert_cmpuint (fsc_cache_get_counters (stage.cache)->making, ==, 10);
+  progress.memory = 101;
+  fsc_cache_progress (stage.cache, stage.job, &progress);
+  g_assert_cmpuint (asked.n_answers, ==, 1);
+  g_assert_cmpint (asked.code, ==, FSC_CODE_LIMIT);
+  g_assert_cmpint (asked.error, ==, ENOMEM);
+  g_assert_cmpstr (asked.text, ==,
+                   "cannot make the content of " URI_B ": [cache] max-bytes=100 is reached: 0 "
+                   "bytes are kept and may not go, 101 are being made");
+  g_assert_cmpuint (fsc_cache_get_counters (stage.cache)->making, ==, 0);
+  fsc_cache_progress (stage.cache, stage.job, &progress); /* nobody wants it any more */
+  g_assert_cmpuint (fsc_cache_get_counters (stage.cache)->making, ==, 0);
+  fsc_cache_finish (stage.cache, g_steal_pointer (&stage.job), &cancelled);
+
+  /* What is whole is not counted twice. */
+  ask (&stage, &asked, URI_B);
+  progress.memory = 100;
+  fsc_cache_progress (stage.cache, stage.job, &progress);
+  serve (&stage, 100, 2, "");
+  assert_given (&asked, FSC_SOURCE_OPENED);
+  g_assert_cmpuint (get_bytes (&stage), ==, 100);
+  g_assert_cmpuint (fsc_cache_get_counters (stage.cache)->making, ==, 0);
+  stage_clear (&stage);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -536,5 +578,6 @@ main (int argc, char **argv)
   g_test_add_func ("/content/demand-of-source", test_demand_of_source);
   g_test_add_func ("/content/demand-of-file", test_demand_of_file);
   g_test_add_func ("/content/progress", test_progress);
+  g_test_add_func ("/content/making", test_making);
   return g_test_run ();
 }
