@@ -6,18 +6,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "fscache/view/entry.h"
+#include "fscache/view/groups.h"
 #include "fscache/view/privileges.h"
 #include "fscache/view/view.h"
 
 /* Clients that are kept, beside those that are in use. */
 #define USERS_MAX 64
+
+/* Threads whose groups are known for a while, a power of two; and the bits of a thread's number. */
+#define KNOWN_MAX 1024
+#define PID_BITS 22
 
 struct FscViewUser
 {
@@ -38,6 +41,12 @@ struct FscViewUser
 struct FscCallers
 {
   FscView *view;
+  FscViewUser *own; /* who this process is; it has no client, since the view has one */
+
+  /* Threads that were found to be that one, each with when (in ms) above its number, at the place
+   * that the number says. Atomic. */
+  guint64 known[KNOWN_MAX];
+
   GMutex lock;
   GHashTable *users; /* a set */
   GQueue recent;     /* the least recently used first */
@@ -117,12 +126,24 @@ connect_user (FscView *view, FscViewUser *user)
 
 /* All of them */
 
+/* This process, whose IDs do not change. */
+static FscViewUser *
+make_own_user (void)
+{
+  g_autoptr (GArray) groups = fsc_groups_get_own ();
+  const FscViewUser key = { .uid = geteuid (), .gid = getegid (), .groups = groups };
+
+  fsc_groups_reduce (groups, key.gid);
+  return make_user (&key, 0);
+}
+
 FscCallers *
 fsc_callers_new (FscView *view)
 {
   FscCallers *callers = g_new0 (FscCallers, 1);
 
   callers->view = view;
+  callers->own = make_own_user ();
   callers->users = g_hash_table_new (hash_user, equal_users);
   g_mutex_init (&callers->lock);
   g_queue_init (&callers->recent);
@@ -138,6 +159,7 @@ fsc_callers_free (FscCallers *callers)
   g_hash_table_iter_init (&iter, callers->users);
   while (g_hash_table_iter_next (&iter, &user, NULL))
     free_user (user);
+  free_user (callers->own);
   g_hash_table_unref (callers->users);
   g_mutex_clear (&callers->lock);
   g_free (callers);
@@ -233,83 +255,6 @@ fsc_callers_let_go (FscCallers *callers, gboolean all)
     }
 }
 
-/* Supplementary groups */
-
-static int
-compare_groups (gconstpointer a, gconstpointer b)
-{
-  gid_t x = *(const gid_t *) a, y = *(const gid_t *) b;
-
-  return (x > y) - (x < y);
-}
-
-/* What stands behind "\nNAME:" in the text of a status of /proc, or "". */
-static const char *
-find_value (const char *text, const char *name)
-{
-  const char *found = strstr (text, name);
-
-  return found != NULL ? found + strlen (name) : "";
-}
-
-/* Of a line with the real, effective, saved and file system's ID: the first and the last. */
-static gboolean
-find_ids (const char *text, const char *name, guint ids[2])
-{
-  return sscanf (find_value (text, name), "%u %*u %*u %u", &ids[0], &ids[1]) == 2;
-}
-
-/* Whether this process (or thread) may ask as the caller: with the IDs that it has for files, or
- * with its real ones, as in access(). */
-static gboolean
-is_of_caller (const FscCaller *caller, const char *text)
-{
-  guint uids[2], gids[2];
-
-  return find_ids (text, "\nUid:", uids) && find_ids (text, "\nGid:", gids)
-         && ((uids[0] == caller->uid && gids[0] == caller->gid)
-             || (uids[1] == caller->uid && gids[1] == caller->gid));
-}
-
-/* Whether /proc has the numbers that the kernel gives callers: a view in a PID namespace may see
- * the /proc of another one. */
-static gboolean
-has_own_proc (void)
-{
-  g_autofree char *self = g_file_read_link ("/proc/self", NULL);
-
-  return self != NULL && atoi (self) == getpid ();
-}
-
-/* NULL if they cannot be known: he waits meanwhile, so he is there; but he may be in another PID
- * namespace, and then has no number, or be a part of the kernel that acts for others. */
-static GArray *
-read_groups (const FscCaller *caller)
-{
-  g_autofree char *path
-      = g_strdup_printf ("/proc/%d/task/%d/status", (int) caller->pid, (int) caller->pid);
-  g_autofree char *text = NULL;
-  GArray *groups;
-  const char *list;
-  char *end;
-
-  if (caller->pid == 0 || !has_own_proc () || !g_file_get_contents (path, &text, NULL, NULL)
-      || !is_of_caller (caller, text))
-    return NULL;
-  groups = g_array_new (FALSE, FALSE, sizeof (gid_t));
-  list = find_value (text, "\nGroups:");
-  list += strspn (list, "\t ");
-  while (g_ascii_isdigit (*list))
-    {
-      gid_t group = (gid_t) strtoul (list, &end, 10);
-
-      g_array_append_val (groups, group);
-      list = end + strspn (end, " ");
-    }
-  g_array_sort (groups, compare_groups);
-  return groups;
-}
-
 /* Callers */
 
 void
@@ -330,10 +275,45 @@ fsc_caller_clear (FscCaller *caller)
   caller->client = NULL;
 }
 
-gboolean
-fsc_caller_is_served (const FscCaller *caller)
+/* Whether he was found to be who runs the view so short a time ago that names may be as old. */
+static gboolean
+is_known (FscCallers *callers, pid_t pid, gint64 now)
 {
-  return caller->uid == caller->view->uid || caller->view->uid == 0;
+  guint64 known = __atomic_load_n (&callers->known[pid % KNOWN_MAX], __ATOMIC_RELAXED);
+
+  return (known & (((guint64) 1 << PID_BITS) - 1)) == (guint64) pid
+         && now - (gint64) (known >> PID_BITS) < (gint64) (callers->view->timeout * 1000);
+}
+
+static gboolean
+has_own_groups (const FscCaller *caller)
+{
+  g_autoptr (GArray) groups = fsc_groups_read (caller->pid, caller->uid, caller->gid);
+  FscViewUser user = { .uid = caller->uid, .gid = caller->gid, .groups = groups };
+
+  if (groups == NULL)
+    return FALSE;
+  fsc_groups_reduce (groups, caller->gid);
+  return equal_users (&user, caller->view->callers->own);
+}
+
+/* Whether he is who runs the view, in all that the kernel looks at when a file is opened. */
+static gboolean
+is_own (const FscCaller *caller)
+{
+  FscCallers *callers = caller->view->callers;
+  gint64 now;
+
+  if (caller->uid != callers->own->uid || caller->gid != callers->own->gid || caller->pid <= 0)
+    return FALSE;
+  now = g_get_monotonic_time () / 1000;
+  if (is_known (callers, caller->pid, now))
+    return TRUE;
+  if (!has_own_groups (caller))
+    return FALSE;
+  __atomic_store_n (&callers->known[caller->pid % KNOWN_MAX],
+                    (guint64) now << PID_BITS | (guint64) caller->pid, __ATOMIC_RELAXED);
+  return TRUE;
 }
 
 gboolean
@@ -341,12 +321,18 @@ fsc_caller_connect_quickly (FscCaller *caller)
 {
   const FscView *view = caller->view;
 
-  if (caller->client == NULL && caller->uid == view->uid)
+  if (caller->client == NULL && is_own (caller))
     {
       caller->snapshots = view->snapshots;
       g_atomic_pointer_set (&caller->client, view->client);
     }
   return caller->client != NULL;
+}
+
+gboolean
+fsc_caller_is_served (FscCaller *caller)
+{
+  return caller->view->uid == 0 || fsc_caller_connect_quickly (caller);
 }
 
 int
@@ -358,11 +344,11 @@ fsc_caller_connect (FscCaller *caller)
 
   if (fsc_caller_connect_quickly (caller))
     return 0;
-  if (!fsc_caller_is_served (caller))
+  if (view->uid != 0)
     return -EACCES;
   if (caller->user == NULL)
     {
-      groups = read_groups (caller);
+      groups = fsc_groups_read (caller->pid, caller->uid, caller->gid);
       if (groups == NULL)
         return -EACCES;
       caller->user

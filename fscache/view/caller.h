@@ -6,12 +6,17 @@
  * A VIEW OF ROOT'S SERVES ALL, each as the user that he is: whatever the service is asked for, it
  * is asked with a client that speaks for the caller (fscache_connect_as()), so that the source, the
  * list of what is cached, and what is made, are that user's. A view of another user's serves that
- * user alone.
+ * user alone, and only with the group and the groups that the view has: it can be nobody else.
  *
- * WHO THE CALLER IS the kernel says, but for his supplementary groups. Those are read from /proc
- * for each call, while he waits. If they cannot be, or the user and group that are read with them
- * are not those of the request, it is EACCES: with fewer groups he might be given more, for a group
- * may also be what is kept out.
+ * WHO THE CALLER IS the kernel says, but for his supplementary groups. Those are read from /proc,
+ * while he waits. If they cannot be, or the user and group that are read with them are not those of
+ * the request, it is EACCES: with fewer groups he might be given more, for a group may also be what
+ * is kept out.
+ *
+ * To read them costs as much as half an open. So that a thread has those of the view is believed
+ * for as long as names and attributes are (FSC_VIEW_TIMEOUT): a thread changes its groups with
+ * privileges only, or by starting a program that has them. Where the kernel keeps no names, they
+ * are read for each call.
  */
 #pragma once
 
@@ -50,13 +55,13 @@ void fsc_caller_init (FscCaller *caller, FscView *view, fuse_req_t request);
 void fsc_caller_clear (FscCaller *caller);
 
 /* Whether anything is done for him; else it is EACCES. */
-gboolean fsc_caller_is_served (const FscCaller *caller);
+gboolean fsc_caller_is_served (FscCaller *caller);
 
 /* Fills in what there is once connected: at the first need, because it waits for the service.
  * Returns 0 or a negative errno; that there is no service is none, but the client will say so. */
 int fsc_caller_connect (FscCaller *caller);
 
-/* The same if it need not wait; else FALSE. */
+/* The same if it need not wait for the service; else FALSE. */
 gboolean fsc_caller_connect_quickly (FscCaller *caller);
 
 /* He does not wait any more: what was asked for him ends, in whatever thread that is. */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -26,11 +27,12 @@
 #define SOMEBODY 54321
 #define STRANGER 54322
 #define TEAM 54323
+#define OTHERS 54324
 
 typedef struct
 {
   uid_t id; /* also of the group */
-  gid_t groups[2];
+  gid_t groups[3];
   size_t n_groups;
 } Who;
 
@@ -39,12 +41,12 @@ static const Who somebody = { SOMEBODY, { 0 }, 0 };
 static const Who member = { SOMEBODY, { 54399, TEAM }, 2 };
 static const Who stranger = { STRANGER, { 0 }, 0 };
 
-/* In a child. */
+/* In a child, of root or of what can become root again. */
 static void
 become (const Who *who)
 {
-  if (setgroups (who->n_groups, who->groups) < 0 || setresgid (who->id, who->id, who->id) < 0
-      || setresuid (who->id, who->id, who->id) < 0)
+  if (setresuid (0, 0, 0) < 0 || setgroups (who->n_groups, who->groups) < 0
+      || setresgid (who->id, who->id, who->id) < 0 || setresuid (who->id, who->id, who->id) < 0)
     _exit (255);
 }
 
@@ -481,6 +483,26 @@ attempt_open_in_groups (const char *path, int n)
   return 0;
 }
 
+/* Also root, who has no privileges at the source. */
+static void
+test_root_in_groups (FscTestStage *stage)
+{
+  static const Who itself = { 0, { 0 }, 1 }, in_team = { 0, { 0, TEAM }, 2 };
+
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "shared", SOMEBODY, TEAM, 0640);
+  make (stage, "kept-out", SOMEBODY, TEAM, 0604);
+  for (int i = 0; i < 2; i++)
+    {
+      assert_says (stage, &root, attempt_open, "shared", O_RDONLY, EACCES);
+      assert_says (stage, &in_team, attempt_open, "shared", O_RDONLY, 0);
+      assert_says (stage, &itself, attempt_open, "shared", O_RDONLY, EACCES);
+      assert_says (stage, &root, attempt_open, "kept-out", O_RDONLY, 0);
+      assert_says (stage, &in_team, attempt_open, "kept-out", O_RDONLY, EACCES);
+    }
+}
+
 /* Whoever the caller is there, and whatever he has been before. */
 static void
 test_other_callers (FscTestStage *stage)
@@ -514,7 +536,7 @@ test_other_callers (FscTestStage *stage)
   assert_says (stage, &root, attempt_open_in_groups, "shared", 20, 0);
 }
 
-/* A view that cannot know who asks serves root alone, whose groups do not matter. */
+/* A view that cannot know who asks serves nobody. */
 static void
 test_foreign_callers (FscTestStage *stage)
 {
@@ -531,7 +553,7 @@ test_foreign_callers (FscTestStage *stage)
   fsc_test_stage_run (stage, command);
   make (stage, "all", 0, 0, 0644);
   make (stage, "kept-out", 0, TEAM, 0604);
-  run_as (stage, &root, "cat $V/all; cat $V/kept-out");
+  run_as (stage, &root, "! cat $V/all");
   run_as (stage, &member, "! cat $V/kept-out; ! cat $V/all");
   fsc_test_stage_run (stage, "umount $M; kill $(cat $S/pid) 2>/dev/null || true");
 }
@@ -757,38 +779,75 @@ test_not_allowed (FscTestStage *stage)
   run_as (stage, &somebody, "! cat $V/all; ! ls $M; ! cat $M/status.json");
 }
 
-/* In the child, which can become root again, but what it starts cannot. */
-static void
-use_own_view (const struct passwd *user)
+/* With the groups of the view, and then without; `delay` is in milliseconds. */
+static int
+attempt_open_in_less_groups (const char *path, int delay)
 {
+  static const gid_t groups[] = { TEAM, OTHERS };
+  struct __user_cap_data_struct capabilities[2]
+      = { { .permitted = CAP_TO_MASK (CAP_SETGID), .effective = CAP_TO_MASK (CAP_SETGID) } };
+  const struct passwd *user = getpwnam ("nobody");
+
+  if (setgroups (2, groups) < 0 || prctl (PR_SET_KEEPCAPS, 1) < 0
+      || setresgid (user->pw_gid, user->pw_gid, user->pw_gid) < 0
+      || setresuid (user->pw_uid, user->pw_uid, user->pw_uid) < 0)
+    return 255;
+  fsc_test_set_capabilities (capabilities);
+  if (attempt_open (path, O_RDONLY) != 0 || setgroups (1, groups) < 0)
+    return 255;
+  g_usleep ((gulong) delay * 1000);
+  return attempt_open (path, O_RDONLY);
+}
+
+/* In the child, which can become root again, but what it starts cannot. The view is in two groups,
+ * and so must its callers be. */
+static void
+use_own_view (const struct passwd *user, const char *options)
+{
+  const gid_t groups[] = { TEAM, OTHERS };
+  const struct
+  {
+    Who who;
+    int error;
+  } callers[] = {
+    { { user->pw_uid, { TEAM, OTHERS }, 2 }, 0 },
+    { { user->pw_uid, { OTHERS, user->pw_gid, TEAM }, 3 }, 0 },
+    { { user->pw_uid, { TEAM }, 1 }, EACCES },
+    { { user->pw_uid, { TEAM, STRANGER }, 2 }, EACCES },
+    { { user->pw_uid, { TEAM, OTHERS, STRANGER }, 3 }, EACCES },
+    { { user->pw_uid, { 0 }, 0 }, EACCES },
+    { { STRANGER, { TEAM, OTHERS }, 2 }, EACCES },
+    { { 0, { TEAM, OTHERS }, 2 }, EACCES },
+  };
+  static const char *const names[] = { "file", "shared", NULL };
+  gboolean is_exact = g_strcmp0 (options, "exact") == 0;
   FscTestStage stage;
 
-  g_assert_no_errno (setgroups (0, NULL));
+  g_assert_no_errno (setgroups (2, groups));
   g_assert_no_errno (setresgid (user->pw_gid, user->pw_gid, 0));
   g_assert_no_errno (setresuid (user->pw_uid, user->pw_uid, 0));
-  fsc_test_stage_open (&stage, "allow_other");
+  fsc_test_stage_open (&stage, options);
   let_others_in (&stage);
   fsc_test_stage_replace (&stage, "file", "content");
-  fsc_test_stage_run (&stage, "test \"$(cat $V/file)\" = content; cat $M/status.json");
-  for (int i = 0; i < 2; i++)
-    {
-      const Who *who = i == 0 ? &root : &stranger;
-      g_autofree char *through = fsc_test_stage_through (&stage, "file");
-      g_autofree char *status = fsc_test_stage_at (&stage, "status.json");
-      pid_t pid = fork ();
-      int result;
-
-      if (pid == 0)
+  fsc_test_stage_replace (&stage, "shared", "content");
+  run_as (&stage, &root, "chown 0:54324 $S/shared; chmod 640 $S/shared");
+  for (int round = 0; round < 2; round++)
+    for (gsize i = 0; i < G_N_ELEMENTS (callers); i++)
+      for (gsize j = 0; j < G_N_ELEMENTS (names); j++)
         {
-          if (setresuid (0, 0, 0) < 0)
-            _exit (255);
-          become (who);
-          _exit (!(attempt_open (through, O_RDONLY) == EACCES
-                   && attempt_open (status, O_RDONLY) == EACCES
-                   && attempt_stat (stage.mount, 0) == EACCES));
+          g_autofree char *path = names[j] != NULL ? fsc_test_stage_through (&stage, names[j])
+                                                   : fsc_test_stage_at (&stage, "status.json");
+
+          g_test_message ("%s with %s by caller %zu", path, options, i);
+          g_assert_cmpint (attempt_as (&callers[i].who, attempt_open, path, O_RDONLY), ==,
+                           callers[i].error);
         }
-      g_assert_cmpint (waitpid (pid, &result, 0), ==, pid);
-      g_assert_cmpint (result, ==, 0);
+  for (int i = 0; i < 3; i++)
+    {
+      g_autofree char *path = fsc_test_stage_through (&stage, "shared");
+
+      g_assert_cmpint (attempt_as (&root, attempt_open_in_less_groups, path, is_exact ? 0 : 150),
+                       ==, EACCES);
     }
   fsc_test_stage_close (&stage);
 }
@@ -807,6 +866,7 @@ test_unprivileged (FscTestStage *stage)
   g_autofree char *config = fsc_test_stage_source (stage, "fuse.conf");
   g_autofree char *device = fsc_test_stage_source (stage, "fuse");
   const struct passwd *nobody = getpwnam ("nobody"); /* fusermount3 wants a name */
+  static const char *const options[] = { NULL, "exact", "allow_other" };
   int status;
   pid_t pid;
 
@@ -814,20 +874,24 @@ test_unprivileged (FscTestStage *stage)
     return;
   let_others_in (stage);
   fsc_test_write (config, "user_allow_other\n");
-  if (nobody == NULL || mknod (device, S_IFCHR | 0666, makedev (10, 229)) < 0
-      || !cover ("/etc/fuse.conf", config) || !cover ("/dev/fuse", device)
+  if (nobody == NULL || nobody->pw_uid != nobody->pw_gid
+      || mknod (device, S_IFCHR | 0666, makedev (10, 229)) < 0 || !cover ("/etc/fuse.conf", config)
+      || !cover ("/dev/fuse", device)
       || attempt_as (&somebody, attempt_open, "/dev/fuse", O_RDWR) != 0)
     g_test_skip ("ordinary users cannot be let use FUSE here");
   else
     {
-      pid = fork ();
-      if (pid == 0)
+      for (gsize i = 0; i < G_N_ELEMENTS (options); i++)
         {
-          use_own_view (nobody);
-          _exit (0);
+          pid = fork ();
+          if (pid == 0)
+            {
+              use_own_view (nobody, options[i]);
+              _exit (0);
+            }
+          g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
+          g_assert_cmpint (status, ==, 0);
         }
-      g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
-      g_assert_cmpint (status, ==, 0);
     }
   umount2 ("/dev/fuse", MNT_DETACH);
   umount2 ("/etc/fuse.conf", MNT_DETACH);
@@ -845,6 +909,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-identity/handed-on", test_handed_on);
   FSC_STAGE_ADD_CLOSED ("/view-identity/list", test_list);
   FSC_STAGE_ADD_CLOSED ("/view-identity/access", test_access);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/root-in-groups", test_root_in_groups);
   FSC_STAGE_ADD_CLOSED ("/view-identity/other-callers", test_other_callers);
   FSC_STAGE_ADD_CLOSED ("/view-identity/foreign-callers", test_foreign_callers);
   FSC_STAGE_ADD_CLOSED ("/view-identity/killed", test_killed);
