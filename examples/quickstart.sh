@@ -63,7 +63,7 @@ trap 'exit 129' HUP
 set_up () {
   # dpkg-dev tells meson where libraries belong.
   "$root/tests/packages.sh" gcc libc6-dev dpkg-dev meson ninja-build pkg-config libglib2.0-dev \
-    libjson-glib-dev || die "what is needed to build could not be installed"
+    libjson-glib-dev nettle-dev || die "what is needed to build could not be installed"
   # Without these show_sshfs says what it lacks.
   "$root/tests/packages.sh" sshfs openssh-sftp-server || true
 }

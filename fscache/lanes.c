@@ -12,6 +12,7 @@
 #include "fscache/check.h"
 #include "fscache/hop.h"
 #include "fscache/lane.h"
+#include "protocol/text.h"
 #include "protocol/uri.h"
 
 /* As many checks are made here if no more are due in one turn: more would keep others waiting, and
@@ -183,6 +184,7 @@ fsc_lanes_fail (FscLanes *lanes, FscJob *job, FscCode code, int error, const cha
   va_end (arguments);
   text = g_strdup_printf ("cannot %s %s: %s", job->is_put ? "put" : "open",
                           fsc_uri_abbreviate (fsc_hop_get_original (job), name), why);
+  fsc_text_clean (text); /* mounts may have any name */
   outcome.text = text;
   finish (lanes, job, &outcome);
 }

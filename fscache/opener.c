@@ -15,6 +15,7 @@
 #include "fscache/hop.h"
 #include "protocol/channel.h"
 #include "protocol/codec.h"
+#include "protocol/text.h"
 #include "protocol/uri.h"
 
 #define STARVED_MS 5
@@ -428,6 +429,16 @@ take_welcome (FscOpener *opener, FscReader *reader)
   return NULL;
 }
 
+/* The sentence of a result. Much of it may have come from archives, servers and helpers. */
+static char *
+get_text (const FscResult *result)
+{
+  char *text = g_strndup (result->text.data, result->text.length);
+
+  fsc_text_clean (text);
+  return text;
+}
+
 /* The handle that a result brings, or NULL: *fault says what the opener has done. */
 static FscHandle *
 take_handle (FscOpener *opener, const FscResult *result, FscFds *fds, guint *next_fd,
@@ -544,7 +555,7 @@ take_result (FscOpener *opener, const FscResult *result, FscFds *fds, guint *nex
       return NULL;
     }
   if (result->code != FSC_CODE_OK)
-    outcome.text = text = g_strndup (result->text.data, result->text.length);
+    outcome.text = text = get_text (result);
   if (result->code == FSC_CODE_LEADS_ELSEWHERE)
     outcome.resume = result->validator;
   if (way != NULL && (result->code == FSC_CODE_UNCHANGED || result->code == FSC_CODE_SYSTEM))
@@ -593,7 +604,7 @@ take_received (FscOpener *opener, guint32 serial, FscReader *reader)
     opener->events->done (opener, receipt->job, &outcome, opener->data);
   else
     {
-      g_autofree char *why = g_strndup (result.text.data, result.text.length);
+      g_autofree char *why = get_text (&result);
 
       fail_receipt (opener, receipt->job, result.code, result.error, why);
     }

@@ -2,6 +2,7 @@
  *
  * Names of resources; see uri.h. How bytes are written is in uri-path.c.
  */
+#include "protocol/text.h"
 #include "protocol/uri.h"
 
 #include <errno.h>
@@ -433,8 +434,6 @@ fsc_uri_abbreviate (FscBytes name, char buffer[FSC_NAME_IN_TEXT_MAX])
       length = 2 * half + sizeof gap - 1;
     }
   buffer[length] = '\0';
-  for (size_t i = 0; i < length; i++)
-    if ((unsigned char) buffer[i] < ' ' || buffer[i] == 0x7f)
-      buffer[i] = '?';
+  fsc_text_clean (buffer);
   return buffer;
 }

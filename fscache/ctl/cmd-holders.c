@@ -42,14 +42,11 @@ print_json (const FscacheHolding *holding, const Printer *printer)
 
 /* What a program calls itself may hold anything. */
 static char *
-make_printable (const char *name)
+make_word (const char *name)
 {
-  char *shown = name[0] != '\0' ? g_utf8_make_valid (name, -1) : g_strdup ("-");
+  char *shown = fsc_output_make_printable (name[0] != '\0' ? name : "-");
 
-  for (char *c = shown; *c != '\0'; c++)
-    if (g_ascii_iscntrl (*c) || *c == ' ')
-      *c = '_';
-  return shown;
+  return g_strdelimit (shown, " ", '_');
 }
 
 static void
@@ -65,7 +62,7 @@ print_holding (const FscacheHolding *holding, void *data)
       printer->n++;
       return;
     }
-  name = make_printable (holding->client_name);
+  name = make_word (holding->client_name);
   if (printer->n++ == 0)
     printf ("%7s %6s %-15s %6s %6s %6s %-11s %-4s URI\n", "PID", "UID", "NAME", "GIVEN", "FIRST",
             "LAST", "SHARING", "LENT");

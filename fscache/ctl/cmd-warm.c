@@ -266,7 +266,11 @@ print_event (const Warm *warm, const Item *item, const FscacheEvent *event)
       fsc_output_print_json (builder, "\n");
     }
   else
-    printf ("%-12s %s\n", reason, item->name);
+    {
+      g_autofree char *name = fsc_output_make_printable (item->name);
+
+      printf ("%-12s %s\n", reason, name);
+    }
   fflush (stdout);
 }
 

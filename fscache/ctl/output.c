@@ -21,10 +21,23 @@ fsc_output_set_complaints_fd (int fd)
   complaints_fd = fd;
 }
 
+char *
+fsc_output_make_printable (const char *text)
+{
+  g_autofree char *valid = g_utf8_make_valid (text, -1);
+  GString *printable = g_string_new (NULL);
+
+  for (const char *c = valid; *c != '\0'; c = g_utf8_next_char (c))
+    g_string_append_unichar (printable,
+                             g_unichar_iscntrl (g_utf8_get_char (c)) ? '?' : g_utf8_get_char (c));
+  return g_string_free (printable, FALSE);
+}
+
 void
 fsc_output_complain (const char *format, ...)
 {
   g_autofree char *message = NULL;
+  g_autofree char *printable = NULL;
   g_autofree char *line = NULL;
   va_list arguments;
   ssize_t ignored G_GNUC_UNUSED;
@@ -33,12 +46,8 @@ fsc_output_complain (const char *format, ...)
   message = g_strdup_vprintf (format, arguments);
   va_end (arguments);
 
-  for (char *c = message; *c != '\0'; c++)
-    {
-      if (g_ascii_iscntrl (*c))
-        *c = '?';
-    }
-  line = g_strconcat ("fscachectl: ", message, "\n", NULL);
+  printable = fsc_output_make_printable (message);
+  line = g_strconcat ("fscachectl: ", printable, "\n", NULL);
   /* One write, so that lines of several processes do not mix. */
   ignored = write (complaints_fd, line, strlen (line));
 }
@@ -72,9 +81,11 @@ fsc_output_print_json (JsonBuilder *builder, const char *end)
 void
 fsc_output_add_string (JsonBuilder *builder, const char *name, const char *value)
 {
+  g_autofree char *valid = value != NULL ? g_utf8_make_valid (value, -1) : NULL;
+
   json_builder_set_member_name (builder, name);
-  if (value != NULL)
-    json_builder_add_string_value (builder, value);
+  if (valid != NULL)
+    json_builder_add_string_value (builder, valid);
   else
     json_builder_add_null_value (builder);
 }

@@ -10,8 +10,11 @@
 
 #include "libclient/fscache.h"
 
-/* Writes "fscachectl: MESSAGE" to stderr, in one line whatever the message holds: names of files
- * may contain control characters, and a terminal obeys those. */
+/* Names of files may contain control characters, and a terminal obeys those: it is a copy, in
+ * UTF-8, without them. To be freed. */
+char *fsc_output_make_printable (const char *text);
+
+/* Writes "fscachectl: MESSAGE" to stderr, in one line whatever the message holds. */
 void fsc_output_complain (const char *format, ...) G_GNUC_PRINTF (1, 2);
 
 /* The same for a request that failed. */
@@ -24,8 +27,8 @@ void fsc_output_set_complaints_fd (int fd);
  */
 void fsc_output_print_json (JsonBuilder *builder, const char *end);
 
-void fsc_output_add_string (JsonBuilder *builder, const char *name,
-                            const char *value); /* or NULL */
+/* `value`, or NULL, may be any bytes. */
+void fsc_output_add_string (JsonBuilder *builder, const char *name, const char *value);
 void fsc_output_add_int (JsonBuilder *builder, const char *name, gint64 value);
 void fsc_output_add_boolean (JsonBuilder *builder, const char *name, gboolean value);
 

@@ -222,7 +222,6 @@ is_sensible (const FscResult *result, const FscItem *item)
     }
 }
 
-/* A sentence for people, who may see it in a terminal. */
 static void
 take_text (const FscResult *result, const char *uri, FscFound *found)
 {
@@ -233,12 +232,7 @@ take_text (const FscResult *result, const char *uri, FscFound *found)
       fsc_found_fail (found, result->code, result->error, uri, strerror (result->error));
       return;
     }
-  for (size_t i = 0; i < length; i++)
-    {
-      char c = result->text.data[i];
-
-      found->text[i] = (unsigned char) c < ' ' || c == 0x7f ? '?' : c;
-    }
+  memcpy (found->text, result->text.data, length);
   found->text[length] = '\0';
 }
 

@@ -308,6 +308,26 @@ test_kinds (FscTestService *service)
 
 /* In a tar archive a hard link is the file that had the name before, and not what came later; in a
  * cpio archive the last one brings the content. */
+/* What an archive says is shown to people, but tells their terminals nothing. */
+static void
+test_escapes (FscTestService *service)
+{
+  g_auto (FscTestProgram) open = { 0 };
+  g_auto (FscTestProgram) warm = { 0 };
+  g_autofree char *uri = fsc_test_unpack_uri (service, "a.tar", "link");
+
+  fsc_test_shell (service, "ln -s $'x\\xff\\x1b[31m\\xc2\\x9b\\xc3\\xa9' link; tar -cf a.tar link;"
+                           "printf '%%s\\nm\\xff\\n' unpack://$PWD/a.tar#link > list");
+  fsc_test_service_ctl (service, &open, FSC_TEST_WORDS ("open", uri));
+  fsc_test_program_assert_exit (&open, 1);
+  g_assert_nonnull (
+      strstr (open.error, "a symbolic link, to x??[31m??\xc3\xa9; name that instead\n"));
+  fsc_test_service_ctl (service, &warm, FSC_TEST_WORDS ("warm", "--json", "list"));
+  fsc_test_program_assert_exit (&warm, 1);
+  g_assert_true (g_utf8_validate (warm.out, -1, NULL));
+  g_assert_nonnull (strstr (warm.out, "to x??[31m??"));
+}
+
 static void
 test_hard_links (FscTestService *service)
 {
@@ -587,6 +607,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpack/archives/cpio.gz", test_archive_9);
   FSC_TEST_ADD ("/unpack/names", test_names);
   FSC_TEST_ADD ("/unpack/kinds", test_kinds);
+  FSC_TEST_ADD ("/unpack/escapes", test_escapes);
   FSC_TEST_ADD ("/unpack/hard-links", test_hard_links);
   FSC_TEST_ADD ("/unpack/refused", test_refused);
   FSC_TEST_ADD ("/unpack/encrypted", test_encrypted);
