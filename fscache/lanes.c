@@ -366,9 +366,11 @@ refuse_job (FscLanes *lanes, FscJob *job)
                     "%u requests wait for %s already, all that [lanes] queue=%u allows",
                     lanes->config->lane_queue, place, lanes->config->lane_queue);
   else if (fsc_providers_find (lanes->config->providers, job->item.uri) == NULL)
-    fsc_lanes_fail (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT,
-                    "no provider for the scheme \"%.*s\"",
-                    (int) fsc_uri_get_scheme_length (job->item.uri), job->item.uri.data);
+    {
+      g_autofree char *why = fsc_providers_explain (lanes->config->providers, job->item.uri);
+
+      fsc_lanes_fail (lanes, job, FSC_CODE_UNKNOWN_SCHEME, EPROTONOSUPPORT, "%s", why);
+    }
   else
     fsc_lanes_fail (lanes, job, FSC_CODE_SYSTEM, ELOOP,
                     "it lies on a view of the cache (%s), which would ask for it again",

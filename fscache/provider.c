@@ -76,6 +76,10 @@ static const FscParameter handle_parameters[] = {
     group, 1, 32, 60 * G_USEC_PER_SEC, 10 * G_USEC_PER_SEC                                         \
   }
 
+/* What needs libraries that a build may do without. Its group of the configuration is known all the
+ * same: that may be the same on many machines. */
+#define IF_BUILT(has, option) ((has) ? NULL : (option))
+
 static const FscProvider registered[] = {
   { .schemes = { "file" },
     .program = "open-file",
@@ -92,6 +96,7 @@ static const FscProvider registered[] = {
     .is_of_file = TRUE,
     .group = "unpack",
     .parameters = unpack_parameters,
+    .left_out = IF_BUILT (FSC_HAS_UNPACK, "unpack"),
     .deadline = 30 * G_USEC_PER_SEC,
     .ttl_ms = 3000 },
   { .schemes = { "http", "https" },
@@ -103,6 +108,7 @@ static const FscProvider registered[] = {
     .guard = "allow",
     .group = "http",
     .parameters = http_parameters,
+    .left_out = IF_BUILT (FSC_HAS_HTTP, "http"),
     .deadline = 60 * G_USEC_PER_SEC },
   { .schemes = { "handle" },
     .program = "open-handle",
@@ -229,8 +235,8 @@ fsc_providers_add_helper (FscProviders *providers, const char *group)
   return NULL;
 }
 
-const FscProvider *
-fsc_providers_find (const FscProviders *providers, FscBytes uri)
+static const FscProvider *
+find_registered (const FscProviders *providers, FscBytes uri)
 {
   for (guint i = 0; i < providers->all->len; i++)
     {
@@ -241,6 +247,27 @@ fsc_providers_find (const FscProviders *providers, FscBytes uri)
           return provider;
     }
   return NULL;
+}
+
+const FscProvider *
+fsc_providers_find (const FscProviders *providers, FscBytes uri)
+{
+  const FscProvider *provider = find_registered (providers, uri);
+
+  return provider != NULL && provider->left_out == NULL ? provider : NULL;
+}
+
+char *
+fsc_providers_explain (const FscProviders *providers, FscBytes uri)
+{
+  const FscProvider *provider = find_registered (providers, uri);
+  g_autofree char *scheme = g_strndup (uri.data, fsc_uri_get_scheme_length (uri));
+
+  return provider == NULL
+             ? g_strdup_printf ("no provider for the scheme \"%s\"", scheme)
+             : g_strdup_printf ("no provider for the scheme \"%s\": this service was built without "
+                                "it (meson setup -D%s=enabled)",
+                                scheme, provider->left_out);
 }
 
 FscProvider *

@@ -39,6 +39,7 @@ typedef struct
   gboolean is_store;              /* clients put what it holds, in one process a lane */
   const char *group;              /* of the configuration; NULL: there is none */
   const FscParameter *parameters; /* of that group */
+  const char *left_out;           /* NULL; or it was not built, as this option of the build says */
 
   /* As it is set. */
   guint openers;     /* processes a lane; 0: as all lanes have */
@@ -69,6 +70,9 @@ char *fsc_providers_add_helper (FscProviders *providers, const char *group);
 
 /* NULL if there is none for URIs of this scheme. */
 const FscProvider *fsc_providers_find (const FscProviders *providers, FscBytes uri);
+
+/* Why there is none; free with g_free(). */
+char *fsc_providers_explain (const FscProviders *providers, FscBytes uri);
 
 /* The one that has this group of the configuration, or NULL. */
 FscProvider *fsc_providers_find_group (const FscProviders *providers, const char *group);
