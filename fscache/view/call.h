@@ -34,8 +34,10 @@ struct FscCall
   FscFile *file;  /* referenced, or NULL */
   FscFile *other; /* the same: where is copied to */
   struct fuse_file_info info;
-  mode_t mode; /* of create(), of fallocate() */
-  int mask;    /* of access(), of setattr() */
+  mode_t mode; /* of create(), of fallocate(), of setattr() */
+  uid_t uid;   /* of setattr() */
+  gid_t gid;
+  int mask; /* of access(), of setattr() */
   size_t size;
   off_t offset, other_offset;
   int whence;               /* of lseek() */

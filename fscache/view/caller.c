@@ -407,3 +407,39 @@ fsc_caller_set_times (const FscCaller *caller, int fd, const struct timespec tim
 {
   return run_as (caller, set_times, fd, times);
 }
+
+/* By the link, because not all kernels change the mode of a path-only handle. */
+static int
+set_mode (int fd, const void *mode)
+{
+  char path[32];
+
+  g_snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
+  return chmod (path, *(const mode_t *) mode) < 0 ? -errno : 0;
+}
+
+int
+fsc_caller_set_mode (const FscCaller *caller, int fd, mode_t mode)
+{
+  return run_as (caller, set_mode, fd, &mode);
+}
+
+typedef struct
+{
+  uid_t uid;
+  gid_t gid;
+} Owner;
+
+static int
+set_owner (int fd, const void *argument)
+{
+  const Owner *owner = argument;
+
+  return fchownat (fd, "", owner->uid, owner->gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+int
+fsc_caller_set_owner (const FscCaller *caller, int fd, uid_t uid, gid_t gid)
+{
+  return run_as (caller, set_owner, fd, &(Owner){ uid, gid });
+}

@@ -67,10 +67,12 @@ gboolean fsc_caller_connect_quickly (FscCaller *caller);
 /* He does not wait any more: what was asked for him ends, in whatever thread that is. */
 void fsc_caller_cancel (FscCaller *caller);
 
-/* As access() and utimensat() would answer the caller for a path-only handle: 0 or a negative
- * errno. Connected. */
+/* As access(), utimensat(), chmod() and chown() would answer the caller for a path-only handle: 0
+ * or a negative errno. Connected. */
 int fsc_caller_access (const FscCaller *caller, int fd, int mask);
 int fsc_caller_set_times (const FscCaller *caller, int fd, const struct timespec times[2]);
+int fsc_caller_set_mode (const FscCaller *caller, int fd, mode_t mode);
+int fsc_caller_set_owner (const FscCaller *caller, int fd, uid_t uid, gid_t gid);
 
 /* The clients of users other than the view's own. */
 FscCallers *fsc_callers_new (FscView *view);

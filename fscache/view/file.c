@@ -265,15 +265,24 @@ truncate_file (FscCall *call)
   return error;
 }
 
+/* The owner first: a change of that ends bits of the mode. */
 static int
-set_times (FscCall *call)
+set_by_name (FscCall *call)
 {
+  static const int owner = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
+  static const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
+  const FscCaller *caller = &call->caller;
   struct statx st;
-  int fd = fsc_look_open (call, &st), error;
+  int fd = fsc_look_open (call, &st), error = 0;
 
   if (fd < 0)
     return fd;
-  error = fsc_caller_set_times (&call->caller, fd, call->times);
+  if ((call->mask & owner) != 0)
+    error = fsc_caller_set_owner (caller, fd, call->uid, call->gid);
+  if (error == 0 && (call->mask & FUSE_SET_ATTR_MODE) != 0)
+    error = fsc_caller_set_mode (caller, fd, call->mode);
+  if (error == 0 && (call->mask & times) != 0)
+    error = fsc_caller_set_times (caller, fd, call->times);
   close (fd);
   return error;
 }
@@ -281,17 +290,16 @@ set_times (FscCall *call)
 void
 fsc_file_set_attributes (FscCall *call)
 {
-  static const int unsupported = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
-  static const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
+  static const int by_name = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_MODE
+                             | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
   int error = 0;
 
-  if (call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0
-      || (call->mask & unsupported) != 0)
+  if (call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0)
     error = -EOPNOTSUPP;
   else if ((call->mask & FUSE_SET_ATTR_SIZE) != 0)
     error = truncate_file (call); /* the time is that of the source */
-  else if ((call->mask & times) != 0)
-    error = set_times (call);
+  else if ((call->mask & by_name) != 0)
+    error = set_by_name (call);
   /* Else it is to lose its set-user-ID bits before a write, by which it does. */
 
   if (error < 0)

@@ -51,5 +51,5 @@ void fsc_file_release (FscCall *call);
 /* The same at once, without a call, if closing cannot hang. */
 gboolean fsc_file_release_quickly (fuse_req_t request, FscFile *file);
 
-/* Of setattr(): sizes and times can be changed. */
+/* Of setattr(). */
 void fsc_file_set_attributes (FscCall *call);

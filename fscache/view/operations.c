@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fscache/view/attribute.h"
 #include "fscache/view/call.h"
@@ -116,6 +117,9 @@ op_setattr (fuse_req_t request, fuse_ino_t number, struct stat *attributes, int 
 
   call->mask = mask;
   call->offset = attributes->st_size;
+  call->mode = attributes->st_mode & ALLPERMS;
+  call->uid = (mask & FUSE_SET_ATTR_UID) != 0 ? attributes->st_uid : (uid_t) -1;
+  call->gid = (mask & FUSE_SET_ATTR_GID) != 0 ? attributes->st_gid : (gid_t) -1;
   call->times[0]
       = get_time (mask, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, attributes->st_atim);
   call->times[1]

@@ -344,6 +344,55 @@ test_times (FscTestStage *stage)
 }
 
 static int
+attempt_set_mode (const char *path, int mode)
+{
+  struct stat st;
+
+  if (chmod (path, (mode_t) mode) < 0)
+    return errno;
+  return stat (path, &st) < 0 || (st.st_mode & 07777) != (mode_t) mode ? 255 : 0;
+}
+
+static int
+attempt_set_owner (const char *path, int uid)
+{
+  return chown (path, (uid_t) uid, (gid_t) -1) < 0 ? errno : 0;
+}
+
+static int
+attempt_set_group (const char *path, int gid)
+{
+  return chown (path, (uid_t) -1, (gid_t) gid) < 0 ? errno : 0;
+}
+
+/* An owner may set any mode, and a group in which he is. */
+static void
+test_modes (FscTestStage *stage)
+{
+  if (!start (stage, "allow_other"))
+    return;
+  make (stage, "all", 0, 0, 0644);
+  make (stage, "team", 0, TEAM, 0664);
+  make (stage, "its", SOMEBODY, SOMEBODY, 0400);
+  make (stage, "dir", SOMEBODY, SOMEBODY, S_IFDIR | 0755);
+  assert_says (stage, &somebody, attempt_set_mode, "its", 0600, 0);
+  assert_says (stage, &somebody, attempt_set_mode, "its", 0, 0);
+  assert_says (stage, &somebody, attempt_set_mode, "its", 04700, 0);
+  assert_says (stage, &somebody, attempt_set_mode, "dir", 0711, 0);
+  assert_says (stage, &somebody, attempt_set_mode, "all", 0600, EPERM);
+  assert_says (stage, &member, attempt_set_mode, "team", 0600, EPERM);
+  assert_says (stage, &root, attempt_set_mode, "its", 0644, EPERM);
+  assert_says (stage, &root, attempt_set_mode, "all", 0600, 0);
+  assert_says (stage, &somebody, attempt_set_group, "its", TEAM, EPERM);
+  assert_says (stage, &member, attempt_set_group, "its", TEAM, 0);
+  assert_says (stage, &member, attempt_set_mode, "its", 02750, 0);
+  assert_says (stage, &somebody, attempt_set_mode, "its", 02750, 255); /* without the group's bit */
+  assert_says (stage, &somebody, attempt_set_owner, "its", STRANGER, EPERM);
+  assert_says (stage, &stranger, attempt_set_owner, "its", STRANGER, EPERM);
+  assert_says (stage, &root, attempt_set_owner, "its", 0, EPERM);
+}
+
+static int
 attempt_use (const char *path, int fd)
 {
   struct stat st;
@@ -906,6 +955,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-identity/withdrawn", test_withdrawn);
   FSC_STAGE_ADD_CLOSED ("/view-identity/write", test_write);
   FSC_STAGE_ADD_CLOSED ("/view-identity/times", test_times);
+  FSC_STAGE_ADD_CLOSED ("/view-identity/modes", test_modes);
   FSC_STAGE_ADD_CLOSED ("/view-identity/handed-on", test_handed_on);
   FSC_STAGE_ADD_CLOSED ("/view-identity/list", test_list);
   FSC_STAGE_ADD_CLOSED ("/view-identity/access", test_access);

@@ -204,6 +204,54 @@ test_times (FscTestStage *stage)
                              " --no-same-permissions -xf -; test $(stat -c %Y $S/d/file) = 4000");
 }
 
+static void
+assert_mode (const char *path, mode_t mode)
+{
+  struct stat st;
+
+  g_assert_no_errno (lstat (path, &st));
+  g_assert_cmpuint (st.st_mode & 07777, ==, mode);
+}
+
+/* Also of who may neither read nor write it, and of what is open. */
+static void
+test_modes (FscTestStage *stage)
+{
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+  g_autofree char *through = fsc_test_stage_through (stage, "file");
+  g_autofree char *dir = fsc_test_stage_through (stage, "dir");
+  g_autofree char *other = fsc_test_stage_through (stage, "other");
+  static const mode_t modes[] = { 0, 0644, 06755, 0777, 01600 };
+  int fd;
+
+  fsc_test_stage_run (stage, "cd $S; echo >file; mkdir dir; echo >other; chown 12:34 other");
+  for (gsize i = 0; i < G_N_ELEMENTS (modes); i++)
+    {
+      g_assert_no_errno (chmod (through, modes[i]));
+      assert_mode (source, modes[i]);
+      assert_mode (through, modes[i]);
+    }
+  g_assert_no_errno (chmod (dir, 0700));
+  assert_mode (dir, 0700);
+  fsc_test_stage_assert_open (through, O_RDONLY, 0);
+  fd = open (through, O_RDWR | O_CLOEXEC);
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_no_errno (fchmod (fd, 0200));
+  assert_mode (source, 0200);
+  g_assert_no_errno (fchown (fd, (uid_t) -1, getegid ()));
+  close (fd);
+  fsc_test_stage_assert_open (through, O_RDONLY, EACCES);
+  assert_fails (chmod (other, 0600), EPERM);
+  assert_fails (chown (other, getuid (), (gid_t) -1), EPERM);
+
+  /* What is copied keeps its mode. */
+  fsc_test_stage_run (stage, "echo >$S/a; chmod 2750 $S/a; touch -d @4000 $S/a; cp -p $S/a $V/b;"
+                             " test $(stat -c %a:%Y $S/b) = 2750:4000; mkdir $S/d;"
+                             " tar -C $S -cf - a | tar -C $V/d -xpf -;"
+                             " test $(stat -c %a:%Y $S/d/a) = 2750:4000;"
+                             " install -m 640 $S/a $V/c; test $(stat -c %a $S/c) = 640");
+}
+
 /* The same call for the source and through the view says the same. */
 static void
 assert_seeks (int source, int through, off_t offset, int whence)
@@ -347,8 +395,8 @@ test_unsupported (FscTestStage *stage)
   assert_fails (link (file, other), EOPNOTSUPP);
   assert_fails (symlink ("file", other), EOPNOTSUPP);
   assert_fails (mkfifo (other, 0644), EOPNOTSUPP);
-  assert_fails (chmod (file, 0600), EOPNOTSUPP);
-  assert_fails (chown (file, 1, 1), EOPNOTSUPP);
+  assert_fails (chmod (status, 0600), EOPNOTSUPP);
+  assert_fails (chown (status, 1, 1), EOPNOTSUPP);
   assert_fails (renameat2 (AT_FDCWD, file, AT_FDCWD, dir, RENAME_EXCHANGE), EOPNOTSUPP);
   assert_fails (mknod (other, S_IFREG | 0644, 0), EOPNOTSUPP);
   assert_fails (utimensat (AT_FDCWD, status, NULL, 0), EOPNOTSUPP);
@@ -414,6 +462,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-write/create", test_create);
   FSC_STAGE_ADD ("/view-write/shared", test_shared);
   FSC_STAGE_ADD ("/view-write/times", test_times);
+  FSC_STAGE_ADD ("/view-write/modes", test_modes);
   FSC_STAGE_ADD ("/view-write/holes", test_holes);
   FSC_STAGE_ADD ("/view-write/allocate", test_allocate);
   FSC_STAGE_ADD ("/view-write/copy", test_copy);
