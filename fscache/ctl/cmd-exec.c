@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * fscachectl exec: runs a program with handles on descriptors of its own. It replaces this process,
- * so exclusive handles cannot be passed on: they are lent to a client, and the client is gone.
+ * but where handles are lent to it: a loan ends with the client, so that stays.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #include "fscache/ctl/place.h"
 #include "fscache/ctl/put.h"
 #include "fscache/ctl/request.h"
+#include "fscache/ctl/stay.h"
 
 #define LISTEN_FDS_START 3 /* as in sd-daemon.h */
 #define LISTEN_NAME_MAX 255
@@ -249,6 +250,36 @@ run_program (Plan *plan, char **program, gboolean listen)
   return error == ENOENT ? FSC_EXIT_NOT_FOUND : FSC_EXIT_CANNOT_RUN;
 }
 
+/* Whether what is borrowed may be lent again, only the program knows. */
+static void
+end_loans (FscacheClient *client, Plan *plan, gboolean is_spent)
+{
+  for (gsize i = 0; i < plan->n_fds; i++)
+    if (is_spent)
+      fscache_discard (client, &plan->replies[i]);
+    else
+      fscache_give_back (client, &plan->replies[i]);
+}
+
+static int
+stay_with_program (FscacheClient *client, Plan *plan, char **program, gboolean listen)
+{
+  pid_t child = fsc_stay_fork ();
+  int status;
+
+  if (child == 0)
+    _exit (run_program (plan, program, listen));
+  if (child < 0)
+    {
+      fsc_output_complain ("no process can be started: %s", g_strerror (errno));
+      end_loans (client, plan, FALSE);
+      return FSC_EXIT_FAILED;
+    }
+  status = fsc_stay_wait (child);
+  end_loans (client, plan, status != 0);
+  return fsc_stay_end (status);
+}
+
 static int
 run_exec (FscCtl *ctl, int argc, char **argv)
 {
@@ -285,8 +316,6 @@ run_exec (FscCtl *ctl, int argc, char **argv)
   if (!fsc_request_options_get (&options, FSCACHE_INDEPENDENT, &request, &error)
       || !fsc_put_options_get (&put_options, &how, &error))
     return fsc_ctl_refuse_usage (ctl, "%s", error->message);
-  if (request.sharing == FSCACHE_EXCLUSIVE)
-    return fsc_ctl_refuse_usage (ctl, "an exclusive handle cannot be passed on to a program");
   if (fds == NULL && puts == NULL)
     return fsc_ctl_refuse_usage (ctl, "no --fd N=URI says which handles to pass");
   request.options |= FSCACHE_NO_FALLBACK | (take ? FSCACHE_TAKE : 0);
@@ -296,8 +325,15 @@ run_exec (FscCtl *ctl, int argc, char **argv)
   if (!check_puts (ctl, puts))
     return FSC_EXIT_USAGE;
   client = fsc_ctl_connect (ctl);
-  if (!put_all (client, puts, &how) || !open_all (client, &plan))
+  if (!put_all (client, puts, &how))
     return FSC_EXIT_FAILED;
+  if (!open_all (client, &plan))
+    {
+      end_loans (client, &plan, FALSE);
+      return FSC_EXIT_FAILED;
+    }
+  if (request.sharing == FSCACHE_EXCLUSIVE)
+    return stay_with_program (client, &plan, argv + 1, listen);
   g_clear_pointer (&client, fscache_disconnect); /* its descriptor's number may be wanted */
   return run_program (&plan, argv + 1, listen);
 }
@@ -324,13 +360,20 @@ const FscCommand fsc_ctl_exec = {
     "handle\n"
     "could not be had, 2 for wrong usage, 126 if COMMAND cannot be run and 127 if it is not "
     "there.\n"
-    "Exclusive handles cannot be passed on: their loan ends with fscachectl.\n"
+    "\n"
+    "With --sharing exclusive the handles are lent, and fscachectl stays until COMMAND has ended,\n"
+    "passes signals on to it, and ends as it does. If that is with 0, it gives back what was "
+    "lent:\n"
+    "a connection goes back into its pool, and is given to others as it is, but if there is still\n"
+    "something to read. So COMMAND must have read all that it has asked for, and left no process\n"
+    "that goes on with it. After any other end nobody is lent it again.\n"
     "\n" FSC_HELP_NAMING "\n"
     "\n"
     "Examples:\n"
     "  fscachectl exec --fd 0=/srv/words -- sort -u\n"
     "  fscachectl exec --fd 3=/srv/a --fd 4=/srv/b -- cmp /proc/self/fd/3 /proc/self/fd/4\n"
     "  fscachectl exec --listen --fd model=/srv/m.bin -- ./server\n"
+    "  fscachectl exec -s exclusive --fd 3=tcp://127.0.0.1:6379 -- ./ask-redis\n"
     "  fscachectl exec --put web=3 --replace -- ./server\n"
     "  fscachectl exec --take --fd 3=handle:web -- ./next-server",
   .run = run_exec,

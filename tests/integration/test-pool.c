@@ -755,6 +755,79 @@ connect_to (const Server *server)
   return -1;
 }
 
+/* Runs a script that has the connection on descriptor 3, borrowed. */
+static void
+run_script (Stage *stage, const char *script, FscTestProgram *program)
+{
+  g_autofree char *placement = g_strconcat ("3=", stage->server.uri, NULL);
+
+  fsc_test_service_ctl (
+      stage->service, program,
+      FSC_TEST_WORDS ("exec", "-s", "exclusive", "--fd", placement, "--", "sh", "-c", script));
+}
+
+static void
+assert_script (Stage *stage, const char *script, int status, const char *output)
+{
+  g_auto (FscTestProgram) program = { 0 };
+
+  run_script (stage, script, &program);
+  fsc_test_program_assert_exit (&program, status);
+  g_assert_cmpstr (program.out, ==, output);
+}
+
+static void
+test_exec (void)
+{
+  Stage stage;
+  FscacheReply reply;
+  int peer;
+
+  stage_init (&stage, "min-idle=0");
+  assert_script (&stage, "echo hello >&3; test -S /proc/self/fd/3 && echo is there", 0,
+                 "is there\n");
+  peer = server_accept (&stage.server);
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections_idle"), ==, 1);
+  assert_script (&stage, "echo once more >&3", 0, "");
+  reply = borrow (&stage, FSCACHE_SOURCE_CACHE);
+  g_assert_true (is_ready (peer, WAIT_MS));
+  give_back (&stage, &reply);
+
+  /* Whatever it is that has not gone well. */
+  assert_script (&stage, "exit 42", 42, "");
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections"), ==, 0);
+  close (peer);
+  stage_clear (&stage);
+}
+
+/* As if the program had replaced fscachectl. */
+static void
+test_exec_signals (void)
+{
+  g_auto (FscTestProgram) killed = { 0 };
+  Stage stage;
+
+  stage_init (&stage, "min-idle=0");
+  assert_script (&stage,
+                 "trap 'echo heard; exit 3' TERM; kill -TERM $PPID; while :; do sleep 0.02; done",
+                 3, "heard\n");
+  run_script (&stage, "kill -KILL $$", &killed);
+  g_assert_true (WIFSIGNALED (killed.status));
+  g_assert_cmpint (WTERMSIG (killed.status), ==, SIGKILL);
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections"), ==, 0);
+
+  /* It is stopped, and continued, with the program. */
+  assert_script (
+      &stage,
+      "p=$PPID\n"
+      "(until read -r a b state c < /proc/$p/stat && test $state = T; do sleep 0.02; done\n"
+      " echo stopped; kill -CONT $p) &\n"
+      "kill -STOP $$; wait; echo continued",
+      0, "stopped\ncontinued\n");
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections_idle"), ==, 1);
+  stage_clear (&stage);
+}
+
 static GPid
 start_redis (const Server *server)
 {
@@ -827,6 +900,11 @@ test_redis (void)
       ask_redis (reply.fd, "CLIENT GETNAME\r\n", "$8\r\nborrowed\r\n");
       give_back (&stage, &reply);
     }
+
+  /* As the README has it. */
+  assert_script (&stage,
+                 "echo CLIENT GETNAME >&3; read -r length <&3; read -r name <&3; echo $name", 0,
+                 "borrowed\r\n");
 
   /* An answer that was not read is nobody else's. */
   reply = borrow (&stage, FSCACHE_SOURCE_CACHE);
@@ -1021,6 +1099,8 @@ main (int argc, char **argv)
   g_test_add_func ("/pool/no-wait", test_no_wait);
   g_test_add_func ("/pool/unix", test_unix);
   g_test_add_func ("/pool/redis", test_redis);
+  g_test_add_func ("/pool/exec", test_exec);
+  g_test_add_func ("/pool/exec/signals", test_exec_signals);
   FSC_TEST_ADD ("/pool/guard", test_guard);
   return g_test_run ();
 }
