@@ -903,6 +903,11 @@ test_redis (void)
 
   /* As the README has it. */
   assert_script (&stage,
+                 "printf 'INCR visits\\r\\n' >&3\n"
+                 "read -r answer <&3\n"
+                 "echo \"visit number ${answer#:}\"\n",
+                 0, "visit number 1\r\n");
+  assert_script (&stage,
                  "echo CLIENT GETNAME >&3; read -r length <&3; read -r name <&3; echo $name", 0,
                  "borrowed\r\n");
 
