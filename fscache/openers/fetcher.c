@@ -8,16 +8,11 @@
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,29 +20,11 @@
 #include "protocol/channel.h"
 #include "protocol/uri.h"
 
-/* Of a child: what it may have at most, and after which time it goes if nothing is asked of it. */
-#define MEMORY_MAX (UINT64_C (1) << 30)
-#define SECONDS_MAX 3600
+/* After which time of a processor a child goes if nothing is asked of it. */
 #define SECONDS_ENOUGH 600
 
-#define PAYLOAD 65536
 #define HOST_MAX 1024
 #define FILES_MAX 8
-
-typedef struct
-{
-  enum
-  {
-    GET,   /* to the child: a Request */
-    BEGIN, /* to the parent: the content begins; so many bytes in all, or 0 */
-    WRITE, /* to the parent: more of it */
-    END    /* to the parent: an End */
-  } what;
-  uint64_t total;
-  uint8_t payload[PAYLOAD];
-} Message;
-
-#define HEAD offsetof (Message, payload)
 
 typedef struct
 {
@@ -61,7 +38,8 @@ typedef struct
   FscFault fault;
 } End;
 
-static_assert (sizeof (Request) <= PAYLOAD && sizeof (End) <= PAYLOAD, "one message");
+static_assert (sizeof (Request) <= FSC_CHILD_PAYLOAD && sizeof (End) <= FSC_CHILD_PAYLOAD,
+               "one message");
 
 /* What tells a file from the one that has its name now. */
 typedef struct
@@ -74,33 +52,10 @@ typedef struct
 struct FscFetcher
 {
   const FscHttpSettings *settings;
-  pid_t child; /* or 0 */
-  int socket;  /* to it */
+  FscChild child;
   char host[HOST_MAX];
   FileState files[FILES_MAX]; /* when it was started */
 };
-
-static bool
-send_message (int socket, int what, uint64_t total, const void *payload, size_t n)
-{
-  Message head = { .what = what, .total = total };
-  struct iovec parts[] = { { &head, HEAD }, { (void *) payload, n } };
-  const struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
-
-  return sendmsg (socket, &message, MSG_NOSIGNAL) == (ssize_t) (HEAD + n);
-}
-
-/* Returns the length of the payload, or -1. */
-static ssize_t
-receive_message (int socket, Message *message)
-{
-  ssize_t n;
-
-  do
-    n = recv (socket, message, sizeof *message, 0);
-  while (n < 0 && errno == EINTR);
-  return n < (ssize_t) HEAD ? -1 : n - (ssize_t) HEAD;
-}
 
 /* Shutting in */
 
@@ -219,93 +174,49 @@ fsc_fetcher_confine (const FscHttpSettings *settings, const char *host)
 
   list_files (settings, files);
   return fsc_confine_files (files) && confine_ports (host)
-         && fsc_confine_resources (MEMORY_MAX, SECONDS_MAX) && confine_system_calls ();
+         && fsc_confine_resources (FSC_CHILD_MEMORY, FSC_CHILD_SECONDS) && confine_system_calls ();
 }
 
 /* The child */
 
-#define SOCKET 3
-
 static bool
 output_begin (uint64_t total, void *data)
 {
-  return send_message (SOCKET, BEGIN, total, NULL, 0);
+  return fsc_child_begin (total);
 }
 
 static bool
 output_write (const void *bytes, size_t n, void *data)
 {
-  const uint8_t *rest = bytes;
-
-  for (; n > PAYLOAD; n -= PAYLOAD, rest += PAYLOAD)
-    if (!send_message (SOCKET, WRITE, 0, rest, PAYLOAD))
-      return false;
-  return n == 0 || send_message (SOCKET, WRITE, 0, rest, n);
+  return fsc_child_write (bytes, n);
 }
 
-static _Noreturn void
-run_child (const FscHttpSettings *settings, const char *host, int socket, pid_t parent)
+static void
+run_child (const void *data)
 {
   static const FscHttpOutput output = { .begin = output_begin, .write = output_write };
-  static Message message; /* too large for a stack */
+  static FscChildMessage message; /* too large for a stack */
   static End end;
+  const FscFetcher *fetcher = data;
   const Request *request = (const Request *) message.payload;
   FscHttp *http;
 
-  prctl (PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (getppid () != parent || dup2 (socket, SOCKET) < 0 || dup2 (0, 1) < 0 || dup2 (0, 2) < 0
-      || syscall (SYS_close_range, SOCKET + 1, ~0U, 0) < 0)
-    _exit (1);
   setenv ("TZ", "UTC0", 1);
-  if (curl_global_init (CURL_GLOBAL_ALL) != CURLE_OK || (http = fsc_http_new (settings)) == NULL
-      || !fsc_fetcher_confine (settings, host))
+  if (curl_global_init (CURL_GLOBAL_ALL) != CURLE_OK
+      || (http = fsc_http_new (fetcher->settings)) == NULL
+      || !fsc_fetcher_confine (fetcher->settings, fetcher->host))
     _exit (1);
   while (clock () / CLOCKS_PER_SEC < SECONDS_ENOUGH
-         && receive_message (SOCKET, &message) == sizeof *request)
+         && fsc_child_receive (FSC_CHILD_SOCKET, &message) == sizeof *request)
     {
       end.fault = (FscFault){ 0 };
       fsc_http_get (http, request->uri, request->validator, &output, &end.answer, &end.fault);
-      if (!send_message (SOCKET, END, 0, &end, sizeof end))
+      if (!fsc_child_send (FSC_CHILD_SOCKET, FSC_CHILD_END, 0, &end, sizeof end))
         _exit (1);
     }
-  _exit (0);
 }
 
 /* The parent */
-
-/* It has ended without a word. */
-static void
-explain_death (int status, FscFault *fault)
-{
-  if (!WIFSIGNALED (status))
-    fsc_fault_set (fault, EIO, "the process that fetches it has ended with status %d",
-                   WEXITSTATUS (status));
-  else if (WTERMSIG (status) == SIGXCPU)
-    fsc_fault_set (
-        fault, EIO,
-        "the process that fetches it was killed: it needed more than %d s of a processor",
-        SECONDS_MAX);
-  else
-    fsc_fault_set (fault, EIO, "the process that fetches it was ended by signal %d (%s)",
-                   WTERMSIG (status), strsignal (WTERMSIG (status)));
-}
-
-static void
-end_child (FscFetcher *fetcher, FscFault *fault)
-{
-  int status;
-
-  if (fetcher->child == 0)
-    return;
-  close (fetcher->socket); /* one that waits for something to do ends then */
-  if (fault == NULL)
-    kill (fetcher->child, SIGKILL);
-  while (waitpid (fetcher->child, &status, 0) < 0 && errno == EINTR)
-    ;
-  fetcher->child = 0;
-  if (fault != NULL)
-    explain_death (status, fault);
-}
 
 static void
 look_at_files (const FscFetcher *fetcher, FileState states[FILES_MAX])
@@ -331,59 +242,28 @@ is_usable (FscFetcher *fetcher, const char *host)
   char byte;
 
   look_at_files (fetcher, states);
-  return fetcher->child != 0 && strcmp (fetcher->host, host) == 0
+  return fetcher->child.pid != 0 && strcmp (fetcher->host, host) == 0
          && memcmp (fetcher->files, states, sizeof states) == 0
-         && recv (fetcher->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+         && recv (fetcher->child.socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 static bool
 start_child (FscFetcher *fetcher, const char *host, FscFault *fault)
 {
-  pid_t pid = getpid (), child = -1;
-  int sockets[2] = { -1, -1 };
-  int error;
-
   look_at_files (fetcher, fetcher->files);
-  if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0)
-    child = fork ();
-  if (child == 0)
-    run_child (fetcher->settings, host, sockets[1], pid);
-  error = errno;
-  if (sockets[1] >= 0)
-    close (sockets[1]);
-  if (child > 0)
-    {
-      fsc_channel_refuse_fds (sockets[0]);
-      fetcher->child = child;
-      fetcher->socket = sockets[0];
-      strcpy (fetcher->host, host);
-      return true;
-    }
-  if (sockets[0] >= 0)
-    close (sockets[0]);
-  fsc_fault_set (fault, error, "no process can be started that fetches it: %s", strerror (error));
-  return false;
+  strcpy (fetcher->host, host);
+  return fsc_child_start (&fetcher->child, run_child, fetcher, fault);
 }
 
 typedef struct
 {
   const FscFetchJob *job;
-  FscDraft *draft;
   FscHttpAnswer *answer;
-  FscFault *fault;
-  bool has_begun;
-  uint64_t total;
-  Message message;
-} Run;
+  FscChildRun run;
+} Parent;
 
-static FscFetchEnd
-fail_nonsense (Run *run)
-{
-  fsc_fault_set (run->fault, EIO, "the process that fetches it sent nonsense");
-  return FSC_FETCH_BROKEN;
-}
-
-/* In the words of the child there may be anything, also what a server has sent. */
+/* In the words of the child there may be anything, and these go to other places than people's eyes.
+ */
 static void
 clean (char *text, size_t size)
 {
@@ -393,64 +273,35 @@ clean (char *text, size_t size)
       *text = '?';
 }
 
-static FscFetchEnd
-take_end (Run *run, size_t n)
+static FscChildOutcome
+take_end (Parent *parent, size_t n)
 {
-  End *end = (End *) run->message.payload;
+  End *end = (End *) parent->run.message.payload;
+  FscChildOutcome outcome;
+  int status;
 
   if (n != sizeof *end)
-    return fail_nonsense (run);
-  clean (end->fault.phrase, sizeof end->fault.phrase);
+    return fsc_child_fail_nonsense (&parent->run);
   clean (end->answer.validator, sizeof end->answer.validator);
   clean (end->answer.location, sizeof end->answer.location);
-  *run->answer = end->answer;
-  if (end->fault.error == 0 && end->answer.status >= 200 && end->answer.status < 1000
-      && (end->answer.status != 200 || run->has_begun))
-    return FSC_FETCH_ANSWERED;
-  if (end->fault.error <= 0 || end->fault.error > 4095 || end->fault.phrase[0] == '\0')
-    return fail_nonsense (run);
-  *run->fault = end->fault;
-  return FSC_FETCH_FAILED;
+  *parent->answer = end->answer;
+  status = end->answer.status;
+  outcome = fsc_child_take_fault (&parent->run, &end->fault);
+  if (outcome == FSC_CHILD_DONE
+      && (status < 200 || status >= 1000 || (status == 200 && !parent->run.has_begun)))
+    return fsc_child_fail_nonsense (&parent->run);
+  return outcome;
 }
 
-/* Returns whether there is more to come. */
-static bool
-take_message (Run *run, size_t n, FscFetchEnd *end)
+static FscChildOutcome
+take_content (Parent *parent, size_t n)
 {
-  const FscFetchJob *job = run->job;
+  const FscFetchJob *job = parent->job;
+  FscChildOutcome outcome = fsc_child_take_content (&parent->run, n);
 
-  *end = FSC_FETCH_BROKEN;
-  switch (run->message.what)
-    {
-    case BEGIN:
-      run->has_begun = true;
-      run->total = run->message.total;
-      if (run->total > job->max_size)
-        {
-          *end = FSC_FETCH_TOO_BIG;
-          return false;
-        }
-      return fsc_draft_begin (run->draft, run->fault);
-    case WRITE:
-      if (!run->has_begun)
-        break;
-      if (n > job->max_size - run->draft->size)
-        {
-          *end = FSC_FETCH_TOO_BIG;
-          return false;
-        }
-      if (!fsc_draft_write (run->draft, run->message.payload, n, run->fault))
-        return false;
-      job->progress (run->draft->size, run->total, job->data);
-      return true;
-    case END:
-      *end = take_end (run, n);
-      return false;
-    default:
-      break;
-    }
-  *end = fail_nonsense (run);
-  return false;
+  if (outcome == FSC_CHILD_DONE && parent->run.message.what == FSC_CHILD_WRITE)
+    job->progress (parent->run.draft->size, parent->run.total, job->data);
+  return outcome;
 }
 
 static void
@@ -460,64 +311,69 @@ send_request (const FscFetcher *fetcher, const FscFetchJob *job)
 
   strcpy (request.validator, job->validator);
   strcpy (request.uri, job->uri);
-  send_message (fetcher->socket, GET, 0, &request, sizeof request);
+  fsc_child_send (fetcher->child.socket, FSC_CHILD_ASK, 0, &request, sizeof request);
 }
 
 /* Returns whether it was the child's: it may have gone while it had nothing to do, before it was
  * told of the job. */
 static bool
-run_job (FscFetcher *fetcher, Run *run, const char *host, FscFetchEnd *end)
+run_job (FscFetcher *fetcher, Parent *parent, const char *host, FscChildOutcome *outcome)
 {
   bool was_there = is_usable (fetcher, host);
-  bool has_spoken = false;
-  ssize_t n;
+  bool has_spoken = false, has_ended = false;
+  ssize_t n = 0;
 
-  *end = FSC_FETCH_BROKEN;
+  *outcome = FSC_CHILD_BROKEN;
   if (!was_there)
     {
-      end_child (fetcher, NULL);
-      if (!start_child (fetcher, host, run->fault))
+      fsc_child_end (&fetcher->child, NULL);
+      if (!start_child (fetcher, host, parent->run.fault))
         return true;
     }
-  run->has_begun = false;
-  run->total = 0;
-  send_request (fetcher, run->job); /* if it cannot be sent, nothing comes */
-  while ((n = receive_message (fetcher->socket, &run->message)) >= 0)
+  parent->run.has_begun = false;
+  parent->run.total = 0;
+  send_request (fetcher, parent->job); /* if it cannot be sent, nothing comes */
+  *outcome = FSC_CHILD_DONE;
+  while (*outcome == FSC_CHILD_DONE && !has_ended
+         && (n = fsc_child_receive (fetcher->child.socket, &parent->run.message)) >= 0)
     {
       has_spoken = true;
-      if (!take_message (run, (size_t) n, end))
-        break;
+      has_ended = parent->run.message.what == FSC_CHILD_END;
+      *outcome = has_ended ? take_end (parent, (size_t) n) : take_content (parent, (size_t) n);
     }
-  if (n >= 0 && (*end == FSC_FETCH_ANSWERED || *end == FSC_FETCH_FAILED))
+  if (n < 0)
+    *outcome = FSC_CHILD_BROKEN;
+  else if (*outcome == FSC_CHILD_DONE || *outcome == FSC_CHILD_FAILED)
     return true;
-  *end = n < 0 ? FSC_FETCH_BROKEN : *end;
-  end_child (fetcher, n < 0 && (has_spoken || !was_there) ? run->fault : NULL);
+  fsc_child_end (&fetcher->child, n < 0 && (has_spoken || !was_there) ? parent->run.fault : NULL);
   return n >= 0 || has_spoken || !was_there;
 }
 
-FscFetchEnd
+FscChildOutcome
 fsc_fetcher_run (FscFetcher *fetcher, const FscFetchJob *job, FscDraft *draft,
                  FscHttpAnswer *answer, FscFault *fault)
 {
-  static Run run; /* too large for a stack */
+  static Parent parent; /* too large for a stack */
   FscBytes name = fsc_uri_get_host ((FscBytes){ job->uri, strlen (job->uri) });
-  FscFetchEnd end;
+  FscChildOutcome outcome;
   char host[HOST_MAX];
 
   if (name.length >= sizeof host)
     {
       fsc_fault_set (fault, EINVAL, "the name of its host is too long");
-      return FSC_FETCH_FAILED;
+      return FSC_CHILD_FAILED;
     }
   memcpy (host, name.data, name.length);
   host[name.length] = '\0';
-  run.job = job;
-  run.draft = draft;
-  run.answer = answer;
-  run.fault = fault;
-  while (!run_job (fetcher, &run, host, &end))
+  parent.job = job;
+  parent.answer = answer;
+  parent.run.task = fetcher->child.task;
+  parent.run.draft = draft;
+  parent.run.max_size = job->max_size;
+  parent.run.fault = fault;
+  while (!run_job (fetcher, &parent, host, &outcome))
     ;
-  return end;
+  return outcome;
 }
 
 /* Life */
@@ -527,14 +383,16 @@ fsc_fetcher_new (const FscHttpSettings *settings)
 {
   FscFetcher *fetcher = calloc (1, sizeof *fetcher);
 
-  if (fetcher != NULL)
-    fetcher->settings = settings;
+  if (fetcher == NULL)
+    return NULL;
+  fetcher->settings = settings;
+  fetcher->child.task = "fetches";
   return fetcher;
 }
 
 void
 fsc_fetcher_free (FscFetcher *fetcher)
 {
-  end_child (fetcher, NULL);
+  fsc_child_end (&fetcher->child, NULL);
   free (fetcher);
 }

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The process that fetches: a child that asks one host, is told what to ask for, and sends content
- * back. All that speaks TLS and HTTP is in the child, which is shut in; all that can do anything is
- * in the parent, which takes the child's word for nothing but what the host has said: it counts,
- * keeps the limits, makes the digest, and throws away what has no end.
+ * The process that fetches: a child (child.h) that asks one host, is told what to ask for, and
+ * sends content back. All that speaks TLS and HTTP is in the child; all that can do anything is in
+ * the parent, which takes the child's word only for what the host has said.
  *
  * The child stays, so that the connection can stay. It is replaced if it has died, and if a file
  * that it may read has been exchanged, for it may read only the file that was there.
  */
 #pragma once
 
-#include "fscache/openers/draft.h"
+#include "fscache/openers/child.h"
 #include "fscache/openers/http.h"
 
 typedef struct FscFetcher FscFetcher;
@@ -26,20 +25,13 @@ typedef struct
   void *data;
 } FscFetchJob;
 
-typedef enum
-{
-  FSC_FETCH_ANSWERED, /* there is an answer; if its status is 200, the content is in the draft */
-  FSC_FETCH_FAILED,   /* the host could not be asked, or answered nonsense: there is a fault */
-  FSC_FETCH_TOO_BIG,  /* the content has more than max_size */
-  FSC_FETCH_BROKEN,   /* the child, or this machine, is at fault */
-} FscFetchEnd;
-
 /* The settings are borrowed. */
 FscFetcher *fsc_fetcher_new (const FscHttpSettings *settings);
 void fsc_fetcher_free (FscFetcher *fetcher);
 
-FscFetchEnd fsc_fetcher_run (FscFetcher *fetcher, const FscFetchJob *job, FscDraft *draft,
-                             FscHttpAnswer *answer, FscFault *fault);
+/* If it is DONE there is an answer; if the status of that is 200, the content is in the draft. */
+FscChildOutcome fsc_fetcher_run (FscFetcher *fetcher, const FscFetchJob *job, FscDraft *draft,
+                                 FscHttpAnswer *answer, FscFault *fault);
 
 /* What a child does before it connects to the host ("example.org:8080", as fsc_uri_get_host() has
  * it). */

@@ -275,7 +275,7 @@ progress (uint64_t done, uint64_t total, void *data)
   fsc_found_progress (data, done, total, done); /* all of it is in memory */
 }
 
-static FscFetchEnd
+static FscChildOutcome
 fetch (Request *request, FscDraft *draft, const char *condition, FscFound *found)
 {
   const FscFetchJob job = {
@@ -287,19 +287,22 @@ fetch (Request *request, FscDraft *draft, const char *condition, FscFound *found
   };
   FscFault fault = { 0 };
   char phrase[FSC_PHRASE_MAX];
-  FscFetchEnd end = fsc_fetcher_run (fetcher, &job, draft, &request->answer, &fault);
+  FscChildOutcome outcome = fsc_fetcher_run (fetcher, &job, draft, &request->answer, &fault);
 
-  if (end == FSC_FETCH_TOO_BIG)
+  if (outcome == FSC_CHILD_TOO_BIG)
     {
       snprintf (phrase, sizeof phrase,
                 "it has more than the %llu bytes that [http] max-size allows",
                 (unsigned long long) settings.max_size);
       fail (request, found, FSC_CODE_LIMIT, EFBIG, phrase);
     }
-  else if (end != FSC_FETCH_ANSWERED)
-    fail (request, found, end == FSC_FETCH_FAILED ? FSC_CODE_UNAVAILABLE : FSC_CODE_OPENER_FAILED,
+  else if (outcome != FSC_CHILD_DONE)
+    fail (request, found,
+          outcome == FSC_CHILD_BROKEN ? FSC_CODE_OPENER_FAILED
+          : fault.error == ENOMEM     ? FSC_CODE_LIMIT
+                                      : FSC_CODE_UNAVAILABLE,
           fault.error, fault.phrase);
-  return end;
+  return outcome;
 }
 
 /* Returns whether it goes on, at the same host. */
@@ -314,7 +317,7 @@ ask (Request *request, FscFound *found)
   get_condition (request, condition);
   strcpy (before, request->uri);
   fsc_draft_init (&draft, &memory);
-  if (fetch (request, &draft, condition, found) != FSC_FETCH_ANSWERED)
+  if (fetch (request, &draft, condition, found) != FSC_CHILD_DONE)
     ;
   else if (request->answer.status == 200)
     put_content (request, &draft, found);

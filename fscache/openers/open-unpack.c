@@ -270,17 +270,17 @@ unpack (Source *source, FscFound *found)
   fsc_draft_init (&draft, &settings.place);
   switch (fsc_unpacker_run (&job, &draft, &fault))
     {
-    case FSC_UNPACK_DONE:
+    case FSC_CHILD_DONE:
       has_changed = finish (source, &draft, found);
       break;
-    case FSC_UNPACK_FAILED:
+    case FSC_CHILD_FAILED:
       fail (source, found, fault.error == ENOMEM ? FSC_CODE_LIMIT : FSC_CODE_SYSTEM, fault.error,
             fault.phrase);
       break;
-    case FSC_UNPACK_TOO_BIG:
+    case FSC_CHILD_TOO_BIG:
       fail_too_big (source, found);
       break;
-    case FSC_UNPACK_BROKEN:
+    case FSC_CHILD_BROKEN:
       fail (source, found, FSC_CODE_OPENER_FAILED, fault.error, fault.phrase);
       break;
     }

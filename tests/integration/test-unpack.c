@@ -328,6 +328,28 @@ test_escapes (FscTestService *service)
   g_assert_nonnull (strstr (warm.out, "to x??[31m??"));
 }
 
+/* What asks for more memory than there may be is refused, and the limit is named. */
+static void
+test_memory (FscTestService *service)
+{
+  FscacheClient *client;
+
+  if (!fsc_test_has_tool ("python3", "python3"))
+    return;
+  /* The header of its only block says that 4 GiB are needed. */
+  fsc_test_shell (service, "python3 -c 'import lzma, sys, zlib\n"
+                           "x = bytearray (lzma.compress (b\"x\" * 1000))\n"
+                           "n = (x[12] + 1) * 4\n"
+                           "assert x[14:16] == bytes ([0x21, 1])\n"
+                           "x[16] = 40\n"
+                           "x[8 + n:12 + n] = zlib.crc32 (x[12:8 + n]).to_bytes (4, \"little\")\n"
+                           "sys.stdout.buffer.write (x)' > a.xz");
+  client = fsc_test_service_connect (service);
+  fsc_test_assert_no_content (service, client, "a.xz", NULL, FSCACHE_ERROR_LIMIT, ENOMEM,
+                              "needs more than the 1024 MiB of memory that it may have");
+  fscache_disconnect (client);
+}
+
 static void
 test_hard_links (FscTestService *service)
 {
@@ -608,6 +630,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpack/names", test_names);
   FSC_TEST_ADD ("/unpack/kinds", test_kinds);
   FSC_TEST_ADD ("/unpack/escapes", test_escapes);
+  FSC_TEST_ADD ("/unpack/memory", test_memory);
   FSC_TEST_ADD ("/unpack/hard-links", test_hard_links);
   FSC_TEST_ADD ("/unpack/refused", test_refused);
   FSC_TEST_ADD ("/unpack/encrypted", test_encrypted);
