@@ -105,6 +105,20 @@ deliver_nothing (FscCache *cache, FscEntry *entry, const FscWaiter *waiter)
   waiter->func (&answer, waiter->data, waiter->index);
 }
 
+/* Reopens content for one request, or answers that it cannot be. */
+static FscHandle *
+reopen (const FscHandle *handle, const FscWaiter *waiter, FscBytes name)
+{
+  FscHandle *own = NULL;
+
+  if (handle->content == NULL || handle->fd < 0)
+    fsc_answer_fault (waiter, FSC_CODE_NOT_REOPENABLE, EOPNOTSUPP, name,
+                      "is in a file that only its client can reopen: ask for it shared");
+  else if ((own = fsc_handle_reopen (handle)) == NULL)
+    fsc_answer_fault (waiter, FSC_CODE_SYSTEM, errno, name, "cannot be reopened by the service");
+  return own;
+}
+
 /* Answers one request with a handle of the entry's, if its sharing mode allows it. `source` says
  * how it was come by. The entry may be dropped from within. */
 static void
@@ -113,6 +127,7 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
 {
   FscBytes name = fsc_label_get_uri (entry->label);
   gint64 time = fsc_cache_now (cache);
+  g_autoptr (FscHandle) own = NULL;
   FscAnswer answer = {
     .handle = handle,
     .label = entry->label,
@@ -149,8 +164,15 @@ deliver (FscCache *cache, FscEntry *entry, FscHandle *handle, FscSource source,
       return;
     }
 
+  if (waiter->wants_reopened)
+    {
+      own = reopen (handle, waiter, name);
+      if (own == NULL)
+        return;
+      answer.handle = own;
+    }
   /* The client reopens what it is sent; until then it is a duplicate, and the answer says so. */
-  if (waiter->sharing == FSC_SHARING_INDEPENDENT)
+  else if (waiter->sharing == FSC_SHARING_INDEPENDENT)
     answer.sharing = FSC_SHARING_SHARED;
   if (waiter->sharing != FSC_SHARING_EXCLUSIVE && source != FSC_SOURCE_PASSED)
     name_generation (cache, entry, time, &answer);

@@ -232,6 +232,15 @@ has_to_be_passed (const FscItem *item)
                     != 0);
 }
 
+/* What is read can be reopened here if it is content. */
+static gboolean
+wants_reopened (FscCache *cache, const FscItem *item)
+{
+  return item->sharing == FSC_SHARING_INDEPENDENT && (item->options & FSC_OPTION_REOPENS) == 0
+         && (item->flags & ~NEUTRAL_FLAGS) == 0 && cache->provider.is_content != NULL
+         && cache->provider.is_content (item->uri, cache->provider_data);
+}
+
 /* Finds the entry of a key; of exclusive ones, one that is free. */
 static FscEntry *
 find_entry (FscCache *cache, const FscKey *key)
@@ -312,6 +321,8 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
 {
   gboolean is_exclusive = item->sharing == FSC_SHARING_EXCLUSIVE;
   guint32 flags = item->flags & FSC_VARIANT_FLAGS;
+  gboolean is_reopened = wants_reopened (cache, item);
+  gboolean is_passed = !is_reopened && has_to_be_passed (item);
   const char *fault = find_fault (item);
   FscWaiter who = {
     .func = func,
@@ -324,6 +335,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
     .is_nonblocking = (item->flags & (guint32) O_NONBLOCK) != 0,
     .revalidate = (item->options & FSC_OPTION_REVALIDATE) != 0,
     .wants_progress = (item->options & FSC_OPTION_PROGRESS) != 0,
+    .wants_reopened = is_reopened,
     .wants_digest = (item->options & FSC_OPTION_DIGEST) != 0,
   };
   char canonical[FSC_URI_MAX + 1];
@@ -351,7 +363,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
   /* Most requests come with a canonical URI of something that is cached: then it is found as it is.
    */
   key = fsc_store_make_key (&cache->store, uri, credential, flags, is_exclusive);
-  entry = has_to_be_passed (item) ? NULL : find_entry (cache, &key);
+  entry = is_passed ? NULL : find_entry (cache, &key);
   if (entry != NULL && entry->pool == NULL)
     return open_entry (cache, &key, item, entry, &who);
 
@@ -368,7 +380,7 @@ fsc_cache_open (FscCache *cache, guint32 credential, const FscItem *item, gpoint
       key = fsc_store_make_key (&cache->store, uri, credential, 0, TRUE);
       return fsc_pool_open (cache, rules, &key, item, &who);
     }
-  if (has_to_be_passed (item))
+  if (is_passed)
     return open_passed (cache, credential, item, uri, &who);
 
   key = fsc_store_make_key (&cache->store, uri, credential, flags, is_exclusive);

@@ -112,6 +112,10 @@ typedef struct
   /* What holds for connections with this URI; NULL if it is none's. */
   const FscPoolRules *(*get_pool_rules) (FscBytes uri, gpointer data);
 
+  /* Whether what has this URI is content, always, and so may be reopened here. May be NULL: never.
+   */
+  gboolean (*is_content) (FscBytes uri, gpointer data);
+
   /* Calls fsc_cache_spoilt() once one of these events (of poll()), or an error, is there; NULL if
    * that cannot be. The descriptor is borrowed until unguard(). */
   gpointer (*guard) (int fd, guint32 events, FscEntry *entry, gpointer data);

@@ -48,6 +48,23 @@ fsc_content_new (int fd, const FscContentInfo *info, const char **fault)
 }
 
 FscContent *
+fsc_content_reopen (const FscContent *content)
+{
+  g_autofree char *name = g_strdup_printf ("/proc/self/fd/%d", content->fd);
+  int fd = open (name, O_RDONLY | O_CLOEXEC);
+  FscContent *own;
+
+  if (fd < 0)
+    return NULL;
+  own = g_new0 (FscContent, 1);
+  own->n_refs = 1;
+  own->fd = fd;
+  own->bytes = content->bytes;
+  own->info = content->info;
+  return own;
+}
+
+FscContent *
 fsc_content_ref (FscContent *content)
 {
   content->n_refs++;

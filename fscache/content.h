@@ -27,6 +27,10 @@ typedef struct
  * be: *fault is then what the opener has done. */
 FscContent *fsc_content_new (int fd, const FscContentInfo *info, const char **fault);
 
+/* The same with a description of its own, which has an offset of its own; NULL, with errno, if it
+ * cannot be. What is opened is in memory, or a local file: that does not wait. */
+FscContent *fsc_content_reopen (const FscContent *content);
+
 FscContent *fsc_content_ref (FscContent *content);
 void fsc_content_unref (FscContent *content);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscContent, fsc_content_unref)

@@ -75,6 +75,22 @@ fsc_handle_new_nothing (int error)
   return handle;
 }
 
+FscHandle *
+fsc_handle_reopen (const FscHandle *handle)
+{
+  FscContent *content = fsc_content_reopen (handle->content);
+  FscHandle *own;
+
+  if (content == NULL)
+    return NULL;
+  own = fsc_handle_new_content (
+      content, (FscBytes){ (const char *) handle->validator, handle->validator_length });
+  own->mount_id = handle->mount_id;
+  own->kind = handle->kind;
+  own->most_sharing = handle->most_sharing;
+  return own;
+}
+
 void
 fsc_handle_unite (FscHandle *handle, GHashTable *contents, guint32 credential)
 {

@@ -66,6 +66,9 @@ FscHandle *fsc_handle_new_content (FscContent *content, FscBytes validator);
 /* Takes the handle that `holder` has under `id`, and a reference of the holder's. */
 FscHandle *fsc_handle_new_held (FscHolder *holder, guint64 id, FscBytes validator);
 
+/* The same content, here, with a description of its own; NULL, with errno, if it cannot be. */
+FscHandle *fsc_handle_reopen (const FscHandle *handle);
+
 /* From now on it has its content in common with others of the same user, if there are equal ones;
  * for a handle that nobody else knows. */
 void fsc_handle_unite (FscHandle *handle, GHashTable *contents, guint32 credential);

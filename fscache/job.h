@@ -23,7 +23,8 @@ struct FscWaiter
   guint8 revalidate;
   guint8 is_nonblocking; /* of a connection */
   guint8 wants_progress;
-  guint8 wants_digest; /* `digest`, and no other content */
+  guint8 wants_reopened; /* independent: it is reopened here, as the client cannot */
+  guint8 wants_digest;   /* `digest`, and no other content */
   guint8 digest[FSC_DIGEST_SIZE];
 };
 

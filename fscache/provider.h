@@ -32,6 +32,7 @@ typedef struct
   gboolean ends_unwanted;         /* an opener is ended if nobody waits any more for what it does */
   gboolean is_of_file;            /* it gives what it has made of the file at the path, and that is
                                      checked, and watched, in its place */
+  gboolean makes_content;         /* what it gives never changes */
   const char *const *variables;   /* of the service's environment that its openers have, too; or
                                      NULL */
   const char *guard;              /* a parameter that says what may be opened: by default all ("*"),

@@ -66,6 +66,14 @@ get_generations (guint32 credential, gpointer data)
   return fsc_credentials_get (((FscServer *) data)->credentials, credential)->generations;
 }
 
+static gboolean
+is_content (FscBytes uri, gpointer data)
+{
+  const FscProvider *provider = fsc_providers_find (((FscServer *) data)->config->providers, uri);
+
+  return provider != NULL && provider->makes_content;
+}
+
 static const FscPoolRules *
 get_pool_rules (FscBytes uri, gpointer data)
 {
@@ -408,6 +416,7 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
                                    .get_watches = get_watches,
                                    .get_generations = get_generations,
                                    .get_pool_rules = get_pool_rules,
+                                   .is_content = is_content,
                                    .guard = guard_connection,
                                    .unguard = unguard_connection,
                                    .tell_progress = fsc_connection_tell_progress };

@@ -245,6 +245,34 @@ test_borrow (FscTestService *service)
 
 /* Following */
 
+/* Nor is it anew for who cannot reopen it. */
+static void
+test_once_for_others (FscTestService *service)
+{
+  const FscacheUser self = { .uid = geteuid (), .gid = getegid () };
+  FscacheClient *client = NULL;
+
+  pack (service, FILE_NAME, 1);
+  g_assert_cmpint (fscache_connect_as (service->socket, 0, &self, &client), ==, 0);
+  for (guint i = 0; i < 3; i++)
+    {
+      g_autofree char *uri = fsc_test_unpack_uri (service, FILE_NAME, NULL);
+      char text[8] = { 0 };
+      FscacheReply reply;
+
+      if (fscache_open (client, uri, O_RDONLY, &reply) < 0)
+        g_error ("%s", reply.message);
+      g_assert_cmpint (reply.sharing, ==, FSCACHE_INDEPENDENT);
+      g_assert_cmpint (reply.source, ==, i == 0 ? FSCACHE_SOURCE_OPENED : FSCACHE_SOURCE_CACHE);
+      g_assert_true (reply.content.is_sealed);
+      g_assert_cmpint (read (reply.fd, text, sizeof text), ==, 2); /* from its beginning */
+      g_assert_cmpstr (text, ==, "1\n");
+      close (reply.fd);
+    }
+  g_assert_cmpuint (fsc_test_service_counter (service, "opens"), ==, 1);
+  fscache_disconnect (client);
+}
+
 typedef struct
 {
   guint n;
@@ -646,6 +674,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpacker/borrow", test_borrow);
   FSC_TEST_ADD ("/unpacker/follow", test_follow);
   FSC_TEST_ADD ("/unpacker/once", test_once);
+  FSC_TEST_ADD ("/unpacker/once-for-others", test_once_for_others);
   FSC_TEST_ADD ("/unpacker/progress", test_progress);
   g_test_add_func ("/unpacker/cancel", test_cancel);
   g_test_add_func ("/unpacker/max-bytes", test_max_bytes);

@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fscache/cache.h"
@@ -42,6 +44,7 @@ typedef struct
   FscHandle *handle; /* a reference */
   guint64 lease;
   FscSource source;
+  FscSharing sharing;
 } Asked;
 
 static void
@@ -59,6 +62,12 @@ get_time (gpointer data)
   return ((Stage *) data)->time;
 }
 
+static gboolean
+is_content (FscBytes uri, gpointer data)
+{
+  return uri.length == strlen (URI_B) && memcmp (uri.data, URI_B, uri.length) == 0;
+}
+
 static void
 tell_progress (gpointer asker, guint index, const FscProgress *progress)
 {
@@ -72,8 +81,9 @@ tell_progress (gpointer asker, guint index, const FscProgress *progress)
 static void
 stage_init (Stage *stage, guint64 max_bytes)
 {
-  const FscCacheFuncs provider
-      = { .start = start_job, .now = get_time, .tell_progress = tell_progress };
+  const FscCacheFuncs provider = {
+    .start = start_job, .now = get_time, .is_content = is_content, .tell_progress = tell_progress
+  };
   const FscLimits limits = { .max_handles = 100, .max_bytes = max_bytes };
 
   *stage = (Stage){ .time = G_USEC_PER_SEC, .descriptors = fsc_test_list_descriptors () };
@@ -107,6 +117,7 @@ answered (const FscAnswer *answer, gpointer data, guint index)
   asked->handle = answer->handle != NULL ? fsc_handle_ref (answer->handle) : NULL;
   asked->lease = answer->lease;
   asked->source = answer->source;
+  asked->sharing = answer->sharing;
   g_strlcpy (asked->text, answer->text != NULL ? answer->text : "", sizeof asked->text);
 }
 
@@ -521,6 +532,47 @@ test_progress (void)
   stage_clear (&stage);
 }
 
+/* Who cannot reopen it gets a description of its own all the same, and nothing is made anew. */
+static void
+test_reopened (void)
+{
+  const FscItem independent = { .sharing = FSC_SHARING_INDEPENDENT };
+  Stage stage;
+  Asked first, second;
+  guint8 digest[FSC_DIGEST_SIZE];
+
+  stage_init (&stage, 0);
+  memset (digest, 1, sizeof digest);
+  ask_item (&stage, &first, URI_B, independent, 0);
+  ask_item (&stage, &second, URI_B, independent, 0); /* one job for both */
+  serve (&stage, 10, 1, "");
+  for (guint i = 0; i < 3; i++)
+    {
+      g_assert_cmpuint (first.n_answers, ==, 1);
+      g_assert_cmpint (first.sharing, ==, FSC_SHARING_INDEPENDENT);
+      g_assert_nonnull (first.handle->content);
+      g_assert_cmpmem (first.handle->content->info.digest, FSC_DIGEST_SIZE, digest, sizeof digest);
+      g_assert_cmpint (
+          syscall (SYS_kcmp, getpid (), getpid (), KCMP_FILE, first.handle->fd, second.handle->fd),
+          >, 0);
+      g_assert_cmpint (fcntl (first.handle->fd, F_GETFL) & O_ACCMODE, ==, O_RDONLY);
+      asked_clear (&first);
+      ask_item (&stage, &first, URI_B, independent, 0);
+      g_assert_cmpint (first.source, ==, FSC_SOURCE_CACHE);
+    }
+  g_assert_cmpuint (fsc_cache_get_counters (stage.cache)->opens, ==, 1);
+  g_assert_cmpuint (get_bytes (&stage), ==, 10);
+  asked_clear (&first);
+  asked_clear (&second);
+
+  /* What may be a file, is opened. */
+  ask_item (&stage, &first, URI_A, independent, 0);
+  serve (&stage, 10, 2, "");
+  assert_given (&first, FSC_SOURCE_PASSED);
+  g_assert_cmpuint (get_bytes (&stage), ==, 10);
+  stage_clear (&stage);
+}
+
 /* What is being made counts as what is kept. */
 static void
 test_making (void)
@@ -578,6 +630,7 @@ main (int argc, char **argv)
   g_test_add_func ("/content/demand-of-source", test_demand_of_source);
   g_test_add_func ("/content/demand-of-file", test_demand_of_file);
   g_test_add_func ("/content/progress", test_progress);
+  g_test_add_func ("/content/reopened", test_reopened);
   g_test_add_func ("/content/making", test_making);
   return g_test_run ();
 }
