@@ -80,7 +80,8 @@ print_groups (const FscConfig *config)
 
   for (guint i = 0; i < groups->len; i++)
     g_string_append_printf (text, "%s, ", (const char *) groups->pdata[i]);
-  return g_string_free (g_string_append (text, FSC_HELPER_GROUP "NAME)"), FALSE);
+  return g_string_free (g_string_append (text, FSC_HELPER_GROUP "NAME, unix NAME, tcp NAME)"),
+                        FALSE);
 }
 
 /* What may be set in a group, or NULL; and the provider whose it is, or NULL. */
@@ -105,6 +106,12 @@ fsc_config_get_parameters (const FscConfig *config, const char *group)
 }
 
 static gboolean
+is_named (const char *group)
+{
+  return strchr (group, ' ') != NULL;
+}
+
+static gboolean
 load_group (FscConfig *config, const char *path, GKeyFile *file, const char *group, GError **error)
 {
   g_auto (GStrv) keys = g_key_file_get_keys (file, group, NULL, error);
@@ -116,6 +123,8 @@ load_group (FscConfig *config, const char *path, GKeyFile *file, const char *gro
     return FALSE;
   if (g_str_has_prefix (group, FSC_HELPER_GROUP))
     problem = fsc_providers_add_helper (config->providers, group);
+  else if (is_named (group))
+    problem = fsc_providers_add_named (config->providers, group);
   if (problem != NULL)
     return fail (error, path, group, NULL, problem);
   parameters = find_group (config, group, &provider);
@@ -161,9 +170,10 @@ load_file (FscConfig *config, const char *path, GError **error)
       return FALSE;
     }
   groups = g_key_file_get_groups (file, NULL);
-  for (guint i = 0; groups[i] != NULL; i++)
-    if (!load_group (config, path, file, groups[i], error))
-      return FALSE;
+  for (int named = 0; named <= 1; named++) /* these begin with what the others have set */
+    for (guint i = 0; groups[i] != NULL; i++)
+      if (is_named (groups[i]) == named && !load_group (config, path, file, groups[i], error))
+        return FALSE;
   problem = fsc_providers_check (config->providers, fsc_privileges_can_become_others (), &group);
   return problem == NULL || fail (error, path, group, NULL, problem);
 }

@@ -198,6 +198,12 @@ enqueue (FscLanes *lanes, FscLane *lane, FscJob *job)
     fsc_lane_push (lane, job);
 }
 
+static gboolean
+has_same_schemes (const FscProvider *a, const FscProvider *b)
+{
+  return a != NULL && g_str_equal (a->schemes[0], b->schemes[0]);
+}
+
 /* The way of a job goes on elsewhere. */
 static void
 go_on (FscLanes *lanes, FscLane *from, FscJob *job, const FscOutcome *outcome)
@@ -208,7 +214,8 @@ go_on (FscLanes *lanes, FscLane *from, FscJob *job, const FscOutcome *outcome)
   lanes->counters.hops++;
   fsc_hop_take (job, outcome);
   hop = fsc_hop_get (job);
-  if (fsc_providers_find (lanes->config->providers, job->item.uri) != from->key->provider)
+  if (!has_same_schemes (fsc_providers_find (lanes->config->providers, job->item.uri),
+                         from->key->provider))
     {
       fsc_lanes_fail (lanes, job, FSC_CODE_OPENER_FAILED, EIO,
                       "the opener answered that another program has to open it");

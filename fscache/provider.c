@@ -40,24 +40,23 @@ static const FscParameter http_parameters[] = {
   { 0 },
 };
 
-static const FscParameter unix_parameters[] = {
-  { "min-idle", FSC_PARAMETER_SMALL_COUNT, 0, 1000, AT (pool.min_idle), NULL },
-  { "max", FSC_PARAMETER_SMALL_COUNT, 1, 10000, AT (pool.max), NULL },
-  { "idle-time", FSC_PARAMETER_MICROSECONDS, 0, 1e9, AT (pool.idle_time), NULL },
-  { "wait", FSC_PARAMETER_MICROSECONDS, 0, 86400, AT (pool.wait), NULL },
-  { "connect-timeout", FSC_PARAMETER_MILLISECONDS, 0.01, 3600, FSC_PARAMETER_ARGUMENT, "5" },
-  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (deadline), NULL },
-  { 0 },
-};
+/* Of connections. */
+#define POOL_PARAMETERS                                                                            \
+  { "match", FSC_PARAMETER_WORDS, 0, 0, AT (match), NULL },                                        \
+      { "min-idle", FSC_PARAMETER_SMALL_COUNT, 0, 1000, AT (pool.min_idle), NULL },                \
+      { "max", FSC_PARAMETER_SMALL_COUNT, 1, 10000, AT (pool.max), NULL },                         \
+      { "idle-time", FSC_PARAMETER_MICROSECONDS, 0, 1e9, AT (pool.idle_time), NULL },              \
+      { "wait", FSC_PARAMETER_MICROSECONDS, 0, 86400, AT (pool.wait), NULL },                      \
+      { "connect-timeout", FSC_PARAMETER_MILLISECONDS, 0.01, 3600, FSC_PARAMETER_ARGUMENT, "5" },  \
+  {                                                                                                \
+    "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (deadline), NULL                       \
+  }
+
+static const FscParameter unix_parameters[] = { POOL_PARAMETERS, { 0 } };
 
 static const FscParameter tcp_parameters[] = {
   { "allow", FSC_PARAMETER_WORDS, 0, 0, FSC_PARAMETER_ARGUMENT, NULL },
-  { "min-idle", FSC_PARAMETER_SMALL_COUNT, 0, 1000, AT (pool.min_idle), NULL },
-  { "max", FSC_PARAMETER_SMALL_COUNT, 1, 10000, AT (pool.max), NULL },
-  { "idle-time", FSC_PARAMETER_MICROSECONDS, 0, 1e9, AT (pool.idle_time), NULL },
-  { "wait", FSC_PARAMETER_MICROSECONDS, 0, 86400, AT (pool.wait), NULL },
-  { "connect-timeout", FSC_PARAMETER_MILLISECONDS, 0.01, 3600, FSC_PARAMETER_ARGUMENT, "5" },
-  { "deadline", FSC_PARAMETER_MICROSECONDS, 0.01, 86400, AT (deadline), NULL },
+  POOL_PARAMETERS,
   { 0 },
 };
 
@@ -175,6 +174,7 @@ provider_free (gpointer data)
   for (guint i = 0; i < count_parameters (provider); i++)
     g_free (provider->arguments[i]);
   g_free (provider->arguments);
+  g_free (provider->match);
   g_strfreev (provider->helper);
   g_free (provider->user.groups);
   g_free (provider);
@@ -237,18 +237,72 @@ fsc_providers_add_helper (FscProviders *providers, const char *group)
   return NULL;
 }
 
+char *
+fsc_providers_add_named (FscProviders *providers, const char *group)
+{
+  const char *space = strchr (group, ' ');
+  g_autofree char *name = g_strndup (group, (gsize) (space - group));
+  const FscProvider *base = fsc_providers_find_group (providers, name);
+  FscProvider *provider;
+
+  if (base == NULL || base->pool.max == 0)
+    return NULL; /* there is no such group */
+  if (space[1] == '\0' || strspn (space + 1, NAME_CHARACTERS) != strlen (space + 1))
+    return g_strdup ("a name is of lower-case letters, digits, '+', '-' and '.'");
+  provider = g_memdup2 (base, sizeof *base);
+  provider->group = provider->pool.group = g_intern_string (group);
+  provider->match = NULL;
+  provider->arguments = g_new0 (char *, count_parameters (base));
+  for (guint i = 0; i < count_parameters (base); i++)
+    provider->arguments[i] = g_strdup (base->arguments[i]);
+  g_ptr_array_add (providers->all, provider);
+  return NULL;
+}
+
+static gboolean
+has_scheme (const FscProvider *provider, FscBytes uri)
+{
+  for (guint i = 0; provider->schemes[i] != NULL; i++)
+    if (fsc_uri_has_scheme (uri, provider->schemes[i]))
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+is_named (const FscProvider *provider)
+{
+  return provider->pool.max > 0 && strchr (provider->group, ' ') != NULL;
+}
+
+static gboolean
+is_match (const FscProvider *provider, FscBytes uri)
+{
+  g_autofree char *text = g_strndup (uri.data, uri.length);
+  g_auto (GStrv) patterns = g_strsplit (provider->match, " ", -1);
+
+  for (guint i = 0; patterns[i] != NULL; i++)
+    if (g_pattern_match_simple (patterns[i], text))
+      return TRUE;
+  return FALSE;
+}
+
 static const FscProvider *
 find_registered (const FscProviders *providers, FscBytes uri)
 {
+  const FscProvider *found = NULL;
+
   for (guint i = 0; i < providers->all->len; i++)
     {
       const FscProvider *provider = providers->all->pdata[i];
 
-      for (guint j = 0; provider->schemes[j] != NULL; j++)
-        if (fsc_uri_has_scheme (uri, provider->schemes[j]))
-          return provider;
+      if (!has_scheme (provider, uri))
+        continue;
+      if (provider->match == NULL)
+        found = provider;
+      else if (is_match (provider, uri))
+        return provider;
     }
-  return NULL;
+  return found;
 }
 
 const FscProvider *
@@ -300,16 +354,56 @@ fsc_providers_list_groups (const FscProviders *providers)
   return groups;
 }
 
+/* That a pattern matches nothing, ever, is a mistake. */
+static char *
+check_pattern (const FscProvider *provider, const char *pattern)
+{
+  const FscBytes uri = { pattern, strlen (pattern) };
+  char canonical[FSC_URI_MAX + 1];
+  const char *reason;
+
+  if (pattern[0] == '\0') /* between two spaces */
+    return NULL;
+  if (!has_scheme (provider, uri))
+    return g_strdup_printf ("match: \"%s\" is no %s: URI", pattern, provider->schemes[0]);
+  if (strpbrk (pattern, "*?") != NULL)
+    return NULL;
+  if (fsc_uri_canonicalize (uri, canonical, sizeof canonical, &reason) < 0)
+    return g_strdup_printf ("match: \"%s\" %s", pattern, reason);
+  return g_str_equal (pattern, canonical)
+             ? NULL
+             : g_strdup_printf ("match: \"%s\" is written %s", pattern, canonical);
+}
+
+static char *
+check_match (const FscProvider *provider)
+{
+  g_auto (GStrv) patterns = NULL;
+  char *problem = NULL;
+
+  if (is_named (provider) != (provider->match != NULL))
+    return g_strdup (is_named (provider) ? "has no match" : "only a group with a name has a match");
+  if (provider->match != NULL)
+    patterns = g_strsplit (provider->match, " ", -1);
+  for (guint i = 0; problem == NULL && patterns != NULL && patterns[i] != NULL; i++)
+    problem = check_pattern (provider, patterns[i]);
+  return problem;
+}
+
 char *
 fsc_providers_check (const FscProviders *providers, gboolean is_privileged, const char **group)
 {
   for (guint i = 0; i < providers->all->len; i++)
     {
       const FscProvider *provider = providers->all->pdata[i];
+      char *problem;
 
       *group = provider->group;
       if (provider->parameters == helper_parameters && provider->helper == NULL)
         return g_strdup ("has no command");
+      problem = check_match (provider);
+      if (problem != NULL)
+        return problem;
       if (provider->user.groups != NULL && provider->user.uid != geteuid () && !is_privileged)
         return g_strdup ("only a service that runs as root can have a user for it");
     }

@@ -46,6 +46,8 @@ typedef struct
   guint openers;     /* processes a lane; 0: as all lanes have */
   gint64 deadline;   /* microseconds; 0: as all lanes have */
   FscPoolRules pool; /* max 0: none of what it opens is a connection */
+  char *match;       /* globs over canonical URIs, with spaces in between: of these it is; or NULL,
+                        of all those with its schemes that no other has */
   guint max_names;   /* of a store: how many a user may have */
   guint32 ttl_ms;    /* of what may change where nobody sees it */
   char **arguments;  /* by parameter: those that are the opener's */
@@ -68,6 +70,11 @@ FscProvider *fsc_providers_add (FscProviders *providers, const FscProvider *prov
 /* Registers a helper, which opens helper+NAME: URIs, for the group "helper NAME". Returns what is
  * wrong with that name, or NULL; free with g_free(). */
 char *fsc_providers_add_helper (FscProviders *providers, const char *group);
+
+/* Registers another one for some of the connections that a provider opens, for the group "tcp NAME"
+ * or "unix NAME". It has what that one has by now. Without such a provider it does nothing. Returns
+ * what is wrong with that name, or NULL; free with g_free(). */
+char *fsc_providers_add_named (FscProviders *providers, const char *group);
 
 /* NULL if there is none for URIs of this scheme. */
 const FscProvider *fsc_providers_find (const FscProviders *providers, FscBytes uri);

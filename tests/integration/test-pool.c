@@ -112,9 +112,9 @@ typedef struct
 static void
 stage_init (Stage *stage, const char *settings)
 {
-  g_autofree char *config = g_strdup_printf ("[tcp]\nallow=127.0.0.1:* nosuch.invalid:1\n%s\n"
-                                             "[unix]\n%s\n",
-                                             settings, settings);
+  g_autofree char *config = g_strdup_printf ("[unix]\n%.*s\n"
+                                             "[tcp]\nallow=127.0.0.1:* nosuch.invalid:1\n%s\n",
+                                             (int) strcspn (settings, "["), settings, settings);
 
   stage->service = fsc_test_service_new (config, NULL);
   stage->client = fsc_test_service_connect (stage->service);
@@ -459,6 +459,34 @@ test_options (void)
         }
       assert_closed (peer);
     }
+  stage_clear (&stage);
+}
+
+/* Other limits for some targets. */
+static void
+test_named (void)
+{
+  static const char uri[] = "unix:@fscache-narrow";
+  struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "\0fscache-narrow" };
+  const socklen_t length
+      = (socklen_t) (offsetof (struct sockaddr_un, sun_path) + strlen (uri) - strlen ("unix:"));
+  FscacheReply one, two, narrow;
+  Stage stage;
+  int listener;
+
+  stage_init (&stage, "min-idle=0\nmax=2\nwait=0\n[unix narrow]\nmatch=unix:@*-narrow\nmax=1\n");
+  listener = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_assert_no_errno (bind (listener, (const struct sockaddr *) &address, length));
+  g_assert_no_errno (listen (listener, 9));
+  one = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  two = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  assert_fails (stage.client, stage.server.uri, EAGAIN, "[tcp] max=2");
+  g_assert_cmpint (try (stage.client, uri, FSCACHE_EXCLUSIVE, &narrow), >=, 0);
+  assert_fails (stage.client, uri, EAGAIN, "[unix narrow] max=1");
+  give_back (&stage, &one);
+  give_back (&stage, &two);
+  give_back (&stage, &narrow);
+  close (listener);
   stage_clear (&stage);
 }
 
@@ -1093,6 +1121,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pool/greeting", test_greeting);
   g_test_add_func ("/pool/discarded", test_discarded);
   g_test_add_func ("/pool/options", test_options);
+  g_test_add_func ("/pool/named", test_named);
   g_test_add_func ("/pool/maximum", test_maximum);
   g_test_add_func ("/pool/server-restarts", test_server_restarts);
   g_test_add_func ("/pool/borrower-is-killed", test_borrower_is_killed);

@@ -324,6 +324,16 @@ test_errors (void)
     { "[helper x]\ncommand=/x 'y\n", { "[helper x] command", "quot" } },
     { "[helper x]\nuser=no such user\n", { "[helper x] user", "no user \"no such user\"" } },
     { "[helper x]\ncomand=/x\n", { "[helper x] comand", "no such key" } },
+    { "[tcp]\nmatch=tcp://a:1\n", { "[tcp]", "only a group with a name" } },
+    { "[tcp x]\n", { "[tcp x]", "has no match" } },
+    { "[tcp X]\nmatch=tcp://a:1\n", { "[tcp X]", "lower-case letters" } },
+    { "[tcp ]\nmatch=tcp://a:1\n", { "[tcp ]", "lower-case letters" } },
+    { "[http x]\nttl=1\n", { "[http x]", "no such group" } },
+    { "[tcp x]\nmatch=unix:/a\n", { "[tcp x]", "\"unix:/a\" is no tcp: URI" } },
+    { "[tcp x]\nmatch=tcp://a:1 127.0.0.1\n", { "[tcp x]", "\"127.0.0.1\" is no tcp: URI" } },
+    { "[tcp x]\nmatch=tcp://A:1\n", { "[tcp x]", "is written tcp://a:1" } },
+    { "[tcp x]\nmatch=tcp://a\n", { "[tcp x]", "match: \"tcp://a\"" } },
+    { "[tcp x]\nmatch=tcp://a:1\nmax=0\n", { "[tcp x] max", "from 1 to 10000" } },
     { "[helper x]\nopeners=0\n", { "[helper x] openers", "from 1 to 64" } },
     { "[http]\nallow=\n", { "[http] allow", "must not be empty" } },
     { "[http]\nca-file=ca.pem\n", { "[http] ca-file", "absolute path" } },
@@ -394,6 +404,34 @@ read_documented (const char *path)
 }
 
 /* What can be set is documented, and what is documented can be set. */
+static void
+test_named_pools (void)
+{
+  g_autoptr (FscConfig) config = load_good (
+      "[tcp redis]\nmatch=tcp://a:1 tcp://b:*\nmax=3\nconnect-timeout=1\n" /* before [tcp] */
+      "[tcp other]\nmatch=tcp://b:2 tcp://c:1\nmin-idle=0\nallow=c:1\n"
+      "[tcp]\nmin-idle=7\nmax=9\nallow=a:1 b:*\ndeadline=4\n"
+      "[unix db]\nmatch=unix:///run/?b/*\nidle-time=0\n");
+  const FscProvider *tcp = find (config, "tcp://d:1"), *redis = find (config, "tcp://a:1"),
+                    *other = find (config, "tcp://c:1"), *db = find (config, "unix:///run/db/x");
+  g_auto (GStrv) command = fsc_provider_get_command (redis, "/o", 5 * SECOND);
+  g_autofree char *line = g_strjoinv ("|", command);
+
+  g_assert_cmpstr (tcp->group, ==, "tcp");
+  g_assert_cmpstr (redis->pool.group, ==, "tcp redis");
+  g_assert_true (find (config, "tcp://b:2") == redis); /* the first one */
+  g_assert_true (find (config, "tcp://a:11") == tcp);
+  g_assert_cmpuint (redis->pool.max, ==, 3);
+  g_assert_cmpuint (redis->pool.min_idle, ==, 7); /* as [tcp] */
+  g_assert_cmpint (redis->deadline, ==, 4 * SECOND);
+  g_assert_nonnull (strstr (line, "|--allow=a:1 b:*|"));
+  g_assert_nonnull (strstr (line, "|--connect-timeout=1000"));
+  g_assert_cmpuint (other->pool.min_idle, ==, 0);
+  g_assert_cmpuint (other->pool.max, ==, 9);
+  g_assert_cmpint (db->pool.idle_time, ==, 0);
+  g_assert_cmpint (find (config, "unix:///run/b/x")->pool.idle_time, ==, 60 * SECOND);
+}
+
 static void
 test_documented (void)
 {
@@ -483,6 +521,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/config/arguments", test_arguments, run);
   g_test_add_data_func ("/config/guard", test_guard, run);
   g_test_add_data_func ("/config/helpers", test_helpers, run);
+  g_test_add_data_func ("/config/named-pools", test_named_pools, run);
   g_test_add_data_func ("/config/quoted-command", test_quoted_command, run);
   g_test_add_data_func ("/config/twice", test_twice, run);
   g_test_add_data_func ("/config/errors", test_errors, run);
