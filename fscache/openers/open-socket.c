@@ -22,6 +22,7 @@
 
 #include "fscache/openers/allow.h"
 #include "fscache/openers/argument.h"
+#include "fscache/openers/dial.h"
 #include "fscache/openers/reach.h"
 #include "fscache/openers/serve.h"
 #include "protocol/uri-path.h"
@@ -53,22 +54,21 @@ set_timeout (int fd, int64_t ms)
 
 /* Returns a socket, or -1 with errno set. */
 static int
-connect_by (int64_t deadline, int type, int protocol, const struct sockaddr *address,
-            socklen_t length)
+connect_by (int64_t deadline, int type, const struct sockaddr_un *address, socklen_t length)
 {
   int64_t left = deadline - now_ms ();
-  int fd = socket (address->sa_family, type | SOCK_CLOEXEC, protocol);
+  int fd = socket (AF_UNIX, type | SOCK_CLOEXEC, 0);
   int error;
 
   if (fd < 0)
     return -1;
   set_timeout (fd, left > 0 ? left : 1);
-  if (connect (fd, address, length) == 0)
+  if (connect (fd, (const struct sockaddr *) address, length) == 0)
     {
       set_timeout (fd, 0);
       return fd;
     }
-  error = errno == EINPROGRESS || errno == EAGAIN ? ETIMEDOUT : errno;
+  error = errno == EAGAIN ? ETIMEDOUT : errno;
   close (fd);
   errno = error;
   return -1;
@@ -106,10 +106,10 @@ static void
 connect_unix (const struct sockaddr_un *address, socklen_t length, const char *uri, FscFound *found)
 {
   int64_t deadline = now_ms () + timeout_ms;
-  int fd = connect_by (deadline, SOCK_STREAM, 0, (const struct sockaddr *) address, length);
+  int fd = connect_by (deadline, SOCK_STREAM, address, length);
 
   if (fd < 0 && errno == EPROTOTYPE)
-    fd = connect_by (deadline, SOCK_SEQPACKET, 0, (const struct sockaddr *) address, length);
+    fd = connect_by (deadline, SOCK_SEQPACKET, address, length);
   if (fd < 0)
     fail (found, uri, errno);
   else
@@ -215,7 +215,6 @@ fail_to_resolve (FscFound *found, const char *uri, int result)
   fsc_found_fail (found, FSC_CODE_SYSTEM, error, uri, phrase);
 }
 
-/* Tries all addresses, in their order. What the last one said is why it failed. */
 static void
 open_tcp (const FscItem *item, const char *uri, FscFound *found)
 {
@@ -223,10 +222,9 @@ open_tcp (const FscItem *item, const char *uri, FscFound *found)
   const struct addrinfo hints
       = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
   const FscBytes authority = fsc_uri_get_host (item->uri);
-  int64_t deadline;
   struct addrinfo *addresses;
   const char *port;
-  int fd = -1, result;
+  int fd, result;
 
   if (allowed == NULL || !fsc_allow_has (allowed, authority))
     {
@@ -244,9 +242,7 @@ open_tcp (const FscItem *item, const char *uri, FscFound *found)
       fail_to_resolve (found, uri, result);
       return;
     }
-  deadline = now_ms () + timeout_ms;
-  for (const struct addrinfo *a = addresses; a != NULL && fd < 0; a = a->ai_next)
-    fd = connect_by (deadline, a->ai_socktype, a->ai_protocol, a->ai_addr, a->ai_addrlen);
+  fd = fsc_dial (addresses, timeout_ms);
   if (fd < 0)
     fail (found, uri, errno);
   else
