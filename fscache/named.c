@@ -83,8 +83,6 @@ find_fault (const FscItem *item)
     return "is given as it was put: ask for it without flags";
   if ((item->options & FSC_OPTION_TAKE) != 0 && item->sharing == FSC_SHARING_EXCLUSIVE)
     return "cannot be taken and be lent: take it shared";
-  if ((item->options & FSC_OPTION_DIGEST) != 0)
-    return "was put: no digest of it is known";
   return NULL;
 }
 

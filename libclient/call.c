@@ -4,6 +4,7 @@
  */
 #include "libclient/call.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -107,6 +108,15 @@ fsc_client_answer_fail (FscAnswer *answer, FscacheCode code, int error, FscBytes
 }
 
 /* Without memory for it nothing is said. */
+static bool
+is_sealed (int fd)
+{
+  const int all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  int seals = fcntl (fd, F_GET_SEALS);
+
+  return seals >= 0 && (seals & all) == all;
+}
+
 void
 fsc_client_answer_set_content (FscAnswer *answer, const FscResult *result)
 {
@@ -116,7 +126,7 @@ fsc_client_answer_set_content (FscAnswer *answer, const FscResult *result)
   if (answer->content == NULL)
     return;
   answer->content->is_known = true;
-  answer->content->is_sealed = result->content.is_sealed;
+  answer->content->is_sealed = result->content.is_sealed || is_sealed (answer->fd);
   answer->content->size = result->content.size;
   memcpy (answer->content->digest, result->content.digest, sizeof result->content.digest);
   answer->content->validator_length = (uint8_t) result->validator.length;

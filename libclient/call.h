@@ -168,7 +168,8 @@ void fsc_client_call_clear (FscCall *call);
 /* Sets the answer of an opening to a failure. `text` may be NULL and is copied. */
 void fsc_client_answer_fail (FscAnswer *answer, FscacheCode code, int error, FscBytes text);
 
-/* Takes in what a result says of content. */
+/* Takes in what a result says of content; of what another process holds, the service cannot know
+ * whether it is sealed. */
 void fsc_client_answer_set_content (FscAnswer *answer, const FscResult *result);
 
 /* Ends an answer: closes and frees what it owns. */

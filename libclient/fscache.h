@@ -316,6 +316,10 @@ extern "C"
    * FSCACHE_EXCLUSIVE lends it to one at a time: as long as it is lent, others are refused (EBUSY).
    * The flags of such a request must be 0.
    *
+   * A memfd that is sealed (F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE) is content: who opens its
+   * name is told its size and SHA-256, and may demand that (FscacheRequest.digest). It is read for
+   * that, so that to put it takes a second for each gigabyte or two.
+   *
    * It is kept until it is dropped (fscache_drop()), taken (FSCACHE_TAKE) or replaced, or until its
    * time is over, whoever has put it may be long gone. It is never evicted, and counts against a
    * limit of its user's ([handle] max-names).

@@ -7,6 +7,8 @@
  * A descriptor may be anything, also of a file on a dead server, or of a file system that its
  * sender serves. Nothing is done with it here that could wait: it is neither read nor asked for
  * anything but what this kernel knows. To close it may hang the thread that does, and no other.
+ *
+ * But memory that is sealed is read: that is content, which can be demanded by its digest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +19,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "fscache/openers/seal.h"
 #include "fscache/openers/serve.h"
 #include "protocol/channel.h"
 
@@ -65,6 +68,15 @@ set_validator (FscFound *found)
   found->validator_length = sizeof time;
 }
 
+/* Memory that is sealed is content, if it can be read before the service is tired of waiting. */
+static void
+describe_content (uint32_t timeout_ms, FscFound *found)
+{
+  if (fsc_seal_is_memory (found->fd))
+    found->has_content
+        = fsc_seal_digest (found->fd, timeout_ms / 2 + 1, &found->size, found->digest);
+}
+
 /* Takes the descriptor. */
 static void
 describe (int fd, FscFound *found)
@@ -110,7 +122,10 @@ receive (int socket, uint32_t timeout_ms, FscFound *found, FscFds *rest)
            || header.opcode != FSC_OP_GIVE)
     fail (found, FSC_CODE_BAD_REQUEST, EPROTO, "what came is no GIVE with one descriptor");
   else
-    describe (fsc_fds_steal (rest, 0), found);
+    {
+      describe (fsc_fds_steal (rest, 0), found);
+      describe_content (timeout_ms, found);
+    }
 }
 
 static void

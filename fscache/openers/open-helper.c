@@ -31,7 +31,7 @@ take_content (FscFound *found)
     return;
   close (found->fd);
   found->fd = fd;
-  found->has_content = fsc_seal_digest (fd, &found->size, found->digest);
+  found->has_content = fsc_seal_digest (fd, 0, &found->size, found->digest);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WRITE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -42,10 +43,20 @@ fsc_seal_memory (int fd)
   return fsc_seal_file (fd);
 }
 
-bool
-fsc_seal_digest (int fd, uint64_t *size, uint8_t digest[SHA256_DIGEST_SIZE])
+static int64_t
+get_ms (void)
 {
-  static uint8_t block[1 << 16];
+  struct timespec now;
+
+  clock_gettime (CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C (1000) + now.tv_nsec / 1000000;
+}
+
+bool
+fsc_seal_digest (int fd, uint32_t timeout_ms, uint64_t *size, uint8_t digest[SHA256_DIGEST_SIZE])
+{
+  const int64_t until = timeout_ms > 0 ? get_ms () + timeout_ms : INT64_MAX;
+  uint8_t block[1 << 16];
   struct sha256_ctx sha256;
   ssize_t n;
 
@@ -53,7 +64,7 @@ fsc_seal_digest (int fd, uint64_t *size, uint8_t digest[SHA256_DIGEST_SIZE])
   *size = 0;
   while ((n = pread (fd, block, sizeof block, (off_t) *size)) != 0)
     {
-      if (n < 0 && errno != EINTR)
+      if ((n < 0 && errno != EINTR) || get_ms () > until)
         return false;
       if (n < 0)
         continue;

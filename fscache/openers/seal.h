@@ -20,5 +20,7 @@ int fsc_seal_memory (int fd);
  */
 int fsc_seal_file (int fd);
 
-/* Reads all that is in memory that is sealed. Returns whether it could. */
-bool fsc_seal_digest (int fd, uint64_t *size, uint8_t digest[SHA256_DIGEST_SIZE]);
+/* Reads all that is in memory that is sealed, if that takes no more than this time (0: however long
+ * it takes). Returns whether it could. */
+bool fsc_seal_digest (int fd, uint32_t timeout_ms, uint64_t *size,
+                      uint8_t digest[SHA256_DIGEST_SIZE]);

@@ -240,9 +240,9 @@ init_found (Server *server, FscFound *found)
 }
 
 static FscResult
-get_result (const FscFound *found, unsigned index)
+get_result (const Server *server, const FscFound *found, unsigned index)
 {
-  return (FscResult){
+  FscResult result = {
     .index = index,
     .code = found->code,
     .error = found->error,
@@ -255,6 +255,14 @@ get_result (const FscFound *found, unsigned index)
     .text = { found->text, strlen (found->text) },
     .validator = { (const char *) found->validator, found->validator_length },
   };
+
+  if (found->has_content && (server->features & FSC_FEATURE_CONTENT) != 0)
+    {
+      result.content.is_known = true;
+      result.content.size = found->size;
+      memcpy (result.content.digest, found->digest, sizeof found->digest);
+    }
+  return result;
 }
 
 static void
@@ -302,16 +310,10 @@ send_way (Server *server, unsigned index)
 static void
 put_result (Server *server, unsigned index, const FscFound *found)
 {
-  FscResult result = get_result (found, index);
+  FscResult result = get_result (server, found, index);
 
   if (result.has_ttl)
     result.age_ms = found->ttl_ms;
-  if (found->has_content && (server->features & FSC_FEATURE_CONTENT) != 0)
-    {
-      result.content.is_known = true;
-      result.content.size = found->size;
-      memcpy (result.content.digest, found->digest, sizeof found->digest);
-    }
   if (server->way.n > 0)
     send_way (server, index);
   if (server->writer.position + fsc_codec_result_size (&result) > sizeof server->out)
@@ -473,11 +475,11 @@ typedef struct
 } Receipt;
 
 static void
-send_received (uint32_t serial, const FscFound *found, uint64_t id)
+send_received (const Server *server, uint32_t serial, const FscFound *found, uint64_t id)
 {
   uint8_t packet[sizeof (FscWireHeader) + sizeof (FscWireOpened) + sizeof (FscWireResult)
-                 + FSC_TEXT_MAX + FSC_VALIDATOR_MAX + 4];
-  FscResult result = get_result (found, 0);
+                 + sizeof (FscWireContent) + FSC_TEXT_MAX + FSC_VALIDATOR_MAX + 4];
+  FscResult result = get_result (server, found, 0);
   FscWriter writer;
 
   result.id = id;
@@ -504,7 +506,7 @@ receive_one (void *data)
       id = hold (server, found.fd);
       pthread_mutex_unlock (&server->mutex);
     }
-  send_received (receipt->serial, &found, id);
+  send_received (server, receipt->serial, &found, id);
   fsc_fds_clear (&rest);
   close (receipt->socket);
   free (receipt);
@@ -537,7 +539,7 @@ fail_receiving (Server *server, const Receipt *receipt)
   found.error = receipt->socket >= 0 ? EAGAIN : EMFILE;
   snprintf (found.text, FSC_TEXT_MAX, "its holder has no %s to receive it with",
             receipt->socket >= 0 ? "thread" : "descriptor free");
-  send_received (receipt->serial, &found, 0);
+  send_received (server, receipt->serial, &found, 0);
   if (receipt->socket < 0)
     return;
   pthread_mutex_lock (&server->mutex);

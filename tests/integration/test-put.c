@@ -489,6 +489,81 @@ test_lent (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* Content */
+
+static int
+make_memory (const char *text, int seals)
+{
+  int fd = memfd_create ("content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+  g_assert_cmpint (write (fd, text, strlen (text)), ==, strlen (text));
+  g_assert_no_errno (fcntl (fd, F_ADD_SEALS, seals));
+  return fd;
+}
+
+/* Memory that is sealed is content: it has a digest, which can be demanded. */
+static void
+test_content (FscTestService *service)
+{
+  const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autoptr (GChecksum) checksum = g_checksum_new (G_CHECKSUM_SHA256);
+  guint8 digest[FSCACHE_DIGEST_SIZE];
+  gsize length = sizeof digest;
+  FscacheRequest request = { .uri = "handle:x", .sharing = FSCACHE_SHARED, .digest = digest };
+  FscacheReply reply;
+  int sealed = make_memory ("content", seals), other = make_memory ("content", F_SEAL_SHRINK);
+
+  g_checksum_update (checksum, (const guchar *) "content", 7);
+  g_checksum_get_digest (checksum, digest, &length);
+  g_assert_cmpint (put (client, "handle:x", sealed), ==, 0);
+  g_assert_cmpint (fscache_open_with (client, &request, &reply), >=, 0);
+  g_assert_true (reply.content.is_known);
+  g_assert_true (reply.content.is_sealed);
+  g_assert_cmpuint (reply.content.size, ==, 7);
+  g_assert_cmpmem (reply.content.digest, sizeof digest, digest, sizeof digest);
+  g_assert_true (is_same_description (reply.fd, sealed));
+  close (reply.fd);
+  digest[0] ^= 1;
+  g_assert_cmpint (fscache_open_with (client, &request, &reply), ==, -EBADMSG);
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_OTHER_CONTENT);
+
+  /* What can still be written to is none. */
+  g_assert_cmpint (put_as (client, "handle:x", other, FSCACHE_PUT_REPLACE, 0, NULL), ==, 0);
+  g_assert_cmpint (fscache_open_with (client, &request, &reply), ==, -EOPNOTSUPP);
+  g_assert_cmpint (get_with (client, "handle:x", FSCACHE_SHARED, 0, &reply), >=, 0);
+  g_assert_false (reply.content.is_known);
+  close (reply.fd);
+  close (sealed);
+  close (other);
+  fscache_disconnect (client);
+}
+
+/* What takes too long to read is kept all the same; the holder is not late. */
+static void
+test_large_content (void)
+{
+  FscTestService *service = fsc_test_service_new ("[lanes]\ndeadline=0.4\n", NULL);
+  FscacheClient *client = fsc_test_service_connect (service);
+  FscacheReply reply;
+  pid_t holder;
+  int fd = memfd_create ("content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+  put_something (client, "handle:y");
+  holder = find_holder (service);
+  g_assert_no_errno (ftruncate (fd, G_GINT64_CONSTANT (1) << 40)); /* a hole */
+  g_assert_no_errno (fcntl (fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE));
+  g_assert_cmpint (put (client, "handle:x", fd), ==, 0);
+  g_assert_cmpint (get_with (client, "handle:x", FSCACHE_SHARED, 0, &reply), >=, 0);
+  g_assert_false (reply.content.is_known);
+  close (reply.fd);
+  close (fd);
+  g_assert_cmpint (find_holder (service), ==, holder);
+  g_assert_true (is_there (client, "handle:y"));
+  fscache_disconnect (client);
+  fsc_test_service_free (service);
+}
+
 /* Time */
 
 static void
@@ -1460,6 +1535,8 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/put/take-full", test_take_full);
   FSC_TEST_ADD ("/put/take-killed", test_take_killed);
   FSC_TEST_ADD ("/put/lent", test_lent);
+  FSC_TEST_ADD ("/put/content", test_content);
+  g_test_add_func ("/put/large-content", test_large_content);
   FSC_TEST_ADD ("/put/time", test_time);
   FSC_TEST_ADD ("/put/race", test_race);
   g_test_add_func ("/put/limit", test_limit);
