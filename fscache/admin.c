@@ -343,6 +343,15 @@ pin_opened (const FscAnswer *answer, gpointer data, guint index)
   fsc_request_answered (request);
 }
 
+/* To pin it would open one, which belongs to whoever asked. */
+static gboolean
+is_connection (const FscServer *server, FscBytes uri)
+{
+  const FscProvider *provider = fsc_providers_find (server->config->providers, uri);
+
+  return provider != NULL && provider->pool.max > 0;
+}
+
 gboolean
 fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader)
 {
@@ -362,6 +371,14 @@ fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader
       fsc_connection_send_error (connection, serial, FSC_CODE_NOT_SERVED, EXDEV,
                                  "cannot pin: this client sees another file tree, or is in other "
                                  "groups, than the service");
+      return TRUE;
+    }
+
+  if (is_connection (connection->server, target.uri))
+    {
+      fsc_connection_send_error (connection, serial, FSC_CODE_BAD_REQUEST, EOPNOTSUPP,
+                                 "cannot pin a connection: idle-time=0 in the configuration keeps "
+                                 "a pool as it is, and fscachectl warm fills it");
       return TRUE;
     }
 

@@ -203,7 +203,7 @@ become_idle (FscCache *cache, FscEntry *entry)
   FscPool *pool = entry->pool;
 
   entry->used_at = fsc_cache_now (cache);
-  if (cache->provider.guard != NULL)
+  if (cache->provider.guard != NULL && entry->guard == NULL)
     entry->guard = cache->provider.guard (entry->handle->fd, (guint32) get_spoiling_events (entry),
                                           entry, cache->provider_data);
   if (pool->rules->idle_time > 0)
@@ -264,7 +264,7 @@ find_idle (FscCache *cache, const FscPool *pool, const FscWaiter *waiter)
         continue;
       if (!is_good (entry))
         end_spoilt (cache, entry);
-      else if (!entry->was_lent || waiter->sharing == FSC_SHARING_EXCLUSIVE)
+      else if (!entry->was_lent || waiter->sharing != FSC_SHARING_INDEPENDENT)
         return entry;
     }
   return NULL;
@@ -292,6 +292,24 @@ make_connection (FscCache *cache, FscPool *pool)
 
 /* Answers */
 
+/* As a directory, it is opened before that is said: so this is how a pool is warmed. */
+static void
+refuse_to_share (FscCache *cache, FscEntry *entry, gboolean is_kept, const FscWaiter *waiter)
+{
+  g_autoptr (FscLabel) label = fsc_label_ref (entry->label);
+
+  entry->pool->is_to_fill = TRUE;
+  if (is_kept)
+    become_idle (cache, entry);
+  else
+    fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
+  fsc_answer_fault (waiter, is_kept ? FSC_CODE_NOT_REOPENABLE : FSC_CODE_LIMIT,
+                    is_kept ? EISCONN : ENOSPC, fsc_label_get_uri (label),
+                    is_kept ? "is a connection, which cannot be shared: ask for it exclusive, to "
+                              "borrow it, or independent, to keep it"
+                            : "is a connection that cannot be kept: of max-handles none is free");
+}
+
 static void
 deliver (FscCache *cache, FscEntry *entry, gboolean is_hit, gboolean is_kept,
          const FscWaiter *waiter)
@@ -310,6 +328,11 @@ deliver (FscCache *cache, FscEntry *entry, gboolean is_hit, gboolean is_kept,
     .coherence = FSC_COHERENCE_CHECKED,
   };
 
+  if (waiter->sharing == FSC_SHARING_SHARED)
+    {
+      refuse_to_share (cache, entry, is_kept, waiter);
+      return;
+    }
   fcntl (handle->fd, F_SETFL, waiter->is_nonblocking ? O_NONBLOCK : 0);
   cache->counters.hits += is_hit;
   cache->counters.misses += !is_hit;
@@ -329,9 +352,6 @@ deliver (FscCache *cache, FscEntry *entry, gboolean is_hit, gboolean is_kept,
 static const char *
 find_fault (const FscItem *item)
 {
-  if (item->sharing == FSC_SHARING_SHARED)
-    return "is a connection, which cannot be shared: ask for it exclusive, to borrow it, or "
-           "independent, to keep it";
   if ((item->flags & ~CONNECTION_FLAGS) != 0)
     return "is a connection, which cannot be opened with these flags";
   if ((item->options & FSC_OPTION_DIGEST) != 0)
@@ -349,10 +369,8 @@ fsc_pool_open (FscCache *cache, const FscPoolRules *rules, const FscKey *key, co
 
   if (fault != NULL)
     {
-      fsc_answer_fault (
-          who, item->sharing == FSC_SHARING_SHARED ? FSC_CODE_NOT_REOPENABLE : FSC_CODE_BAD_REQUEST,
-          item->sharing == FSC_SHARING_SHARED ? EOPNOTSUPP : EINVAL,
-          (FscBytes){ key->uri, key->uri_length }, fault);
+      fsc_answer_fault (who, FSC_CODE_BAD_REQUEST, EINVAL, (FscBytes){ key->uri, key->uri_length },
+                        fault);
       return NULL;
     }
   pool = get_pool (cache, rules, key);

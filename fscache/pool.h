@@ -8,6 +8,7 @@
  *    unspoilt; the answer's source says whether it has been lent before (CACHE) or is new (OPENED),
  *    which who has to log in must know. Who asks for it independent is given a new one for good: it
  *    leaves the pool.
+ *  - Who asks for it shared is told that it cannot be, when one is there; so a pool is warmed.
  *  - If none is idle, a new one is made; if there are too many, whoever asks waits until one is
  *    given back, for some time.
  *  - Once somebody has asked, the pool is filled up to its minimum again, in the background.

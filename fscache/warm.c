@@ -64,15 +64,21 @@ count_done (FscWarm *warm)
 
 static void begin (FscWarm *warm);
 
-/* Directories cannot be shared, but were opened to say so. */
+/* Directories and connections cannot be shared, but were opened to say so. */
+static gboolean
+is_warm (const FscAnswer *answer)
+{
+  return answer->handle != NULL || (answer->code == FSC_CODE_BAD_REQUEST && answer->error == EISDIR)
+         || (answer->code == FSC_CODE_NOT_REOPENABLE && answer->error == EISCONN);
+}
+
 static void
 answered (const FscAnswer *answer, gpointer data, guint index)
 {
   FscWarm *warm = data;
-  gboolean is_directory = answer->code == FSC_CODE_BAD_REQUEST && answer->error == EISDIR;
 
   warm->waiters[index] = NULL;
-  if (answer->handle == NULL && !is_directory)
+  if (!is_warm (answer))
     fail (warm, index, answer->text != NULL ? answer->text : warm->names[index]);
   else if (answer->source == FSC_SOURCE_PASSED)
     {

@@ -123,12 +123,13 @@ item_progressed (uint64_t done, uint64_t total, void *data)
   draw (item->warm);
 }
 
-/* Why it is not warm, or NULL. A directory cannot be shared; but it was opened to be told so, and
- * that is kept. */
+/* Why it is not warm, or NULL. A directory or a connection cannot be shared; but it was opened to
+ * be told so, and that is kept. */
 static char *
 find_problem (const Item *item, const FscacheReply *reply)
 {
-  if (reply->code == FSCACHE_ERROR_BAD_REQUEST && reply->error == EISDIR)
+  if ((reply->code == FSCACHE_ERROR_BAD_REQUEST && reply->error == EISDIR)
+      || (reply->code == FSCACHE_ERROR_NOT_REOPENABLE && reply->error == EISCONN))
     return NULL;
   if (reply->code != FSCACHE_OK)
     return g_strdup (reply->message);
@@ -391,6 +392,8 @@ const FscCommand fsc_ctl_warm = {
     "left out (a file called #a is ./#a). \"-\" is standard input. What the service opens it "
     "keeps,\n"
     "as if a program had asked for it: until idle-time ends it, or others need the room.\n"
+    "\n"
+    "Of connections (tcp:, unix:) the pool is filled to its min-idle.\n"
     "\n"
     "Each that fails is one line on stderr, and makes the exit status 1; the others are opened "
     "all\n"

@@ -277,9 +277,6 @@ test_refusals (void)
   FscacheReply reply;
 
   stage_init (&stage, "");
-  g_assert_cmpint (try (stage.client, stage.server.uri, FSCACHE_SHARED, &reply), ==, -EOPNOTSUPP);
-  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_NOT_REOPENABLE);
-  g_assert_nonnull (strstr (reply.message, "cannot be shared"));
   request = (FscacheRequest){ .uri = stage.server.uri, .flags = O_RDWR | O_CREAT };
   g_assert_cmpint (fscache_open_with (stage.client, &request, &reply), ==, -EINVAL);
   g_assert_nonnull (strstr (reply.message, "these flags"));
@@ -459,6 +456,57 @@ test_options (void)
         }
       assert_closed (peer);
     }
+  stage_clear (&stage);
+}
+
+/* Who may not share it has it made ready. */
+static void
+test_warmed (void)
+{
+  g_auto (FscTestProgram) program = { 0 };
+  g_auto (FscTestProgram) pinning = { 0 };
+  g_autofree char *list = NULL;
+  FscacheReply reply;
+  Stage stage;
+
+  stage_init (&stage, "min-idle=3");
+  list = g_strdup_printf ("%s\n%s\ntcp://127.0.0.1:1\n", stage.server.uri, stage.server.uri);
+  g_free (fsc_test_service_write (stage.service, "list", list));
+  fsc_test_service_ctl (stage.service, &program, FSC_TEST_WORDS ("warm", "list"));
+  fsc_test_program_assert_exit (&program, 1);
+  g_assert_nonnull (strstr (program.error, "tcp://127.0.0.1:1: Connection refused"));
+  g_assert_null (strstr (program.error, stage.server.uri));
+  fsc_test_service_wait_for (stage.service, "connections_idle", 3);
+  g_assert_cmpint (try (stage.client, stage.server.uri, FSCACHE_SHARED, &reply), ==, -EISCONN);
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_NOT_REOPENABLE);
+  g_assert_nonnull (strstr (reply.message, "cannot be shared"));
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections"), ==, 3);
+
+  /* It is nobody's, and new. */
+  reply = borrow (&stage, FSCACHE_SOURCE_OPENED);
+  fsc_test_service_wait_for (stage.service, "connections_idle", 3);
+  give_back (&stage, &reply);
+  fsc_test_service_ctl (stage.service, &pinning, FSC_TEST_WORDS ("pin", stage.server.uri));
+  fsc_test_program_assert_exit (&pinning, 1);
+  g_assert_nonnull (strstr (pinning.error, "cannot pin a connection"));
+  g_assert_cmpuint (fsc_test_service_counter (stage.service, "connections"), ==, 4);
+  stage_clear (&stage);
+}
+
+static void
+test_warm_from_the_start (void)
+{
+  g_autofree char *config = NULL;
+  g_autofree char *list = NULL;
+  Stage stage = { .service = fsc_test_service_prepare (NULL, NULL) };
+
+  server_listen (&stage.server, 0, 64);
+  list = fsc_test_service_write (stage.service, "list", stage.server.uri);
+  config = g_strdup_printf ("[tcp]\nallow=*\nmin-idle=2\n[warm]\nlist=%s\n", list);
+  fsc_test_write (stage.service->config, config);
+  fsc_test_service_start (stage.service);
+  stage.client = fsc_test_service_connect (stage.service);
+  fsc_test_service_wait_for (stage.service, "connections_idle", 2);
   stage_clear (&stage);
 }
 
@@ -1122,6 +1170,8 @@ main (int argc, char **argv)
   g_test_add_func ("/pool/discarded", test_discarded);
   g_test_add_func ("/pool/options", test_options);
   g_test_add_func ("/pool/named", test_named);
+  g_test_add_func ("/pool/warmed", test_warmed);
+  g_test_add_func ("/pool/warm-from-the-start", test_warm_from_the_start);
   g_test_add_func ("/pool/maximum", test_maximum);
   g_test_add_func ("/pool/server-restarts", test_server_restarts);
   g_test_add_func ("/pool/borrower-is-killed", test_borrower_is_killed);
