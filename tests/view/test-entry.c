@@ -253,9 +253,9 @@ test_put (FscTestStage *stage)
   g_assert_cmpint (fscache_put (client, &text, NULL), ==, 0);
   g_assert_cmpint (fscache_put (client, &reading, NULL), ==, 0);
   fsc_test_stage_run (stage,
-                      "cd $M/cached/handle && test \"$(ls -F | tr '\\n' ' ')\" = 'dir/ pipe '");
-  fsc_test_stage_run (stage, "test \"$(cat $M/cached/handle/dir/te%20xt)\" = text");
-  fsc_test_stage_run (stage, "test \"$(cat $M/cached/handle/dir/te%20xt)\" = text");
+                      "cd $M/cached/handle && test \"$(ls -F | tr '\\n' ' ')\" = 'dir%/ pipe '");
+  fsc_test_stage_run (stage, "test \"$(cat $M/cached/handle/dir%/te\\ xt)\" = text");
+  fsc_test_stage_run (stage, "test \"$(cat $M/cached/handle/dir%/te\\ xt)\" = text");
   assert_attribute (pipe, "user.fscache.uri", "handle:pipe");
   assert_attribute (pipe, "user.fscache.pinned", "1");
   fd = open (pipe, O_RDONLY | O_CLOEXEC);
