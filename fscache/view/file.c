@@ -294,7 +294,9 @@ fsc_file_set_attributes (FscCall *call)
                              | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
   int error = 0;
 
-  if (call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0)
+  if (call->node->place == FSC_PLACE_SOURCE && !fsc_tree_is_file (call->node->path))
+    error = -EROFS;
+  else if (call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0)
     error = -EOPNOTSUPP;
   else if ((call->mask & FUSE_SET_ATTR_SIZE) != 0)
     error = truncate_file (call); /* the time is that of the source */

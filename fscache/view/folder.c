@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fscache/view/entry.h"
@@ -122,8 +123,9 @@ open_own (FscCall *call, FscFile *file)
       fsc_folder_add (folder, "status.json", S_IFREG);
       fsc_folder_add (folder, "metrics", S_IFREG);
     }
-  else if (place == FSC_PLACE_OPEN)
-    fsc_folder_add (folder, "file", S_IFDIR);
+  else if (strcmp (call->node->path, "open") == 0)
+    for (guint i = 0; fsc_tree_schemes[i] != NULL; i++)
+      fsc_folder_add (folder, fsc_tree_schemes[i], S_IFDIR);
   else
     return fsc_entry_list (&call->caller, call->node->path, folder);
   return 0;
@@ -169,6 +171,22 @@ add (Answer *answer, const char *name, ino_t inode, mode_t mode, off_t next)
   return TRUE;
 }
 
+/* The name and the type are as they will be looked up: below open/unpack/ a file has another inode,
+ * and a symlink may become a file. */
+static gboolean
+add_entry (Answer *answer, const struct dirent *entry)
+{
+  const FscNode *node = answer->call->node;
+  guint64 inode = fsc_look_get_inode (answer->call->view, node, entry->d_ino);
+  g_autofree char *name = NULL;
+
+  if (fsc_tree_is_file (node->path))
+    return add (answer, entry->d_name, inode, DTTOIF (entry->d_type), entry->d_off);
+  name = fsc_tree_get_name (node->path, entry->d_name);
+  return add (answer, name, entry->d_type == DT_DIR ? inode : UNKNOWN_INODE,
+              entry->d_type == DT_LNK ? 0 : DTTOIF (entry->d_type), entry->d_off);
+}
+
 static int
 read_directory (FscFolder *folder, Answer *answer)
 {
@@ -181,7 +199,6 @@ read_directory (FscFolder *folder, Answer *answer)
   for (;;)
     {
       const struct dirent *entry = folder->left;
-      guint64 inode;
 
       errno = 0;
       if (entry == NULL)
@@ -189,8 +206,7 @@ read_directory (FscFolder *folder, Answer *answer)
       folder->left = entry;
       if (entry == NULL)
         return errno;
-      inode = fsc_look_get_inode (answer->call->view, answer->call->node, entry->d_ino);
-      if (!add (answer, entry->d_name, inode, DTTOIF (entry->d_type), entry->d_off))
+      if (!add_entry (answer, entry))
         return 0;
       folder->left = NULL;
       folder->offset = entry->d_off;

@@ -54,7 +54,7 @@ fsc_look_fill (const FscView *view, FscNode *node, const struct statx *st, struc
   *out = (struct stat){
     .st_ino = fsc_look_get_inode (view, node, st->stx_ino),
     .st_mode = st->stx_mode,
-    .st_nlink = st->stx_nlink,
+    .st_nlink = node->target[0] == '/' ? st->stx_nlink : 1, /* memory has no names */
     .st_uid = st->stx_uid,
     .st_gid = st->stx_gid,
     .st_rdev = makedev (st->stx_rdev_major, st->stx_rdev_minor),
@@ -136,11 +136,37 @@ open_doubtful (FscCall *call, const char *target, FscSource *source)
   return fd >= 0 ? fd : -1;
 }
 
+/* Whether a path leads to a file, perhaps by symlinks. */
+static gboolean
+leads_to_file (FscCall *call, const char *path)
+{
+  FscSource source;
+  struct statx st;
+  int fd = fsc_source_open (&call->caller, path, O_PATH, 0, &source);
+  gboolean is_file = fd >= 0 && get_status (fd, &st) == 0 && S_ISREG (st.stx_mode);
+
+  if (fd >= 0)
+    close (fd);
+  return is_file;
+}
+
+/* What is to be looked at. Below open/unpack/ all but files is that of the source: directories, and
+ * what leads to them. */
+static char *
+find_target (FscCall *call, const char *path)
+{
+  g_autofree char *unpacked = fsc_tree_get_unpacked (path);
+
+  if (unpacked != NULL && !leads_to_file (call, unpacked))
+    return g_steal_pointer (&unpacked);
+  return fsc_tree_get_target (path);
+}
+
 static void
 look_up_source (FscCall *call, const char *path)
 {
   gboolean is_doubtful = fsc_nodes_is_doubtful (call->view->nodes, path);
-  g_autofree char *target = fsc_tree_get_target (path);
+  g_autofree char *target = call->node->barrier == 0 ? find_target (call, path) : NULL;
   FscNodeIdentity identity;
   struct stat attributes;
   FscSource source;
@@ -148,9 +174,9 @@ look_up_source (FscCall *call, const char *path)
   FscNode *node;
   int fd = -1, fresh, error;
 
-  if (target == NULL || call->node->barrier != 0)
+  if (target == NULL)
     {
-      fsc_call_finish (call, target == NULL ? ENOENT : call->node->barrier);
+      fsc_call_finish (call, call->node->barrier != 0 ? call->node->barrier : ENOENT);
       return;
     }
   if (strlen (target) >= PATH_MAX)
@@ -175,8 +201,18 @@ look_up_source (FscCall *call, const char *path)
       return;
     }
 
+  /* A directory that was put under a name has no names for what is in it. */
+  if (target[0] != '/' && S_ISDIR (st.stx_mode))
+    {
+      close (fd);
+      look_up_own (call, path, S_IFDIR, EOPNOTSUPP);
+      return;
+    }
   identity = fsc_node_get_identity (&st);
   node = fsc_nodes_get (call->view->nodes, path, &identity, st.stx_mode, source.is_local);
+  /* What had to be opened to be looked at need not be opened again at once. */
+  if (target[0] != '/' && !call->view->is_exact)
+    fresh = fd;
   if (fresh >= 0 && S_ISREG (st.stx_mode))
     fsc_keeper_offer (call->view->keeper, node, fresh, source.is_local, call->caller.number);
   close (fd);

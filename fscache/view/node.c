@@ -65,7 +65,9 @@ make_node (const FscNode *key, mode_t type, gboolean is_local)
   node->path = g_strdup (key->path);
   node->identity = key->identity;
   node->place = fsc_tree_get_place (key->path);
-  node->target = fsc_tree_get_target (key->path);
+  node->target = S_ISREG (type) ? NULL : fsc_tree_get_unpacked (key->path);
+  if (node->target == NULL)
+    node->target = fsc_tree_get_target (key->path);
   node->type = type & S_IFMT;
   node->is_local = is_local;
   node->barrier

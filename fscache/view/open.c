@@ -229,6 +229,8 @@ fsc_open (FscCall *call)
     open_text (call);
   else if (place == FSC_PLACE_ENTRY)
     open_entry (call);
+  else if (writes && !fsc_tree_is_file (call->node->path))
+    fsc_call_finish (call, EROFS);
   else if (writes)
     open_for_writing (call);
   else
@@ -251,6 +253,11 @@ fsc_open_new (FscCall *call)
   if (target == NULL || call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0)
     {
       fsc_call_finish (call, EACCES);
+      return;
+    }
+  if (!fsc_tree_is_file (path))
+    {
+      fsc_call_finish (call, EROFS);
       return;
     }
   if (strlen (target) >= PATH_MAX)

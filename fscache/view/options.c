@@ -14,7 +14,7 @@
 #define DESCRIPTION                                                                                \
   "Below MOUNTPOINT there are:\n"                                                                  \
   "  open/file/PATH        the file PATH; to open it goes through the cache\n"                     \
-  "  open/SCHEME/...       the same for the other schemes that the service has\n"                  \
+  "  open/SCHEME/...       the same for unpack, http, https, handle and helper+NAME\n"             \
   "  cached/SCHEME/...     what is cached now; the times are those of the entry\n"                 \
   "  status.json, metrics  the counters, as JSON and for Prometheus\n"                             \
   "\n"                                                                                             \

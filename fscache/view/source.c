@@ -16,6 +16,7 @@ fsc_source_get_error (const FscacheReply *reply)
     case FSCACHE_OK:
     case FSCACHE_ERROR_SYSTEM:
     case FSCACHE_ERROR_TIMED_OUT:
+    case FSCACHE_ERROR_UNAVAILABLE:
       return reply->error != 0 ? -reply->error : -EIO;
     case FSCACHE_ERROR_BAD_URI:
     case FSCACHE_ERROR_UNKNOWN_SCHEME:
@@ -66,6 +67,22 @@ ask (FscCaller *caller, FscacheRequest *request, FscSource *source)
   return fd >= 0 ? fd : fsc_source_get_error (&reply);
 }
 
+static int
+look_at_content (FscCaller *caller, const char *target, gboolean is_doubtful, FscSource *source)
+{
+  FscLoan loan;
+  int fd = fsc_source_borrow (caller, target, is_doubtful, &loan);
+
+  *source = (FscSource){ .is_local = loan.is_local };
+  if (fd < 0)
+    return fd;
+  fd = fcntl (fd, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0)
+    fd = -errno;
+  fsc_source_return (caller, &loan);
+  return fd;
+}
+
 int
 fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful, FscSource *source)
 {
@@ -73,6 +90,8 @@ fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful, Fs
                              .flags = O_PATH | O_NOFOLLOW,
                              .options = is_doubtful ? FSCACHE_REVALIDATE : 0 };
 
+  if (target[0] != '/')
+    return look_at_content (caller, target, is_doubtful, source);
   return ask (caller, &request, source);
 }
 

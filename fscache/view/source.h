@@ -24,8 +24,9 @@ typedef struct
   FscacheBorrow borrow; /* with -1 for what libfscache has not lent */
 } FscLoan;
 
-/* Path-only, and a symlink itself: for names and attributes. It fails with `is_shut` for what the
- * service does not touch: the view itself, procfs. */
+/* For names and attributes. Of a path it is path-only, and a symlink itself; it fails with
+ * `is_shut` for what the service does not touch: the view itself, procfs. All else has to be opened
+ * to be looked at, and is borrowed if it is known already. */
 int fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful,
                      FscSource *source);
 
