@@ -16,18 +16,25 @@ typedef struct
   gsize n; /* printed so far */
 } Printer;
 
+/* Whether it was put there by a client. It always is pinned, and held by another process. */
+static gboolean
+is_put (const FscacheEntry *entry)
+{
+  return g_str_has_prefix (entry->uri, "handle:");
+}
+
 /* "pinned,held", or "-". In memory to be freed. */
 static char *
 describe_state (const FscacheEntry *entry)
 {
-  GString *text = g_string_new (NULL);
+  GString *text = g_string_new (is_put (entry) ? "put" : NULL);
   const struct
   {
     gboolean is_so;
     const char *name;
   } states[] = {
-    { entry->is_pinned, "pinned" },
-    { entry->is_held, "held" },
+    { entry->is_pinned && !is_put (entry), "pinned" },
+    { entry->is_held && !is_put (entry), "held" },
     { entry->is_lent, "lent" },
     { entry->is_negative, "negative" },
     { entry->sharing == FSCACHE_EXCLUSIVE, "exclusive" },
@@ -87,11 +94,28 @@ end_json_array (const Printer *printer)
   fputs (printer->n == 0 ? "[]\n" : "\n]\n", stdout);
 }
 
+/* "put,lent,59s": what was put for a time says what is left of it. */
+static void
+print_state (const FscacheEntry *entry)
+{
+  g_autofree char *state = describe_state (entry);
+  char left[32];
+
+  if (is_put (entry) && entry->ttl_ms > 0)
+    {
+      g_autofree char *until = g_strconcat (
+          state, ",", fsc_output_format_us (entry->ttl_ms * (guint64) 1000, left), NULL);
+
+      printf ("%-9s ", until);
+    }
+  else
+    printf ("%-9s ", state);
+}
+
 static void
 print_row (const FscacheEntry *entry, void *data)
 {
   Printer *printer = data;
-  g_autofree char *state = NULL;
   char age[32], idle[32], cost[32], size[32];
 
   if (printer->json)
@@ -101,15 +125,48 @@ print_row (const FscacheEntry *entry, void *data)
       if (printer->n == 0)
         printf ("%8s %6s %6s %6s %6s %-9s %-9s URI\n", "HITS", "AGE", "IDLE", "COST", "SIZE",
                 "COHERENCE", "STATE");
-      state = describe_state (entry);
-      printf ("%8" G_GUINT64_FORMAT " %6s %6s %6s %6s %-9s %-9s %s\n", entry->hits,
+      printf ("%8" G_GUINT64_FORMAT " %6s %6s %6s %6s %-9s ", entry->hits,
               fsc_output_format_us (entry->age_ms * 1000, age),
               fsc_output_format_us (entry->idle_ms * 1000, idle),
-              fsc_output_format_us (entry->cost_us, cost),
+              is_put (entry) ? "-" : fsc_output_format_us (entry->cost_us, cost),
               entry->content.is_known ? fsc_output_format_bytes (entry->content.size, size) : "-",
-              fscache_coherence_name (entry->coherence), state, entry->uri);
+              is_put (entry) ? "-" : fscache_coherence_name (entry->coherence));
+      print_state (entry);
+      printf ("%s\n", entry->uri);
     }
   printer->n++;
+}
+
+static void
+print_life (const FscacheEntry *entry)
+{
+  char a[32];
+
+  printf ("coherence  %s", fscache_coherence_name (entry->coherence));
+  if (entry->coherence == FSCACHE_COHERENCE_TTL)
+    printf (" of %s", fsc_output_format_us (entry->ttl_ms * (guint64) 1000, a));
+  printf ("\nchecked    %s ago\n", fsc_output_format_us (entry->checked_ms * (guint64) 1000, a));
+  printf ("hits       %" G_GUINT64_FORMAT "\n", entry->hits);
+  printf ("cost       %s\n", fsc_output_format_us (entry->cost_us, a));
+  printf ("opened     %s ago\n", fsc_output_format_us (entry->age_ms * 1000, a));
+  printf ("given      %s ago\n", fsc_output_format_us (entry->idle_ms * 1000, a));
+}
+
+static void
+print_life_of_put (const FscacheEntry *entry)
+{
+  char a[32];
+
+  printf ("put        %s ago\n", fsc_output_format_us (entry->age_ms * 1000, a));
+  if (entry->ttl_ms > 0)
+    printf ("ends       in %s\n", fsc_output_format_us (entry->ttl_ms * (guint64) 1000, a));
+  else
+    puts ("ends       when it is dropped, taken or replaced");
+  printf ("hits       %" G_GUINT64_FORMAT "\n", entry->hits);
+  if (entry->hits > 0)
+    printf ("given      %s ago\n", fsc_output_format_us (entry->idle_ms * 1000, a));
+  else
+    puts ("given      never");
 }
 
 static void
@@ -117,7 +174,6 @@ print_paragraph (const FscacheEntry *entry, void *data)
 {
   Printer *printer = data;
   g_autofree char *state = NULL;
-  char a[32];
 
   if (printer->json)
     {
@@ -129,16 +185,10 @@ print_paragraph (const FscacheEntry *entry, void *data)
   printf ("%suri        %s\n", printer->n > 0 ? "\n" : "", entry->uri);
   printf ("kind       %s\n", fscache_kind_name (entry->kind));
   printf ("state      %s\n", state);
-  printf ("coherence  %s", fscache_coherence_name (entry->coherence));
-  if (entry->coherence == FSCACHE_COHERENCE_TTL)
-    printf (" of %s", fsc_output_format_us (entry->ttl_ms * (guint64) 1000, a));
-  printf ("\nchecked    %s ago\n", fsc_output_format_us (entry->checked_ms * (guint64) 1000, a));
-  printf ("hits       %" G_GUINT64_FORMAT "\n", entry->hits);
-  printf ("cost       %s\n", fsc_output_format_us (entry->cost_us, a));
-  printf ("opened     %s ago\n", fsc_output_format_us (entry->age_ms * 1000, a));
-  printf ("given      %s ago\n", fsc_output_format_us (entry->idle_ms * 1000, a));
-  if (entry->coherence != FSCACHE_COHERENCE_TTL && entry->ttl_ms > 0)
-    printf ("ends       in %s\n", fsc_output_format_us (entry->ttl_ms * (guint64) 1000, a));
+  if (is_put (entry))
+    print_life_of_put (entry);
+  else
+    print_life (entry);
   printf ("mount      %u\n", (unsigned) entry->mount_id);
   printf ("generation %" G_GUINT64_FORMAT "\n", entry->generation);
   if (entry->content.is_known)
@@ -188,7 +238,8 @@ const FscCommand fsc_ctl_list = {
   .summary = "List what is cached",
   .description
   = "COST is what opening it took, IDLE the time since it was last given to anyone; SIZE is\n"
-    "that of content that never changes: what was unpacked or fetched.\n"
+    "that of content that never changes: what was unpacked or fetched, and sealed memory that was\n"
+    "put. Of what was put under a name (put), STATE also says for how long it will be there.\n"
     "\n" FSC_HELP_PATTERNS "\n"
     "\n"
     "Examples:\n"
