@@ -209,6 +209,55 @@ open_all (FscacheClient *client, Plan *plan)
   return is_complete;
 }
 
+/* What is not to be the program's after all is there for others as before, but for a time that it
+ * had. */
+static void
+put_back (FscacheClient *client, const Plan *plan)
+{
+  for (gsize i = 0; i < plan->n_fds; i++)
+    {
+      FscachePut put = { .uri = plan->requests[i].uri, .fd = plan->replies[i].fd };
+      FscacheReply reply;
+
+      if (put.fd >= 0 && fscache_put (client, &put, &reply) < 0)
+        fsc_output_complain_reply (put.uri, &reply, -reply.error);
+    }
+}
+
+/* --names: NAME=URI of all that is kept under names that match. A colon would end a name. */
+
+static void
+add_name (const FscacheEntry *entry, void *data)
+{
+  g_auto (GStrv) parts = g_strsplit (entry->uri, ":", -1);
+  g_autofree char *name = g_strjoinv ("%3A", parts + 1);
+
+  g_ptr_array_add (data, g_strconcat (name, "=", entry->uri, NULL));
+}
+
+/* Replaces *fds by themselves and the names. */
+static gboolean
+add_names (FscacheClient *client, char ***fds, const char *pattern)
+{
+  g_autofree char *uris = fsc_put_get_uri (pattern);
+  g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func (g_free);
+  FscacheReply reply = { 0 };
+  gssize result;
+
+  for (gsize i = 0; *fds != NULL && (*fds)[i] != NULL; i++)
+    g_ptr_array_add (all, g_strdup ((*fds)[i]));
+  result = fscache_list (client, uris, add_name, all, &reply);
+  if (result < 0)
+    {
+      fsc_output_complain_reply (uris, &reply, (int) result);
+      return FALSE;
+    }
+  g_ptr_array_add (all, NULL);
+  g_strfreev (*fds);
+  *fds = (char **) g_ptr_array_free (g_steal_pointer (&all), FALSE);
+  return TRUE;
+}
+
 static gboolean
 set_listen_environment (const Plan *plan)
 {
@@ -287,11 +336,15 @@ run_exec (FscCtl *ctl, int argc, char **argv)
   g_auto (FscPutOptions) put_options = { 0 };
   g_auto (GStrv) fds = NULL;
   g_auto (GStrv) puts = NULL;
+  g_autofree char *names = NULL;
+  g_autofree char *program = NULL;
   gboolean listen = FALSE, take = FALSE;
   const GOptionEntry entries[] = {
     { "fd", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &fds, "Put the resource on descriptor N", "N=URI" },
     { "listen", 'l', 0, G_OPTION_ARG_NONE, &listen,
       "Pass the handles as LISTEN_FDS does; --fd NAME=URI", NULL },
+    { "names", 0, 0, G_OPTION_ARG_STRING, &names,
+      "With --listen: all that is kept under names that match", "PATTERN" },
     { "take", 0, 0, G_OPTION_ARG_NONE, &take, "Of handle: URIs: it is there no more for others",
       NULL },
     { "put", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &puts,
@@ -316,19 +369,31 @@ run_exec (FscCtl *ctl, int argc, char **argv)
   if (!fsc_request_options_get (&options, FSCACHE_INDEPENDENT, &request, &error)
       || !fsc_put_options_get (&put_options, &how, &error))
     return fsc_ctl_refuse_usage (ctl, "%s", error->message);
-  if (fds == NULL && puts == NULL)
+  if (fds == NULL && puts == NULL && names == NULL)
     return fsc_ctl_refuse_usage (ctl, "no --fd N=URI says which handles to pass");
+  if (names != NULL && !listen)
+    return fsc_ctl_refuse_usage (ctl, "--names is for --listen, which passes names");
   request.options |= FSCACHE_NO_FALLBACK | (take ? FSCACHE_TAKE : 0);
   how.timeout_ms = request.timeout_ms;
-  if (!make_plan (ctl, &plan, fds, &request, &options, listen))
-    return FSC_EXIT_USAGE;
   if (!check_puts (ctl, puts))
     return FSC_EXIT_USAGE;
   client = fsc_ctl_connect (ctl);
+  if (names != NULL && !add_names (client, &fds, names))
+    return FSC_EXIT_FAILED;
+  if (!make_plan (ctl, &plan, fds, &request, &options, listen))
+    return FSC_EXIT_USAGE;
+  program = g_find_program_in_path (argv[1]);
+  if (take && program == NULL)
+    {
+      fsc_output_complain ("%s: cannot be run: %s", argv[1], g_strerror (ENOENT));
+      return FSC_EXIT_NOT_FOUND;
+    }
   if (!put_all (client, puts, &how))
     return FSC_EXIT_FAILED;
   if (!open_all (client, &plan))
     {
+      if (take)
+        put_back (client, &plan);
       end_loans (client, &plan, FALSE);
       return FSC_EXIT_FAILED;
     }
@@ -354,7 +419,14 @@ const FscCommand fsc_ctl_exec = {
     "\n"
     "With --listen the handles are passed as sd_listen_fds(3) expects them: on 3, 4, 5 ... in the\n"
     "order given, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. What stands before the '=' then\n"
-    "is the name (a number is a name too, but must be the one that the handle gets).\n"
+    "is the name (a number is a name too, but must be the one that the handle gets). --names "
+    "adds\n"
+    "all that is kept under names that match, each with its name; fscachectl put --listen is the\n"
+    "way back.\n"
+    "\n"
+    "With --take what is under a name is COMMAND's, and there no more for others. If one of "
+    "several\n"
+    "cannot be had, the others are put back.\n"
     "\n"
     "COMMAND replaces fscachectl, so that the exit status is its own. Otherwise it is 1 if a "
     "handle\n"
@@ -375,7 +447,8 @@ const FscCommand fsc_ctl_exec = {
     "  fscachectl exec --listen --fd model=/srv/m.bin -- ./server\n"
     "  fscachectl exec -s exclusive --fd 3=tcp://127.0.0.1:6379 -- ./ask-redis\n"
     "  fscachectl exec --put web=3 --replace -- ./server\n"
-    "  fscachectl exec --take --fd 3=handle:web -- ./next-server",
+    "  fscachectl exec --take --fd 3=handle:web -- ./next-server\n"
+    "  fscachectl exec --listen --names 'web-*' -- ./server",
   .run = run_exec,
   .runs_program = TRUE,
 };

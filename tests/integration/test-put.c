@@ -1219,10 +1219,16 @@ test_ctl (FscTestService *service)
       /* Descriptors of a program that is about to run, and of one that comes later. */
       "$C exec --put x=7 --put y --ttl 60 -- cat <$D/x 7<$D/lines | grep -qx x\n"
       "test \"$($C exec --fd 0=handle:x -- head -1)\" = 1\n"
-      "$C info handle:y | grep -q '^ends'\n"
+      "$C info handle:y | grep -q '^ends *in [56]'; $C info handle:y | grep -q '^given *never'\n"
+      "$C list 'handle:*' | grep -q ' put,[56][0-9]s *handle:y$'; $C list 'handle:*' | grep -q ' "
+      "put *handle:lines$'\n"
       "test \"$($C exec --listen --fd web=handle:x -- sh -c 'echo $LISTEN_FDNAMES')\" = web\n"
       "$C exec --take --fd 0=handle:y -- true\n"
       "! $C exec --take --fd 0=handle:y -- true 2>$D/said; grep -q 'is not there' $D/said\n"
+      /* What could not be used is not lost. */
+      "! $C exec --take --fd 3=handle:x --fd 4=handle:y -- true 2>$D/said; $C info handle:x\n"
+      "set +e; $C exec --take --fd 3=handle:x -- $D/nothing 2>$D/said; test $? = 127 || exit 9; "
+      "set -e; $C info handle:x\n"
       "$C put 'a b/c%?' <$D/x; $C list 'handle:*' | grep -q 'handle:a%20b/c%25'\n"
       /* All of it to another one, and once more. */
       "test \"$($C transfer --to $O)\" = 'transferred 3'\n"
@@ -1230,6 +1236,18 @@ test_ctl (FscTestService *service)
       "test \"$($C transfer --replace --to $O 'x*')\" = 'transferred 1'\n"
       "test \"$($C --socket $O cat handle:lines | wc -l)\" = 3\n"
       "test \"$($C drop 'handle:*')\" = 'dropped 3'\n"
+      /* By way of a program: all of it, and back under other names. */
+      "$C --socket $O exec --listen --names '*' -- $C put --listen\n"
+      "$C --socket $O list --json 'handle:*' | grep -o '\"uri\":\"[^\"]*' | sort >$D/one\n"
+      "$C list --json 'handle:*' | grep -o '\"uri\":\"[^\"]*' | sort | cmp - $D/one\n"
+      "$C put a:b <$D/x; $C exec --listen --names 'a:*' -- sh -c 'echo $LISTEN_FDNAMES' "
+      "| grep -qx 'a%3Ab'\n"
+      "$C exec --listen --names 'a:*' -- $C put --listen --replace\n"
+      "test \"$($C cat handle:a:b)\" = x\n"
+      "for a in '' '--listen name' '--listen'; do\n"
+      "  set +e; $C put $a <$D/x 2>/dev/null; test $? = 2 || exit 9; set -e\n"
+      "done\n"
+      "test \"$($C drop 'handle:*')\" = 'dropped 4'\n"
       "test \"$($C --socket $O list --json | grep -c '\"uri\"')\" = 3\n");
   fsc_test_service_free (other);
 }
