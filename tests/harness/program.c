@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -59,6 +61,12 @@ fsc_test_program_run (FscTestProgram *program, const char *directory, const char
     g_assert_cmpint (errno, ==, EINTR);
   program->out = take_content (out, &program->length);
   program->error = take_content (error, NULL);
+}
+
+void
+fsc_test_program_die_with_parent (gpointer unused)
+{
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
 }
 
 void

@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,11 +150,42 @@ test_unlocked (FscTestService *service)
       }
 }
 
+/* A test that fails leaves no server behind, for which all who run tests would wait. */
+static void
+test_server_ends (void)
+{
+  static const char *const server[] = { "sleep", "1000", NULL };
+  pid_t pid;
+  GPid child;
+  int pipes[2], status;
+
+  g_assert_no_errno (prctl (PR_SET_CHILD_SUBREAPER, 1));
+  g_assert_no_errno (pipe2 (pipes, O_CLOEXEC));
+  pid = fork ();
+  if (pid == 0)
+    {
+      g_spawn_async (NULL, (char **) server, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD,
+                     fsc_test_program_die_with_parent, NULL, &child, NULL);
+      write (pipes[1], &child, sizeof child);
+      _exit (0);
+    }
+  g_assert_cmpint (read (pipes[0], &child, sizeof child), ==, sizeof child);
+  close (pipes[0]);
+  close (pipes[1]);
+  g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
+  alarm (10);
+  g_assert_cmpint (waitpid (child, &status, 0), ==, child);
+  alarm (0);
+  g_assert_true (WIFSIGNALED (status));
+  g_assert_no_errno (prctl (PR_SET_CHILD_SUBREAPER, 0));
+}
+
 int
 main (int argc, char **argv)
 {
   fsc_test_init (&argc, &argv);
   g_test_add_func ("/harness/aborted", test_aborted);
+  g_test_add_func ("/harness/server-ends", test_server_ends);
   FSC_TEST_ADD ("/harness/aborted-with-mount", test_aborted_with_mount);
   FSC_TEST_ADD ("/harness/running", test_running);
   FSC_TEST_ADD ("/harness/unlocked", test_unlocked);

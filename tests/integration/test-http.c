@@ -49,9 +49,9 @@ start_server (const char *dir, const char *name, const char *certificate, const 
   gsize length = 0;
   int out;
 
-  g_spawn_async_with_pipes (NULL, (char **) arguments, NULL,
-                            G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL,
-                            &started.pid, &started.in, &out, NULL, &error);
+  g_spawn_async_with_pipes (
+      NULL, (char **) arguments, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD,
+      fsc_test_program_die_with_parent, NULL, &started.pid, &started.in, &out, NULL, &error);
   g_assert_no_error (error);
   while (strchr (line, '\n') == NULL)
     {
@@ -1229,8 +1229,8 @@ start_nginx (FscTestService *service, guint port)
       return 0;
     }
   g_assert_true (g_spawn_async (service->dir, (char **) arguments, NULL,
-                                G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL,
-                                &pid, NULL));
+                                G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDERR_TO_DEV_NULL,
+                                fsc_test_program_die_with_parent, NULL, &pid, NULL));
   for (guint i = 0; i < 500 && !is_listening (port); i++)
     g_usleep (10000);
   g_assert_true (is_listening (port));

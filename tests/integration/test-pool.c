@@ -917,7 +917,7 @@ start_redis (const Server *server)
   g_spawn_async ("/", (char **) argv, NULL,
                  G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL
                      | G_SPAWN_STDERR_TO_DEV_NULL,
-                 NULL, NULL, &pid, &error);
+                 fsc_test_program_die_with_parent, NULL, &pid, &error);
   g_assert_no_error (error);
   for (guint i = 0; i < 500 && fd < 0; i++)
     {

@@ -249,8 +249,8 @@ test_calls (FscTestService *service)
   path = get_path (&stage, "a/b/f");
   learn (&stage, path);
   g_assert_true (g_spawn_async (NULL, (char **) arguments, NULL,
-                                G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &child,
-                                NULL));
+                                G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD,
+                                fsc_test_program_die_with_parent, NULL, &child, NULL));
   for (guint i = 0; i < 500 && fsc_process_get (service->pid, "TracerPid:") <= 0; i++)
     g_usleep (10000);
   if (fsc_process_get (service->pid, "TracerPid:") > 0)
