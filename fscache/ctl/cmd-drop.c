@@ -214,7 +214,8 @@ const FscCommand fsc_ctl_drop = {
   .summary = "Make the service forget entries",
   .description
   = "Programs that have a handle keep it; the next request opens anew. Prints how many entries\n"
-    "there were; none is no failure. Pinned entries are dropped too.\n"
+    "there were; none is no failure. Pinned entries are dropped too, and what was put\n"
+    "under names (handle:), which cannot be opened again.\n"
     "\n"
     "--mount makes the service let go of a mount, so that umount works: it closes all that it has\n"
     "open there, ends its processes that work there, and returns when they have ended. Requests\n"
@@ -266,7 +267,7 @@ run_unpin (FscCtl *ctl, int argc, char **argv)
 const FscCommand fsc_ctl_unpin = {
   .name = "unpin",
   .arguments = "URI...",
-  .summary = "End that",
+  .summary = "Let what was pinned go as others",
   .description = FSC_HELP_NAMING "\n"
                                  "\n"
                                  "Example:\n"

@@ -237,7 +237,12 @@ const FscCommand fsc_ctl_list = {
   .arguments = "[PATTERN]",
   .summary = "List what is cached",
   .description
-  = "COST is what opening it took, IDLE the time since it was last given to anyone; SIZE is\n"
+  = "AGE is the time since it was opened, IDLE since it was last given to anyone, COST what "
+    "opening\n"
+    "it took. COHERENCE is how it is known to be what open() would give: watched by the kernel,\n"
+    "checked with each request, or ttl: checked when it is older than a time-to-live. STATE:\n"
+    "pinned, lent; held by the process that opened it; sealed in memory; negative (it is known\n"
+    "that there is none); path, directory, nofollow: opened with O_PATH and the like. SIZE is\n"
     "that of content that never changes: what was unpacked or fetched, and sealed memory that was\n"
     "put. Of what was put under a name (put), STATE also says for how long it will be there.\n"
     "\n" FSC_HELP_PATTERNS "\n"

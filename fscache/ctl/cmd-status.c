@@ -91,7 +91,12 @@ const FscCommand fsc_ctl_status = {
     "another request had begun; open_errors are answers such as \"no such file\". Of the entries,\n"
     "watched are those that need no check, because the kernel tells of whatever happens to the\n"
     "watched_directories and watched_files; watching are those that are about to be;\n"
-    "watch_overflows counts how often the kernel had too much to tell.\n"
+
+    "watch_overflows counts how often the kernel had too much to tell; held are those that "
+    "another\n"
+    "process holds, put those that clients have put under names. bytes are of memory that is "
+    "kept,\n"
+    "bytes_making of what is being unpacked or fetched.\n"
     "\n"
     "Examples:\n"
     "  fscachectl status\n"

@@ -79,7 +79,8 @@ extern const FscCommand fsc_ctl_warm;     /* cmd-warm.c */
 /* Paragraphs that several commands' help has in common. */
 #define FSC_HELP_NAMING                                                                            \
   "A URI is file:///srv/a.bin or, shorter, a path: srv/a.bin, ./a.bin. What starts with a word\n"  \
-  "and a colon is a URI; a file called a:b is ./a:b."
+  "and a colon is a URI; a file called a:b is ./a:b. Others: unpack:///srv/a.tar.gz#dir/member,\n" \
+  "https://host/object, tcp://host:port, unix:///run/x.sock, handle:NAME, helper+NAME:..."
 
 #define FSC_HELP_PATTERNS                                                                          \
   "In a PATTERN '*' stands for any characters, '/' among them, and '?' for one. It is matched\n"   \
