@@ -18,7 +18,7 @@ tests=(--suite view --suite unit)
 # nobody starts.
 # shellcheck disable=SC2016 # the variables are those of the shell in there
 bench='
-  tests/packages.sh openssh-server || exit
+  tests/packages.sh openssh-server && mkdir -p /run/sshd || exit
   tests/run.sh --no-install --build-dir build-trixie-release --option bench=enabled \
     --option buildtype=release --build-only || exit
   exec build-trixie-release/tests/bench/fscache-bench "$@"'

@@ -31,10 +31,9 @@ typedef struct
 /* An operation through the view, by passthrough and without, to the same elsewhere: natively, or
  * through a bare FUSE file system that reads in the same way, or that opens nothing. */
 #define VIEW(Name, What, To, Pass_row, Row, Pass_limit, Limit)                                     \
-  TARGET (Name "-pass-" To, What " through the view by passthrough, to " To, Pass_limit, "",       \
-          RATIO, Name "-pass", Name Pass_row),                                                     \
-      TARGET (Name "-" To, What " through the view without it, to " To, Limit, "", RATIO, Name,    \
-              Name Row)
+  TARGET (Name "-pass-" To, "view: " What " by passthrough, to " To, Pass_limit, "", RATIO,        \
+          Name "-pass", Name Pass_row),                                                            \
+      TARGET (Name "-" To, "view: " What " without it, to " To, Limit, "", RATIO, Name, Name Row)
 
 static const Definition definitions[] = {
   TARGET ("unchecked-floor", "shared hit without a check, to the floor", 1.25, "", RATIO,

@@ -31,7 +31,7 @@
 #define LIMIT 9000      /* of offsets and lengths */
 #define STORY 40        /* operations that are told when something is wrong */
 
-/* The view carries out those before REMOVE. */
+/* The view carries out those before REMOVE. From CHANGE_MODE on, they change what names lead to. */
 typedef enum
 {
   WRITE,
@@ -39,6 +39,7 @@ typedef enum
   SET_TIMES,
   ALLOCATE,
   COPY,
+  CHANGE_MODE,
   REMOVE,
   REMOVE_DIRECTORY,
   MAKE_DIRECTORY,
@@ -46,7 +47,6 @@ typedef enum
   EXCHANGE,
   LINK,
   MAKE_SYMLINK,
-  CHANGE_MODE,
 } Kind;
 
 /* More often what makes something. */
@@ -296,7 +296,7 @@ go_on (Run *run, gboolean compares_all)
       assert_outcome (run, "the source", take (&step, run->source), expected);
     }
   compare_names (run, &step);
-  if (step.kind >= REMOVE && expected >= 0 && run->bound > 0)
+  if (step.kind >= CHANGE_MODE && expected >= 0 && run->bound > 0)
     g_usleep (FORGET_MS * 1000);
   if (compares_all)
     compare_trees (run);
