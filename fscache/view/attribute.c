@@ -6,63 +6,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "fscache/view/entry.h"
 #include "fscache/view/look.h"
 #include "fscache/view/source.h"
 
 #define PREFIX "user.fscache."
 #define PINNED PREFIX "pinned"
-
-/* The entries */
-
-typedef struct
-{
-  FscacheEntry entry;
-  char *uri;
-  guint n;
-} Found;
-
-/* Of several the plain one; none of those for names alone, which come from being looked at here. */
-static void
-take (const FscacheEntry *entry, void *data)
-{
-  Found *found = data;
-
-  if ((entry->flags & O_PATH) != 0 || entry->is_negative)
-    return;
-  if (found->n == 0 || entry->flags == 0)
-    found->entry = *entry;
-  found->n++;
-}
-
-/* Returns FALSE, or a negative errno, if it has none. */
-static int
-find (FscCall *call, Found *found)
-{
-  FscacheReply reply;
-  char *uri = fscache_uri (call->node->target);
-  int error;
-
-  *found = (Found){ .uri = g_strdup (uri) };
-  free (uri);
-  if (found->uri == NULL)
-    return -EIO;
-  error = fsc_caller_connect (&call->caller);
-  if (error < 0)
-    return error;
-  if (fscache_info (call->caller.client, found->uri, take, found, &reply) < 0
-      && reply.code != FSCACHE_ERROR_NOT_CACHED)
-    {
-      g_clear_pointer (&found->uri, g_free);
-      return fsc_source_get_error (&reply);
-    }
-  found->entry.uri = found->uri;
-  return 0;
-}
 
 /* What can be asked for, in this order */
 
@@ -194,8 +147,8 @@ static void
 get_own (FscCall *call)
 {
   g_autofree char *text = NULL;
-  Found found;
-  int error = find (call, &found);
+  g_auto (FscFound) found = { 0 };
+  int error = fsc_entry_find (&call->caller, call->node->target, &found);
 
   if (error < 0)
     {
@@ -209,7 +162,6 @@ get_own (FscCall *call)
     fsc_call_finish (call, ENODATA);
   else
     reply (call, text, strlen (text));
-  g_free (found.uri);
 }
 
 /* The source's are had through the link of a path-only handle; but those that only who reads the
@@ -305,8 +257,9 @@ void
 fsc_attribute_list (FscCall *call)
 {
   GString *names = g_string_new (NULL);
-  Found found = { 0 };
-  int error = has_target (call->node) ? find (call, &found) : 0;
+  g_auto (FscFound) found = { 0 };
+  int error
+      = has_target (call->node) ? fsc_entry_find (&call->caller, call->node->target, &found) : 0;
 
   for (gsize i = 0; error == 0 && found.uri != NULL && i < G_N_ELEMENTS (attributes); i++)
     if (i == 0 || found.n > 0)
@@ -318,7 +271,6 @@ fsc_attribute_list (FscCall *call)
   else
     reply (call, names->str, names->len);
   g_string_free (names, TRUE);
-  g_free (found.uri);
 }
 
 /* Pinning */

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fscache/view/entry.h"
 #include "fscache/view/groups.h"
+#include "fscache/view/listing.h"
 #include "fscache/view/privileges.h"
 #include "fscache/view/view.h"
 
@@ -28,7 +28,7 @@ struct FscViewUser
   gid_t gid;
   GArray *groups; /* of gid_t, sorted */
   guint64 number;
-  FscSnapshots *snapshots;
+  FscListing *listing;
 
   GMutex lock;           /* held while connecting */
   FscacheClient *client; /* with that; set once */
@@ -86,7 +86,7 @@ make_user (const FscViewUser *key, guint64 number)
   user->gid = key->gid;
   user->groups = g_array_ref (key->groups);
   user->number = number;
-  user->snapshots = fsc_entry_snapshots_new ();
+  user->listing = fsc_listing_new ();
   user->link.data = user;
   g_mutex_init (&user->lock);
   return user;
@@ -96,7 +96,7 @@ static void
 free_user (FscViewUser *user)
 {
   fscache_disconnect (user->client);
-  fsc_entry_snapshots_free (user->snapshots);
+  fsc_listing_free (user->listing);
   g_array_unref (user->groups);
   g_mutex_clear (&user->lock);
   g_free (user);
@@ -323,7 +323,7 @@ fsc_caller_connect_quickly (FscCaller *caller)
 
   if (caller->client == NULL && is_own (caller))
     {
-      caller->snapshots = view->snapshots;
+      caller->listing = view->listing;
       g_atomic_pointer_set (&caller->client, view->client);
     }
   return caller->client != NULL;
@@ -358,7 +358,7 @@ fsc_caller_connect (FscCaller *caller)
   error = connect_user (view, caller->user);
   if (error < 0)
     return error;
-  caller->snapshots = caller->user->snapshots;
+  caller->listing = caller->user->listing;
   caller->number = caller->user->number;
   g_atomic_pointer_set (&caller->client, caller->user->client);
   return 0;

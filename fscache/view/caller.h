@@ -30,7 +30,7 @@
 #include "libclient/fscache.h"
 
 typedef struct FscView FscView;
-typedef struct FscSnapshots FscSnapshots;
+typedef struct FscListing FscListing;
 typedef struct FscViewUser FscViewUser;
 typedef struct FscCallers FscCallers;
 
@@ -44,7 +44,7 @@ typedef struct
 
   /* Once connected: whom to ask, and what he has said; a number for this identity and no other. */
   FscacheClient *client; /* atomic: see fsc_caller_cancel() */
-  FscSnapshots *snapshots;
+  FscListing *listing;
   guint64 number;
 
   FscacheCancel cancel; /* of all that he has asked for */

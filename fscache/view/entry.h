@@ -4,12 +4,13 @@
  * makes path-only entries.)
  *
  * LOOKING CHANGES NOTHING. To look at entries must not keep them from being evicted, so nothing of
- * them is opened for it: what is there shows the entry, not the file. Its size is 0, it was changed
- * when the entry was made, and read when it was last given to anyone. To read it opens it, through
- * the cache, as it is done below open/.
+ * them is opened for it: what is there shows the entry, not the file. It was changed when the entry
+ * was made, and read when it was last given to anyone. Its size is that of its content, if that
+ * never changes; of a file, which may be written to at any time, the service does not know it, and
+ * it is 0. To read it opens it, through the cache, as it is done below open/.
  *
- * A LIST of all entries is had from the service when a directory is opened or looked for, and used
- * again for a while: ten times as long as it took to get, at least 0.1 s. Each caller has his own.
+ * A name is asked for by itself, each time; that it is a directory, and what is below it, is the
+ * listing's to tell (listing.h).
  *
  * All return a negative errno on failure, and wait for the service.
  */
@@ -17,15 +18,24 @@
 
 #include <sys/stat.h>
 
-#include "fscache/view/folder.h"
-#include "fscache/view/view.h"
+#include "fscache/view/call.h"
+#include "fscache/view/caller.h"
 
-FscSnapshots *fsc_entry_snapshots_new (void);
-void fsc_entry_snapshots_free (FscSnapshots *snapshots);
+/* What there is of one name: of several entries the plain one; none of those for names alone. The
+ * URI is there in any case; but NULL if there can be none of this name. */
+typedef struct
+{
+  FscacheEntry entry;
+  char *uri;
+  guint n;
+} FscFound;
+
+int fsc_entry_find (FscCaller *caller, const char *target, FscFound *found);
+void fsc_found_clear (FscFound *found);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (FscFound, fsc_found_clear)
 
 /* Paths are those of tree.h, in cached/. */
 int fsc_entry_get_attributes (FscCaller *caller, const char *path, struct stat *attributes);
-int fsc_entry_list (FscCaller *caller, const char *path, FscFolder *folder);
 
 /* rm and rmdir: drops the entries of this name. */
 void fsc_entry_unlink (FscCall *call);

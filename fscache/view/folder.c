@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fscache/view/entry.h"
+#include "fscache/view/listing.h"
 #include "fscache/view/look.h"
 #include "fscache/view/source.h"
 
@@ -127,7 +127,7 @@ open_own (FscCall *call, FscFile *file)
     for (guint i = 0; fsc_tree_schemes[i] != NULL; i++)
       fsc_folder_add (folder, fsc_tree_schemes[i], S_IFDIR);
   else
-    return fsc_entry_list (&call->caller, call->node->path, folder);
+    return fsc_listing_read (&call->caller, fsc_tree_skip_branch (call->node->path), folder);
   return 0;
 }
 

@@ -96,14 +96,6 @@ fsc_tree_skip_branch (const char *path)
 }
 
 gboolean
-fsc_tree_is_scheme (const char *path)
-{
-  const char *rest = fsc_tree_skip_branch (path);
-
-  return rest[0] != '\0' && strchr (rest, '/') == NULL;
-}
-
-gboolean
 fsc_tree_is_file (const char *path)
 {
   return begins_with (fsc_tree_skip_branch (path), "file");

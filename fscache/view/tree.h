@@ -59,9 +59,6 @@ char *fsc_tree_join (const char *path, const char *name);
 /* The path without "open/" or "cached/". */
 const char *fsc_tree_skip_branch (const char *path);
 
-/* Whether it is just a scheme: "open/file". */
-gboolean fsc_tree_is_scheme (const char *path);
-
 /* Whether it lies below file/ : then what libfscache is asked for is a path, and may be written to.
  */
 gboolean fsc_tree_is_file (const char *path);

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "fscache/view/caller.h"
-#include "fscache/view/entry.h"
 #include "fscache/view/file.h"
 #include "fscache/view/keep.h"
+#include "fscache/view/listing.h"
 #include "fscache/view/notify.h"
 
 /* Of what may wait for one source. */
@@ -51,7 +51,7 @@ fsc_view_start (FscView *view, FscacheClient *client, struct fuse_session *sessi
   view->root = fsc_nodes_get (view->nodes, "", &none, S_IFDIR, TRUE);
   view->gate = fsc_gate_new (GATE_LIMIT);
   view->callers = fsc_callers_new (view);
-  view->snapshots = fsc_entry_snapshots_new ();
+  view->listing = fsc_listing_new ();
   view->notifier = fsc_notifier_new (view);
   g_mutex_init (&view->lock);
   g_queue_init (&view->files);
@@ -69,7 +69,7 @@ fsc_view_end (FscView *view)
     fsc_file_unref (view, view->files.head->data);
   fsc_keeper_free (view->keeper);
   fsc_callers_free (view->callers);
-  fsc_entry_snapshots_free (view->snapshots);
+  fsc_listing_free (view->listing);
   fsc_gate_free (view->gate);
   fsc_nodes_free (view->nodes);
   g_mutex_clear (&view->lock);

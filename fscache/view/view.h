@@ -20,7 +20,7 @@
 #include <fuse_lowlevel.h>
 
 typedef struct FscView FscView;
-typedef struct FscSnapshots FscSnapshots;
+typedef struct FscListing FscListing;
 typedef struct FscNotifier FscNotifier;
 typedef struct FscCallers FscCallers;
 typedef struct FscKeeper FscKeeper;
@@ -55,7 +55,7 @@ struct FscView
   FscNodes *nodes;
   FscNode *root;
   FscGate *gate;
-  FscSnapshots *snapshots; /* that this user has asked for */
+  FscListing *listing; /* that this user has asked for */
   FscNotifier *notifier;
   FscKeeper *keeper;
   struct fuse_session *session;

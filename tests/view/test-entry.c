@@ -235,6 +235,109 @@ test_drop_exact (FscTestStage *stage)
   g_assert_cmpuint (count_cached (stage), ==, 0);
 }
 
+/* A name is asked for by itself, however old the listing is. */
+static void
+test_names (FscTestStage *stage)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  g_autofree char *cached = g_build_filename (stage->cached, "new", NULL);
+  g_autofree char *source = fsc_test_stage_source (stage, "new");
+  struct stat st;
+
+  fsc_test_stage_start (stage, "exact");
+  open_some (stage);
+  fsc_test_write (source, "text");
+  for (int i = 0; i < 20; i++)
+    {
+      g_assert_cmpint (stat (stage->cached, &st), ==, 0);
+      fsc_test_assert_opens (client, source);
+      g_assert_no_errno (stat (cached, &st));
+      g_assert_cmpint (fscache_drop (client, source, NULL), >=, 1);
+      g_assert_cmpint (stat (cached, &st), ==, -1);
+      g_assert_cmpint (errno, ==, ENOENT);
+    }
+  fscache_disconnect (client);
+}
+
+/* What is done to each of many names costs the same as with few. (A list of all for each name took
+ * a minute.) */
+static void
+test_many (FscTestStage *stage)
+{
+  const int n = 3000;
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  gint64 since;
+
+  fsc_test_stage_start (stage, "exact");
+  for (int i = 0; i < n; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("%d", i);
+      g_autofree char *path = fsc_test_stage_source (stage, name);
+
+      fsc_test_write (path, "");
+      fsc_test_assert_opens (client, path);
+    }
+  fscache_disconnect (client);
+  g_assert_cmpuint (count_cached (stage), ==, n);
+  since = g_get_monotonic_time ();
+  fsc_test_stage_run (stage, "test $(find $C -ls | wc -l) = 3001; rm -r $C");
+  g_assert_cmpint (g_get_monotonic_time () - since, <, 10 * G_USEC_PER_SEC);
+  g_assert_cmpuint (count_cached (stage), ==, 0);
+}
+
+/* The size is shown where it is known and stays. */
+static void
+test_sizes (FscTestStage *stage)
+{
+  g_autofree char *opener = fsc_test_build_path ("fscache/openers/open-unpack");
+  g_autofree char *file = g_build_filename (stage->cached, "file.gz", NULL);
+  g_autofree char *content
+      = g_strdup_printf ("%s/cached/unpack%s/file.gz", stage->mount, stage->source);
+  g_autofree char *uri = g_strdup_printf ("unpack://%s/file.gz", stage->source);
+  FscacheClient *client;
+  FscacheReply reply;
+  struct stat st;
+
+  if (g_access (opener, X_OK) < 0)
+    {
+      g_test_skip ("it was built without open-unpack");
+      return;
+    }
+  fsc_test_stage_run (stage, "seq 1000 | gzip >$S/file.gz; cat $V/file.gz >/dev/null");
+  client = fsc_test_service_connect (stage->service);
+  g_assert_cmpint (fscache_open (client, uri, O_RDONLY, &reply), >=, 0);
+  fscache_reply_clear (client, &reply);
+  fscache_disconnect (client);
+  g_assert_no_errno (stat (content, &st));
+  g_assert_cmpint (st.st_size, ==, 3893);
+  g_assert_cmpint (st.st_blocks, ==, 8);
+  g_assert_no_errno (stat (file, &st));
+  g_assert_cmpint (st.st_size, ==, 0);
+  fsc_test_stage_run (stage, "test $(wc -l <$M/cached/unpack$S/file.gz) = 1000");
+}
+
+/* A directory may be cached under several names. */
+static void
+test_directory (FscTestStage *stage)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  static const char *const ends[] = { "", "/", "/." };
+
+  fsc_test_stage_run (stage, "mkdir $S/dir");
+  for (gsize i = 0; i < G_N_ELEMENTS (ends); i++)
+    {
+      g_autofree char *path = g_strdup_printf ("%s/dir%s", stage->source, ends[i]);
+      FscacheReply reply;
+
+      g_assert_cmpint (fscache_open (client, path, O_RDONLY | O_DIRECTORY, &reply), >=, 0);
+      fscache_reply_clear (client, &reply);
+    }
+  fscache_disconnect (client);
+  g_assert_cmpuint (count_cached (stage), ==, 3);
+  fsc_test_stage_run (stage, "test -d $C/dir; test -z \"$(ls $C/dir)\"; rmdir $C/dir");
+  g_assert_cmpuint (count_cached (stage), ==, 0);
+}
+
 /* What clients have put can be read there too, where it can be read by position. */
 static void
 test_put (FscTestStage *stage)
@@ -256,6 +359,9 @@ test_put (FscTestStage *stage)
                       "cd $M/cached/handle && test \"$(ls -F | tr '\\n' ' ')\" = 'dir%/ pipe '");
   fsc_test_stage_run (stage, "test \"$(cat $M/cached/handle/dir%/te\\ xt)\" = text");
   fsc_test_stage_run (stage, "test \"$(cat $M/cached/handle/dir%/te\\ xt)\" = text");
+  fsc_test_stage_run (stage,
+                      "cd $M/cached/handle && test -e dir%/te\\ xt && test ! -e dir%2Fte\\ xt"
+                      " && test ! -e dir%/te%20xt && test ! -e dir && test ! -e pipe%");
   assert_attribute (pipe, "user.fscache.uri", "handle:pipe");
   assert_attribute (pipe, "user.fscache.pinned", "1");
   fd = open (pipe, O_RDONLY | O_CLOEXEC);
@@ -282,6 +388,10 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-entry/drop", test_drop);
   FSC_STAGE_ADD_CLOSED ("/view-entry/drop-exact", test_drop_exact);
   FSC_STAGE_ADD_CLOSED ("/view-entry/scan", test_scan);
+  FSC_STAGE_ADD_CLOSED ("/view-entry/names", test_names);
+  FSC_STAGE_ADD_CLOSED ("/view-entry/many", test_many);
+  FSC_STAGE_ADD ("/view-entry/sizes", test_sizes);
+  FSC_STAGE_ADD ("/view-entry/directory", test_directory);
   FSC_STAGE_ADD ("/view-entry/put", test_put);
   return g_test_run ();
 }

@@ -55,9 +55,6 @@ test_places (void)
 
   for (gsize i = 0; i < G_N_ELEMENTS (places); i++)
     g_assert_cmpint (fsc_tree_get_place (places[i].path), ==, places[i].place);
-  g_assert_true (fsc_tree_is_scheme ("open/file"));
-  g_assert_false (fsc_tree_is_scheme ("open/file/a"));
-  g_assert_false (fsc_tree_is_scheme ("open"));
 }
 
 /* What each name stands for; and, if it is the name of that, the way back. */
