@@ -1,35 +1,39 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A connection: made for each use, and borrowed from a pool. The servers of the first rows only
- * accept, so that a use is nothing but the connection; that of the others is Redis, and a use is
- * one PING.
+ * accept, so that a use is nothing but the connection; those of the others are Redis, and a use is
+ * one PING, and PostgreSQL, where it is one query, after a login where the connection is new.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "libclient/fscache.h"
 #include "tests/bench/process.h"
 #include "tests/bench/service.h"
+#include "tests/harness/postgresql.h"
 
 enum
 {
   TCP = 0,
   UNIX = 1,
   REDIS = 2,
+  POSTGRESQL = 3,
 };
 
 typedef struct
 {
   int listener; /* or -1 */
   pthread_t thread;
-  BenchProcess redis;
-  bool has_redis;
+  BenchProcess server;
+  bool has_server;
   union
   {
     struct sockaddr any;
@@ -38,7 +42,7 @@ typedef struct
   } address;
   socklen_t length;
   char uri[128];
-  bool pings;
+  unsigned kind;
   FscacheClient *client;
 } Target;
 
@@ -54,8 +58,11 @@ target_free (void *data)
       pthread_join (target->thread, NULL);
       close (target->listener);
     }
-  if (target->has_redis)
-    bench_process_stop (&target->redis);
+  if (target->has_server)
+    {
+      kill (target->server.pid, SIGINT); /* with SIGTERM PostgreSQL waits for its clients */
+      bench_process_stop (&target->server);
+    }
   g_free (target);
 }
 
@@ -146,9 +153,9 @@ start_redis (Target *target, GError **error)
       g_set_error (error, BENCH_ERROR, BENCH_ERROR_UNAVAILABLE, "redis-server is not installed");
       return false;
     }
-  if (!bench_process_start (&target->redis, argv, NULL, -1, 0, error))
+  if (!bench_process_start (&target->server, argv, NULL, -1, 0, error))
     return false;
-  target->has_redis = true;
+  target->has_server = true;
   for (int i = 0; i < 500 && fd < 0; i++)
     {
       fd = connect_to (target);
@@ -162,20 +169,51 @@ start_redis (Target *target, GError **error)
 }
 
 static bool
+start_postgresql (Target *target, Bench *bench, GError **error)
+{
+  static unsigned n;
+  g_autofree char *dir = g_strdup_printf ("%s/postgresql-%u", bench->directory, n++);
+  g_auto (GStrv) command = NULL;
+  int fd;
+
+  if (!fsc_test_postgresql_is_installed ())
+    {
+      g_set_error (error, BENCH_ERROR, BENCH_ERROR_UNAVAILABLE, "PostgreSQL is not installed");
+      return false;
+    }
+  if (geteuid () == 0)
+    chmod (bench->directory, 0711); /* it is another user */
+  command = fsc_test_postgresql_get_command (dir);
+  if (!bench_process_start (&target->server, (const char *const *) command, NULL, -1, 0, error))
+    return false;
+  target->has_server = true;
+  fd = fsc_test_postgresql_connect (dir, 30);
+  if (fd < 0)
+    return fail (error, "PostgreSQL does not answer");
+  close (fd);
+  target->address.unix_.sun_family = AF_UNIX;
+  g_snprintf (target->address.unix_.sun_path, sizeof target->address.unix_.sun_path, "%s/%s", dir,
+              FSC_TEST_POSTGRESQL_SOCKET);
+  target->length = sizeof target->address.unix_;
+  g_snprintf (target->uri, sizeof target->uri, "unix://%s", target->address.unix_.sun_path);
+  return true;
+}
+
+static bool
 set_up_connect (BenchRow *row, GError **error)
 {
   Target *target = g_new0 (Target, 1);
 
   target->listener = -1;
+  target->kind = row->spec->parameter;
   row->state = target;
   bench_defer (row->bench, target_free, target);
+  if (target->kind == POSTGRESQL)
+    return start_postgresql (target, row->bench, error);
   if (!listen_here (target, row->spec->parameter, error))
     return false;
-  if (row->spec->parameter == REDIS)
-    {
-      target->pings = true;
-      return start_redis (target, error);
-    }
+  if (target->kind == REDIS)
+    return start_redis (target, error);
   errno = pthread_create (&target->thread, NULL, accept_all, target);
   return errno == 0 || fail (error, "cannot start a thread");
 }
@@ -194,12 +232,24 @@ set_up_pool (BenchRow *row, GError **error)
 }
 
 static bool
-use (const Target *target, int fd, GError **error)
+query (int fd, bool is_new, GError **error)
+{
+  g_autofree char *answer = NULL;
+
+  if (!is_new || fsc_test_postgresql_log_in (fd))
+    answer = fsc_test_postgresql_ask (fd, "SELECT 1");
+  return g_strcmp0 (answer, "1") == 0 || fail (error, "PostgreSQL does not answer");
+}
+
+static bool
+use (const Target *target, int fd, bool is_new, GError **error)
 {
   static const char ping[] = "PING\r\n", pong[] = "+PONG\r\n";
   char text[sizeof pong];
 
-  if (!target->pings)
+  if (target->kind == POSTGRESQL)
+    return query (fd, is_new, error);
+  if (target->kind != REDIS)
     return true;
   return (send (fd, ping, sizeof ping - 1, MSG_NOSIGNAL) == sizeof ping - 1
           && recv (fd, text, sizeof text, 0) == sizeof pong - 1)
@@ -215,7 +265,7 @@ run_connect (BenchRow *row, GError **error)
 
   if (fd < 0)
     return fail (error, "cannot connect");
-  is_good = use (target, fd, error);
+  is_good = use (target, fd, true, error);
   close (fd);
   return is_good;
 }
@@ -234,7 +284,7 @@ run_pool (BenchRow *row, GError **error)
       g_set_error (error, BENCH_ERROR, BENCH_ERROR_FAILED, "%s", reply.message);
       return false;
     }
-  is_good = use (target, fd, error);
+  is_good = use (target, fd, reply.source == FSCACHE_SOURCE_OPENED, error);
   fscache_give_back (target->client, &reply);
   return is_good;
 }
@@ -258,5 +308,9 @@ const BenchRowSpec bench_rows_pool[] = {
   CONNECT ("pool-connect-redis", "connect() to Redis, PING, and close()", REDIS),
   POOL ("pool-redis", "fscache, a warm connection to Redis, PING, and given back",
         "pool-connect-redis", REDIS),
+  CONNECT ("pool-connect-postgresql", "connect() to PostgreSQL, login, a query, and close()",
+           POSTGRESQL),
+  POOL ("pool-postgresql", "fscache, a session of PostgreSQL, a query, and given back",
+        "pool-connect-postgresql", POSTGRESQL),
   { 0 },
 };

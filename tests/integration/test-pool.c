@@ -22,6 +22,7 @@
 #include "protocol/channel.h"
 #include "tests/harness/lingering.h"
 #include "tests/harness/memory.h"
+#include "tests/harness/postgresql.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
 #include "tests/integration/process.h"
@@ -1010,6 +1011,102 @@ test_redis (void)
   stage_clear (&stage);
 }
 
+static GPid
+start_postgresql (Stage *stage, char **dir)
+{
+  g_auto (GStrv) command = NULL;
+  g_autoptr (GError) error = NULL;
+  GPid pid;
+  int fd;
+
+  g_assert_no_errno (chmod (stage->service->dir, 0711)); /* it is another user */
+  *dir = g_build_filename (stage->service->dir, "pg", NULL);
+  command = fsc_test_postgresql_get_command (*dir);
+  g_spawn_async ("/", command, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD,
+                 fsc_test_program_die_with_parent, NULL, &pid, &error);
+  g_assert_no_error (error);
+  fd = fsc_test_postgresql_connect (*dir, 30);
+  g_assert_cmpint (fd, >=, 0);
+  close (fd);
+  return pid;
+}
+
+static void
+assert_answers (int fd, const char *query, const char *expected)
+{
+  g_autofree char *answer = fsc_test_postgresql_ask (fd, query);
+
+  g_assert_cmpstr (answer, ==, expected);
+}
+
+static FscacheReply
+borrow_session (Stage *stage, const char *uri, FscacheSource source, char **backend)
+{
+  FscacheReply reply;
+
+  g_assert_cmpint (try (stage->client, uri, FSCACHE_EXCLUSIVE, &reply), >=, 0);
+  g_assert_cmpint (reply.source, ==, source);
+  if (reply.source == FSCACHE_SOURCE_OPENED)
+    g_assert_true (fsc_test_postgresql_log_in (reply.fd));
+  *backend = fsc_test_postgresql_ask (reply.fd, "SELECT pg_backend_pid()");
+  g_assert_nonnull (*backend);
+  return reply;
+}
+
+/* A session is begun once, and then belongs to one after the other. */
+static void
+test_postgresql (void)
+{
+  g_autofree char *dir = NULL;
+  g_autofree char *uri = NULL;
+  g_autofree char *first = NULL;
+  g_autofree char *again = NULL;
+  g_autofree char *second = NULL;
+  g_autofree char *third = NULL;
+  g_autofree char *kill_second = NULL;
+  FscacheReply one, other;
+  Stage stage;
+  GPid pid;
+
+  if (!fsc_test_postgresql_is_installed ())
+    {
+      g_test_skip ("PostgreSQL is not installed");
+      return;
+    }
+  stage_init (&stage, "min-idle=0");
+  pid = start_postgresql (&stage, &dir);
+  uri = g_strdup_printf ("unix://%s/" FSC_TEST_POSTGRESQL_SOCKET, dir);
+  one = borrow_session (&stage, uri, FSCACHE_SOURCE_OPENED, &first);
+  assert_answers (one.fd, "SET application_name = 'borrowed'", "");
+  give_back (&stage, &one);
+  one = borrow_session (&stage, uri, FSCACHE_SOURCE_CACHE, &again);
+  g_assert_cmpstr (first, ==, again);
+  assert_answers (one.fd, "SHOW application_name", "borrowed");
+
+  /* In the middle of a transaction it is nobody else's. */
+  assert_answers (one.fd, "BEGIN", "");
+  fscache_discard (stage.client, &one);
+  one = borrow_session (&stage, uri, FSCACHE_SOURCE_OPENED, &second);
+  g_assert_cmpstr (first, !=, second);
+
+  /* The server ends one that is idle. */
+  other = borrow_session (&stage, uri, FSCACHE_SOURCE_OPENED, &third);
+  give_back (&stage, &one);
+  kill_second = g_strdup_printf ("SELECT pg_terminate_backend(%s)", second);
+  assert_answers (other.fd, kill_second, "t");
+  fsc_test_service_wait_for (stage.service, "connections", 1);
+  give_back (&stage, &other);
+  g_free (g_steal_pointer (&again));
+  one = borrow_session (&stage, uri, FSCACHE_SOURCE_CACHE, &again);
+  g_assert_cmpstr (third, ==, again);
+  give_back (&stage, &one);
+
+  g_assert_no_errno (kill (pid, SIGINT));
+  g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
+  fsc_test_service_wait_for (stage.service, "connections", 0);
+  stage_clear (&stage);
+}
+
 typedef struct
 {
   int fd;
@@ -1183,6 +1280,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pool/no-wait", test_no_wait);
   g_test_add_func ("/pool/unix", test_unix);
   g_test_add_func ("/pool/redis", test_redis);
+  g_test_add_func ("/pool/postgresql", test_postgresql);
   g_test_add_func ("/pool/exec", test_exec);
   g_test_add_func ("/pool/exec/signals", test_exec_signals);
   FSC_TEST_ADD ("/pool/guard", test_guard);
