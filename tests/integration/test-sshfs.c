@@ -902,6 +902,7 @@ test_sent (Fixture *fixture)
   g_autofree char *path = get_path (fixture, "file");
   int handle, fds[8];
   guint8 packet[64];
+  int r;
 
   put (fixture->mount, "file", "content");
   handle = open (path, O_RDONLY | O_CLOEXEC);
@@ -920,16 +921,20 @@ test_sent (Fixture *fixture)
           size_t length = fsc_test_write_empty (packet, sizeof packet, FSC_OP_PING, 1);
 
           fds[i] = fsc_test_raw_greet (fixture->service->socket, TRUE);
-          g_assert_cmpint (fsc_channel_send (fds[i], packet, length, &handle, 1, 0), ==, 0);
+          r = fsc_channel_send (fds[i], packet, length, &handle, 1, 0);
+          g_assert_true (r == 0 || r == -EPERM);
+          if (r < 0) /* the kernel turns descriptors away: nothing has come */
+            close (g_steal_fd (&fds[i]));
         }
       g_assert_cmpint (assert_local (fixture), <, DEADLINE_MS * 1000);
     }
   for (guint i = 0; i < G_N_ELEMENTS (fds); i++)
-    {
-      g_assert_cmpint (fsc_channel_receive (fds[i], packet, sizeof packet, NULL, 0, NULL, 0), ==,
-                       -ECONNRESET);
-      close (fds[i]);
-    }
+    if (fds[i] >= 0)
+      {
+        g_assert_cmpint (fsc_channel_receive (fds[i], packet, sizeof packet, NULL, 0, NULL, 0), ==,
+                         -ECONNRESET);
+        close (fds[i]);
+      }
   continue_victim (fixture);
   close (handle);
   for (int i = 0; i < 500 && count_of_service (fixture) > 0; i++)

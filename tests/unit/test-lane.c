@@ -610,10 +610,13 @@ static void
 test_made_of_file (void)
 {
   static const char unchanged[] = "unpack:///proc/check-content/1#a/b";
+  FscProvider *unpack;
   Stage stage;
 
   stage_init (&stage, 1, 60);
-  fsc_providers_find_group (stage.config.providers, "unpack")->program = "open-file";
+  unpack = fsc_providers_find_group (stage.config.providers, "unpack");
+  unpack->program = "open-file";
+  unpack->left_out = NULL;
   stage_start (&stage);
   {
     g_autoptr (Asked) made = ask (&stage, "unpack:///proc/answer/1");
