@@ -8,137 +8,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
-#include <linux/fuse.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/harness/answer.h"
+#include "tests/harness/fuse.h"
 #include "tests/harness/namespace.h"
 #include "tests/harness/raw.h"
 #include "tests/harness/service.h"
 #include "tests/harness/tap.h"
 
 static const char config[] = "[lanes]\nopeners=1\ndeadline=1.5\n[file]\nttl=0\n";
-
-/* A FUSE server that has a file "file" and a symlink "out" in its root, and asks the kernel to
- * remember nothing. */
-
-typedef struct
-{
-  int fd;
-  const char *target; /* of the symlink */
-} Server;
-
-enum
-{
-  ROOT = FUSE_ROOT_ID,
-  FILE_NODE,
-  LINK_NODE
-};
-
-static void
-reply (Server *server, guint64 unique, int error, const void *data, size_t length)
-{
-  guint8 buffer[4096];
-  struct fuse_out_header header
-      = { .len = (guint32) (sizeof header + length), .error = -error, .unique = unique };
-
-  memcpy (buffer, &header, sizeof header);
-  if (length > 0)
-    memcpy (buffer + sizeof header, data, length);
-  if (write (server->fd, buffer, header.len) < 0 && errno != ENOENT)
-    _exit (1);
-}
-
-static struct fuse_attr
-get_attr (guint64 node)
-{
-  return (struct fuse_attr){ .ino = node,
-                             .mode = node == ROOT        ? S_IFDIR | 0755
-                                     : node == FILE_NODE ? S_IFREG | 0644
-                                                         : S_IFLNK | 0777,
-                             .nlink = 1,
-                             .size = 4,
-                             .blksize = 4096 };
-}
-
-static void
-look_up (Server *server, guint64 unique, const char *name)
-{
-  struct fuse_entry_out entry = { .nodeid = g_str_equal (name, "file")  ? FILE_NODE
-                                            : g_str_equal (name, "out") ? LINK_NODE
-                                                                        : 0 };
-
-  entry.attr = get_attr (entry.nodeid);
-  reply (server, unique, entry.nodeid == 0 ? ENOENT : 0, &entry,
-         entry.nodeid != 0 ? sizeof entry : 0);
-}
-
-static void
-serve_one (Server *server, const struct fuse_in_header *in, const void *data)
-{
-  struct fuse_init_out init
-      = { .major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 4096, .max_write = 4096 };
-  struct fuse_attr_out attr = { .attr = get_attr (in->nodeid) };
-  struct fuse_open_out opened = { .fh = 1 };
-
-  switch (in->opcode)
-    {
-    case FUSE_INIT:
-      reply (server, in->unique, 0, &init, sizeof init);
-      break;
-    case FUSE_LOOKUP:
-      look_up (server, in->unique, data);
-      break;
-    case FUSE_GETATTR:
-      reply (server, in->unique, 0, &attr, sizeof attr);
-      break;
-    case FUSE_READLINK:
-      reply (server, in->unique, 0, server->target, strlen (server->target));
-      break;
-    case FUSE_OPEN:
-    case FUSE_OPENDIR:
-      reply (server, in->unique, 0, &opened, sizeof opened);
-      break;
-    case FUSE_READ:
-      reply (server, in->unique, 0, "dead", 4);
-      break;
-    case FUSE_FORGET:
-    case FUSE_BATCH_FORGET:
-    case FUSE_INTERRUPT:
-      break;
-    case FUSE_FLUSH:
-    case FUSE_RELEASE:
-    case FUSE_RELEASEDIR:
-      reply (server, in->unique, 0, NULL, 0);
-      break;
-    default:
-      reply (server, in->unique, ENOSYS, NULL, 0);
-    }
-}
-
-static void
-run_server (Server *server)
-{
-  static guint8 buffer[FUSE_MIN_READ_BUFFER + 4096];
-
-  prctl (PR_SET_PDEATHSIG, SIGKILL);
-  for (;;)
-    {
-      ssize_t length = read (server->fd, buffer, sizeof buffer);
-
-      if (length >= (ssize_t) sizeof (struct fuse_in_header))
-        serve_one (server, (const void *) buffer, buffer + sizeof (struct fuse_in_header));
-      else if (errno != EINTR && errno != ENOENT)
-        _exit (0); /* unmounted */
-    }
-}
 
 /* The stage: a tmpfs "t" with files, in which there are other mounts. */
 
@@ -200,36 +85,15 @@ bind (const Stage *stage, const char *from, const char *to)
   g_assert_no_errno (mount (source, target, NULL, MS_BIND, NULL));
 }
 
-/* Returns FALSE if FUSE cannot be had here. */
-static gboolean
-mount_fuse (Stage *stage, const char *type)
-{
-  g_autofree char *target = get_path (stage, "a/f");
-  Server server = { .fd = open ("/dev/fuse", O_RDWR | O_CLOEXEC), .target = target };
-  g_autofree char *options = g_strdup_printf (
-      "fd=%d,rootmode=40000,user_id=%u,group_id=%u,allow_other", server.fd, getuid (), getgid ());
-
-  if (server.fd < 0)
-    return FALSE;
-  if (mount ("test", stage->dead, type, 0, options) < 0)
-    {
-      close (server.fd);
-      return FALSE;
-    }
-  stage->server = fork ();
-  g_assert_cmpint (stage->server, >=, 0);
-  if (stage->server == 0)
-    run_server (&server);
-  close (server.fd);
-  return TRUE;
-}
-
 static void
 stage_init (Stage *stage, const char *fuse_type)
 {
+  g_autofree char *target = NULL;
+
   *stage = (Stage){ .service = fsc_test_service_prepare (config, NULL) };
   stage->dir = g_build_filename (stage->service->dir, "t", NULL);
   stage->dead = get_path (stage, "dead");
+  target = get_path (stage, "a/f");
   g_assert_no_errno (g_mkdir (stage->dir, 0755));
   g_assert_no_errno (mount ("none", stage->dir, "tmpfs", 0, "mode=0755"));
   make_dir (stage, "a");
@@ -248,8 +112,8 @@ stage_init (Stage *stage, const char *fuse_type)
   make_file (stage, "m1/m3/x");
   bind (stage, "a/b", "m2");
   bind (stage, "a/f", "mf");
-  if (fuse_type != NULL && !mount_fuse (stage, fuse_type))
-    g_clear_pointer (&stage->dead, g_free);
+  if (fuse_type != NULL)
+    stage->server = fsc_test_mount_fuse_as (stage->dead, fuse_type, target);
   fsc_test_service_start (stage->service);
   stage->client = fsc_test_service_connect (stage->service);
 }
@@ -330,9 +194,9 @@ assert_others (const Stage *stage)
 static gboolean
 skip_without_fuse (const Stage *stage)
 {
-  if (stage->dead == NULL)
+  if (stage->server == 0)
     g_test_skip ("FUSE cannot be mounted here");
-  return stage->dead == NULL;
+  return stage->server == 0;
 }
 
 /* The server goes on, and the openers that were stuck end. */
@@ -723,7 +587,7 @@ test_moved (void)
   Stage stage;
   g_autofree char *old = NULL, *new = NULL, *mount_point = NULL, *link = NULL;
 
-  stage_init (&stage, FALSE);
+  stage_init (&stage, NULL);
   old = get_path (&stage, "old");
   new = get_path (&stage, "new");
   mount_point = get_path (&stage, "old/x");

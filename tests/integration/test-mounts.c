@@ -804,28 +804,12 @@ test_many (void)
 
 /* fscachectl */
 
-static void
-run_ctl (Stage *stage, FscTestProgram *program, const char *const *arguments)
-{
-  g_autofree char *ctl = fsc_test_build_path ("fscache/ctl/fscachectl");
-  g_autoptr (GPtrArray) all = g_ptr_array_new ();
-
-  g_ptr_array_add (all, ctl);
-  g_ptr_array_add (all, (gpointer) "--socket");
-  g_ptr_array_add (all, stage->service->socket);
-  for (; *arguments != NULL; arguments++)
-    g_ptr_array_add (all, (gpointer) *arguments);
-  g_ptr_array_add (all, NULL);
-  fsc_test_program_run (program, stage->service->dir, (const char *const *) all->pdata);
-}
-
 #define RUN(stage, expected, out_has, error_has, ...)                                              \
   do                                                                                               \
     {                                                                                              \
-      const char *const arguments_[] = { __VA_ARGS__, NULL };                                      \
       g_auto (FscTestProgram) program_ = { 0 };                                                    \
                                                                                                    \
-      run_ctl (stage, &program_, arguments_);                                                      \
+      fsc_test_service_ctl ((stage)->service, &program_, FSC_TEST_WORDS (__VA_ARGS__));            \
       fsc_test_program_assert_exit (&program_, expected);                                          \
       g_test_message ("%s%s", program_.out, program_.error);                                       \
       g_assert_nonnull (strstr (program_.out, out_has));                                           \

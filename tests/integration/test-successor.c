@@ -469,9 +469,6 @@ test_drop_mount (FscTestService *service)
   FscacheClient *client = fsc_test_service_connect (service);
   g_autofree char *dir = g_build_filename (service->dir, "mount", NULL);
   g_autofree char *path = g_build_filename (dir, "file", NULL);
-  g_autofree char *program = fsc_test_build_path ("fscache/ctl/fscachectl");
-  g_autofree char *option = g_strdup_printf ("--socket=%s", service->socket);
-  const char *arguments[] = { program, option, "drop", "--mount", dir, NULL };
   g_auto (FscTestProgram) ran = { 0 };
   Watch watch;
 
@@ -486,7 +483,7 @@ test_drop_mount (FscTestService *service)
   fsc_test_write (path, "one");
   watch_it (&watch, client, path);
   g_assert_cmpstr (watch.content, ==, "one");
-  fsc_test_program_run (&ran, NULL, arguments);
+  fsc_test_service_ctl (service, &ran, FSC_TEST_WORDS ("drop", "--mount", dir));
   fsc_test_program_assert_exit (&ran, 0);
   assert_next (&watch, FSCACHE_EVENT_DROPPED, "", ECANCELED);
   g_assert_no_errno (umount2 (dir, 0));
@@ -501,16 +498,13 @@ test_drop (FscTestService *service)
 {
   FscacheClient *client = fsc_test_service_connect (service);
   g_autofree char *path = fsc_test_service_write (service, "file", "one");
-  g_autofree char *program = fsc_test_build_path ("fscache/ctl/fscachectl");
-  g_autofree char *option = g_strdup_printf ("--socket=%s", service->socket);
-  const char *arguments[] = { program, option, "drop", path, NULL };
   g_auto (FscTestProgram) ran = { 0 };
   uint64_t generation;
   Watch watch;
 
   watch_it (&watch, client, path);
   generation = watch.generation;
-  fsc_test_program_run (&ran, NULL, arguments);
+  fsc_test_service_ctl (service, &ran, FSC_TEST_WORDS ("drop", path));
   fsc_test_program_assert_exit (&ran, 0);
   assert_next (&watch, FSCACHE_EVENT_DROPPED, "one", 0);
   g_assert_cmpuint (watch.generation, !=, 0);
