@@ -180,9 +180,10 @@ open_for_reading (FscCall *call)
   const FscNode *node = call->node;
   FscSource source;
   struct statx st;
+  int flags = fsc_tree_is_file (node->path) ? O_NOFOLLOW : 0; /* else a link may be content */
   int fd = S_ISDIR (node->type)
                ? fsc_source_open (&call->caller, node->target, O_RDONLY | O_DIRECTORY, 0, &source)
-               : fsc_source_open_shared (&call->caller, node->target, O_NOFOLLOW, FALSE, &source);
+               : fsc_source_open_shared (&call->caller, node->target, flags, FALSE, &source);
 
   if (fd >= 0 && !fsc_look_is_of (node, fd, &st))
     {

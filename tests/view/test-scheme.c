@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "tests/view/stage.h"
@@ -118,6 +119,9 @@ test_unpack (FscTestStage *stage)
   fsc_test_stage_assert_open (plain, O_RDONLY, EINVAL);
   fsc_test_stage_assert_open (new, O_WRONLY | O_CREAT, EROFS);
   assert_read_only (gz);
+  g_assert_cmpint (getxattr (link, "user.test", NULL, 0), ==, -1);
+  g_assert_cmpint (errno, ==, ENODATA);
+  g_assert_cmpint (getxattr (link, "user.fscache.hits", NULL, 0), >, 0);
 
   /* Directories are the source's, and what leads to them. */
   fsc_test_stage_run (stage, "cd $M/open/unpack$S; test \"$(ls | tr '\\n' :)\" ="
@@ -340,10 +344,13 @@ test_handle (FscTestStage *stage)
   g_autofree char *odd = fsc_test_stage_at (stage, "open/handle/a%/te xt?");
   g_autofree char *none = fsc_test_stage_at (stage, "open/handle/none");
   g_autofree char *dir = fsc_test_stage_at (stage, "open/handle/dir");
+  g_autofree char *n = g_strnfill (600, 'n');
+  g_autofree char *long_uri = g_strconcat ("handle:", n, NULL);
   FscachePut directory = { .uri = "handle:dir" };
 
   put (client, "handle:words", "some words");
   put (client, "handle:a/te xt?", "odd");
+  put (client, long_uri, "long");
   fsc_test_stage_assert_content (words, "some words");
   fsc_test_stage_assert_content (odd, "odd");
   assert_read_only (words);
@@ -361,7 +368,10 @@ test_handle (FscTestStage *stage)
   close (directory.fd);
   fsc_test_stage_assert_open (dir, O_RDONLY, EOPNOTSUPP);
   fsc_test_stage_run (stage, "sleep 0.2; cd $M/open/handle; test \"$(ls | tr '\\n' ' ')\" ="
-                             " 'a% dir words '; test \"$(ls a%)\" = 'te xt?'");
+                             " \"a% dir $(ls | grep ^n) words \"; test \"$(ls a%)\" = 'te xt?';"
+                             " test \"$(find . -name 'nnn*' -type f -exec cat {} +)\" = long;"
+                             " test \"$(cd nnn*%%/nnn*%%; cat nnn*)\" = long;"
+                             " test \"$(cat $M/cached/handle/nnn*%%/nnn*%%/nnn*)\" = long");
   fscache_drop (client, "handle:words", NULL);
   for (int i = 0; i < 100 && access (words, F_OK) == 0; i++)
     g_usleep (10000);
