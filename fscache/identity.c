@@ -8,17 +8,6 @@
 
 static_assert (FSC_IDENTITY_LONG <= FSC_VALIDATOR_MAX, "it must fit into a validator");
 
-bool
-fsc_identity_is_local (const char *file_system)
-{
-  static const char *const local[] = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs" };
-
-  for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
-    if (strcmp (file_system, local[i]) == 0)
-      return true;
-  return false;
-}
-
 FscIdentity
 fsc_identity_get (const struct statx *st)
 {

@@ -34,9 +34,5 @@ typedef struct
 #define FSC_IDENTITY_SHORT offsetof (FscIdentity, size)
 #define FSC_IDENTITY_LONG sizeof (FscIdentity)
 
-/* Whether a file system, by its name in /proc/self/mountinfo, is one that this kernel sees whole.
- */
-bool fsc_identity_is_local (const char *file_system);
-
 FscIdentity fsc_identity_get (const struct statx *st);
 bool fsc_identity_has_validator (const FscIdentity *identity, FscBytes validator);

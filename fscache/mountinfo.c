@@ -49,3 +49,14 @@ fsc_mountinfo_get_type (uint64_t mount_id)
   fclose (mounts);
   return type;
 }
+
+bool
+fsc_mountinfo_is_local (const char *type)
+{
+  static const char *const local[] = { "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs" };
+
+  for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+    if (strcmp (type, local[i]) == 0)
+      return true;
+  return false;
+}

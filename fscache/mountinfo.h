@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * A line of /proc/self/mountinfo. Used by the service, which wants to know all mounts, and by
- * openers, which want to know one. Libc only.
+ * openers and the view, which want to know one. Libc only.
  */
 #pragma once
 
@@ -27,3 +27,7 @@ bool fsc_mountinfo_parse (char *line, FscMountLine *mount);
 /* The type of the file system that a mount is of, to be freed; NULL if there is no such mount, or
  * it cannot be told. */
 char *fsc_mountinfo_get_type (uint64_t mount_id);
+
+/* Whether a file system of this type is one that this kernel sees whole: nothing changes without
+ * it, or hangs. */
+bool fsc_mountinfo_is_local (const char *type);

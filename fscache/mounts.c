@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "fscache/failure.h"
-#include "fscache/identity.h"
 #include "fscache/mountinfo.h"
 
 /* So many mounts are read whenever one changes (in a tenth of a millisecond or so); more only when
@@ -46,7 +45,7 @@ parse_line (char *text, FscMount *mount)
                        .parent = line.parent,
                        .path = g_strcompress (line.path),
                        .source = g_str_hash (line.device) * 31 + g_str_hash (line.root),
-                       .is_local = fsc_identity_is_local (line.type),
+                       .is_local = fsc_mountinfo_is_local (line.type),
                        .is_view = g_str_equal (line.type, FSC_MOUNT_TYPE_VIEW) };
   mount->length = strlen (mount->path);
   return TRUE;

@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fscache/identity.h"
 #include "fscache/mountinfo.h"
 #include "fscache/openers/walk.h"
 
@@ -40,7 +39,7 @@ typedef struct
 static bool
 is_local_type (const char *type)
 {
-  return fsc_identity_is_local (type) || strcmp (type, "devtmpfs") == 0;
+  return fsc_mountinfo_is_local (type) || strcmp (type, "devtmpfs") == 0;
 }
 
 static bool

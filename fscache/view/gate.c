@@ -8,7 +8,7 @@ struct FscGate
 {
   GMutex lock;
   GHashTable *lanes;
-  guint limit;
+  guint limit, total, n_running;
 };
 
 typedef struct
@@ -25,12 +25,13 @@ typedef struct
 } Work;
 
 FscGate *
-fsc_gate_new (guint limit)
+fsc_gate_new (guint limit, guint total)
 {
   FscGate *gate = g_new0 (FscGate, 1);
 
   gate->lanes = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, g_free);
   gate->limit = limit;
+  gate->total = total;
   return gate;
 }
 
@@ -56,6 +57,13 @@ get_lane (FscGate *gate, guint64 source)
   return lane;
 }
 
+/* With the lock. */
+static gboolean
+is_full (const FscGate *gate, const Lane *lane)
+{
+  return lane->n_running >= (gate->n_running < gate->total ? gate->limit : 1);
+}
+
 void
 fsc_gate_run (FscGate *gate, guint64 source, FscGateFunc func, gpointer data)
 {
@@ -64,13 +72,14 @@ fsc_gate_run (FscGate *gate, guint64 source, FscGateFunc func, gpointer data)
 
   g_mutex_lock (&gate->lock);
   lane = get_lane (gate, source);
-  if (lane->n_running == gate->limit)
+  if (is_full (gate, lane))
     {
       g_queue_push_tail (&lane->waiting, g_memdup2 (&first, sizeof first));
       g_mutex_unlock (&gate->lock);
       return;
     }
   lane->n_running++;
+  gate->n_running++;
   while (work != NULL)
     {
       g_mutex_unlock (&gate->lock);
@@ -80,6 +89,7 @@ fsc_gate_run (FscGate *gate, guint64 source, FscGateFunc func, gpointer data)
       g_mutex_lock (&gate->lock);
       work = g_queue_pop_head (&lane->waiting);
     }
+  gate->n_running--;
   if (--lane->n_running == 0)
     g_hash_table_remove (gate->lanes, &source);
   g_mutex_unlock (&gate->lock);

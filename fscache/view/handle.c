@@ -5,7 +5,25 @@
 #include "fscache/view/handle.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+
+guint64
+fsc_handle_get_source (guint64 dev)
+{
+  return dev | (guint64) 1 << 63;
+}
+
+static guint64
+find_source (int fd)
+{
+  struct statx st = { 0 };
+
+  statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st);
+  return fsc_handle_get_source (makedev (st.stx_dev_major, st.stx_dev_minor));
+}
 
 FscHandle *
 fsc_handle_new (int fd, gboolean is_local)
@@ -14,6 +32,7 @@ fsc_handle_new (int fd, gboolean is_local)
 
   handle->fd = fd;
   handle->is_local = is_local;
+  handle->source = is_local ? (uintptr_t) handle : find_source (fd);
   handle->n_references = 1;
   return handle;
 }

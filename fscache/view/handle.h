@@ -12,12 +12,16 @@ typedef struct FscHandle
 {
   int fd;
   gboolean is_local; /* on a file system that does not hang */
+  guint64 source;    /* for fsc_gate_run(): what may hang together with using it */
   int backing;       /* the kernel's number for it, or 0; see transport.h */
   int n_references;  /* atomic */
 } FscHandle;
 
-/* Takes the descriptor. */
+/* Takes the descriptor. Asks no server. */
 FscHandle *fsc_handle_new (int fd, gboolean is_local);
+
+/* What is on a device that may hang. */
+guint64 fsc_handle_get_source (guint64 dev);
 
 FscHandle *fsc_handle_ref (FscHandle *handle);
 

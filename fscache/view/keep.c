@@ -112,8 +112,6 @@ rest (FscKeeper *keeper, gsize n_opens)
     g_atomic_int_set (&keeper->is_resting, FALSE);
 }
 
-/* Closing what libfscache has of a source that hangs may hang here too: then more is kept, until
- * there is too much. */
 static gpointer
 run (gpointer data)
 {
@@ -216,7 +214,7 @@ unkeep (FscKeeper *keeper, FscNode *node)
 
 /* Sees to it that there is a handle. Returns 0 or a negative errno. */
 static int
-provide (FscNode *node, int fd, gboolean is_local)
+provide (FscNode *node, int fd)
 {
   int own;
 
@@ -225,7 +223,7 @@ provide (FscNode *node, int fd, gboolean is_local)
   own = fcntl (fd, F_DUPFD_CLOEXEC, 0);
   if (own < 0)
     return -errno;
-  node->reading = fsc_handle_new (own, is_local);
+  node->reading = fsc_handle_new (own, node->is_local);
   return 0;
 }
 
@@ -241,12 +239,12 @@ share (FscKeeper *keeper, FscFile *file)
 /* Sharing */
 
 int
-fsc_keeper_share (FscKeeper *keeper, FscFile *file, int fd, gboolean is_local)
+fsc_keeper_share (FscKeeper *keeper, FscFile *file, int fd)
 {
   int error;
 
   g_mutex_lock (&file->node->lock);
-  error = provide (file->node, fd, is_local);
+  error = provide (file->node, fd);
   if (error == 0)
     share (keeper, file);
   g_mutex_unlock (&file->node->lock);
@@ -254,10 +252,12 @@ fsc_keeper_share (FscKeeper *keeper, FscFile *file, int fd, gboolean is_local)
 }
 
 void
-fsc_keeper_offer (FscKeeper *keeper, FscNode *node, int fd, gboolean is_local, guint64 caller)
+fsc_keeper_offer (FscKeeper *keeper, FscNode *node, int fd, guint64 caller)
 {
+  if (!node->is_local)
+    return;
   g_mutex_lock (&node->lock);
-  if (provide (node, fd, is_local) == 0)
+  if (provide (node, fd) == 0)
     {
       node->offered_to = caller;
       node->offered_until = g_get_monotonic_time () + KEEP_TIME;

@@ -32,14 +32,15 @@ guint fsc_keeper_count (FscKeeper *keeper);
 
 /* Gives a file the handle of all who read: a duplicate of this descriptor, which must be of the
  * same node and stays the caller's, if there is none yet. Returns 0 or a negative errno. */
-int fsc_keeper_share (FscKeeper *keeper, FscFile *file, int fd, gboolean is_local);
+int fsc_keeper_share (FscKeeper *keeper, FscFile *file, int fd);
 
 /* The same with what was offered to this caller; FALSE if nothing was. */
 gboolean fsc_keeper_share_offered (FscKeeper *keeper, FscFile *file, guint64 caller);
 
 /* For the next open of a caller's, which then takes it without asking for the source: see
- * fsc_nodes_doubt(). The descriptor stays the caller's. */
-void fsc_keeper_offer (FscKeeper *keeper, FscNode *node, int fd, gboolean is_local, guint64 caller);
+ * fsc_nodes_doubt(). Nothing of a source that is not local: it may never be taken, and is kept. The
+ * descriptor stays the caller's. */
+void fsc_keeper_offer (FscKeeper *keeper, FscNode *node, int fd, guint64 caller);
 
 /* When the file is closed. It keeps its reference to the handle. */
 void fsc_keeper_unshare (FscKeeper *keeper, FscFile *file);

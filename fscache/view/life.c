@@ -17,7 +17,7 @@
 
 /* One for each request that waits for the service or for a source; they are started when there are
  * no others. */
-#define THREADS_MAX 512
+#define THREADS_MAX 512 /* see GATE_TOTAL */
 #define THREADS_IDLE 16
 
 /* How often to look whether others have unmounted it: the loop cannot end while a thread hangs. */

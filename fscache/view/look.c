@@ -214,7 +214,7 @@ look_up_source (FscCall *call, const char *path)
   if (target[0] != '/' && !call->view->is_exact)
     fresh = fd;
   if (fresh >= 0 && S_ISREG (st.stx_mode))
-    fsc_keeper_offer (call->view->keeper, node, fresh, source.is_local, call->caller.number);
+    fsc_keeper_offer (call->view->keeper, node, fresh, call->caller.number);
   close (fd);
   fsc_look_fill (call->view, node, &st, &attributes);
   reply_entry (call, node, &attributes);

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "fscache/view/handle.h"
+
 /* For so long a doubt holds. */
 #define DOUBT G_USEC_PER_SEC
 
@@ -249,5 +251,13 @@ fsc_node_tell (FscNode *node, const struct statx *st)
 guint64
 fsc_node_get_source_below (const FscNode *node, const char *path)
 {
-  return node->is_local ? g_str_hash (path) : node->identity.dev | (guint64) 1 << 63;
+  if (!node->is_local)
+    return fsc_handle_get_source (node->identity.dev);
+  if (fsc_tree_get_place (path) == FSC_PLACE_ENTRY)
+    {
+      g_autofree char *folder = g_path_get_dirname (path);
+
+      return g_str_hash (folder);
+    }
+  return g_str_hash (path);
 }

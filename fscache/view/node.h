@@ -96,6 +96,7 @@ gboolean fsc_node_is (const FscNode *node, const struct statx *st);
 void fsc_node_tell (FscNode *node, const struct statx *st);
 
 /* For fsc_gate_run(): what may hang together with looking up this path in a node. (With the node
- * itself: its `source`.) Where nothing else can hang, a mount point may: then it is the name that
- * counts. */
+ * itself: its `source`; with what is open: that of its handle.) A device, if it is one that may.
+ * Else a mount point may, so it is the name that counts; and in cached/, where nobody knows the
+ * device, the folder. */
 guint64 fsc_node_get_source_below (const FscNode *node, const char *path);

@@ -36,9 +36,8 @@ open_text (FscCall *call)
 static int
 share_loan (FscView *view, FscFile *file, const FscLoan *loan, struct statx *st)
 {
-  return fsc_look_is_of (file->node, loan->fd, st)
-             ? fsc_keeper_share (view->keeper, file, loan->fd, loan->is_local)
-             : -ESTALE;
+  return fsc_look_is_of (file->node, loan->fd, st) ? fsc_keeper_share (view->keeper, file, loan->fd)
+                                                   : -ESTALE;
 }
 
 /* A file that was looked up is served: what is not has taken its name. */
@@ -54,7 +53,8 @@ static int
 share_source (FscCall *call, FscFile *file, gboolean is_doubtful, struct statx *st)
 {
   FscLoan loan;
-  int error = fsc_source_borrow (&call->caller, file->node->target, is_doubtful, &loan);
+  int error = fsc_source_borrow (&call->caller, file->node->target, file->node->is_local,
+                                 is_doubtful, &loan);
 
   if (error < 0)
     return get_error (error);
@@ -169,6 +169,7 @@ open_entry (FscCall *call)
   file = fsc_file_new (call->view, call->node);
   fsc_file_set_own_handle (file, fd, source.is_local);
   call->info.direct_io = 1;
+  call->info.noflush = 1;
   fsc_file_reply (call, file);
 }
 
@@ -197,11 +198,11 @@ fsc_open_quickly (fuse_req_t request, FscNode *node, const struct fuse_file_info
   struct statx st;
 
   fsc_caller_init (&caller, view, request);
-  if (node->place != FSC_PLACE_SOURCE || is_for_writing (&info)
+  if (node->place != FSC_PLACE_SOURCE || !node->is_local || is_for_writing (&info)
       || fsc_source_borrow_kept (&caller, node->target, &loan) < 0)
     return FALSE;
   file = fsc_file_new (view, node);
-  is_open = loan.is_local && share_loan (view, file, &loan, &st) == 0 && is_known (node, &st);
+  is_open = share_loan (view, file, &loan, &st) == 0 && is_known (node, &st);
   fsc_source_return (&caller, &loan);
   if (!is_open)
     {

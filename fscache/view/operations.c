@@ -18,22 +18,29 @@
 #include "fscache/view/transport.h"
 
 /* Requests of the kernel's own that wait in the background (reading ahead) may be as many as there
- * are threads: a source that hangs must not use up all of them. */
-#define BACKGROUND_MAX 256
+ * can be: a source that hangs must not use up all of them. They need no threads (gate.h). */
+#define BACKGROUND_MAX G_MAXUINT16
 
 /* Of what concerns a node, or an open file of it. */
+static guint64
+get_source (const FscCall *call)
+{
+  return call->file != NULL && call->file->handle != NULL ? call->file->handle->source
+                                                          : call->node->source;
+}
+
 static void
 run (FscCall *call, FscCallFunc func)
 {
   if (call != NULL)
-    fsc_call_run (call, call->node->source, func);
+    fsc_call_run (call, get_source (call), func);
 }
 
 static void
 run_interruptibly (FscCall *call, FscCallFunc func)
 {
   if (call != NULL)
-    fsc_call_run_interruptibly (call, call->node->source, func);
+    fsc_call_run_interruptibly (call, get_source (call), func);
 }
 
 /* Of what concerns a name in it. */
@@ -258,15 +265,15 @@ op_copy_file_range (fuse_req_t request, fuse_ino_t number, off_t offset,
                     struct fuse_file_info *info, fuse_ino_t other, off_t other_offset,
                     struct fuse_file_info *other_info, size_t length, int flags)
 {
-  FscView *view = fuse_req_userdata (request);
   FscCall *call = fsc_call_new_for_file (request, number, info);
-  FscNode *from = fsc_view_get_node (view, number), *to = fsc_view_get_node (view, other);
+  const FscHandle *from = call->file->handle;
 
   call->offset = offset;
   call->other = fsc_file_ref ((FscFile *) (uintptr_t) other_info->fh);
   call->other_offset = other_offset;
   call->size = length;
-  fsc_call_run (call, from->is_local ? to->source : from->source, fsc_file_copy);
+  fsc_call_run (call, from == NULL || from->is_local ? call->other->handle->source : from->source,
+                fsc_file_copy);
 }
 
 static void

@@ -6,7 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "fscache/mountinfo.h"
 
 int
 fsc_source_get_error (const FscacheReply *reply)
@@ -42,10 +46,33 @@ fsc_source_get_error (const FscacheReply *reply)
     }
 }
 
+/* Asks no file system, for it might hang. */
 static gboolean
-is_local (FscacheCoherence coherence)
+is_on_local_mount (int fd)
 {
-  return coherence == FSCACHE_COHERENCE_CHECKED || coherence == FSCACHE_COHERENCE_WATCHED;
+  struct statx st;
+  gboolean is_local;
+  char *type;
+
+  if (statx (fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) < 0)
+    return FALSE;
+  type = fsc_mountinfo_get_type (st.stx_mnt_id);
+  is_local = type != NULL && fsc_mountinfo_is_local (type);
+  free (type);
+  return is_local;
+}
+
+/* Files are checked or watched where the opener has found their file system to be local. Of other
+ * handles (what was put, or what a helper gives) nobody knows where they are from: those of memory
+ * have seals. */
+static gboolean
+is_local (const char *target, FscacheCoherence coherence, int fd)
+{
+  if (fd < 0)
+    return FALSE;
+  if (target[0] == '/')
+    return coherence == FSCACHE_COHERENCE_CHECKED || coherence == FSCACHE_COHERENCE_WATCHED;
+  return fcntl (fd, F_GET_SEALS) >= 0 || is_on_local_mount (fd);
 }
 
 static int
@@ -60,27 +87,11 @@ ask (FscCaller *caller, FscacheRequest *request, FscSource *source)
   request->cancel = &caller->cancel;
   fd = fscache_open_with (caller->client, request, &reply);
   *source = (FscSource){
-    .is_local = is_local (reply.coherence),
+    .is_local = is_local (request->uri, reply.coherence, fd),
     .is_shut = reply.code == FSCACHE_ERROR_NOT_SERVED
                || (reply.code == FSCACHE_ERROR_SYSTEM && reply.error == ELOOP),
   };
   return fd >= 0 ? fd : fsc_source_get_error (&reply);
-}
-
-static int
-look_at_content (FscCaller *caller, const char *target, gboolean is_doubtful, FscSource *source)
-{
-  FscLoan loan;
-  int fd = fsc_source_borrow (caller, target, is_doubtful, &loan);
-
-  *source = (FscSource){ .is_local = loan.is_local };
-  if (fd < 0)
-    return fd;
-  fd = fcntl (fd, F_DUPFD_CLOEXEC, 0);
-  if (fd < 0)
-    fd = -errno;
-  fsc_source_return (caller, &loan);
-  return fd;
 }
 
 int
@@ -91,7 +102,7 @@ fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful, Fs
                              .options = is_doubtful ? FSCACHE_REVALIDATE : 0 };
 
   if (target[0] != '/')
-    return look_at_content (caller, target, is_doubtful, source);
+    return fsc_source_open_shared (caller, target, 0, is_doubtful, source);
   return ask (caller, &request, source);
 }
 
@@ -108,7 +119,8 @@ fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboole
 }
 
 int
-fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_doubtful, FscLoan *loan)
+fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_local, gboolean is_doubtful,
+                   FscLoan *loan)
 {
   const FscacheRequest request = { .uri = target, .cancel = &caller->cancel };
   FscacheReply reply;
@@ -118,14 +130,9 @@ fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_doubtful, 
   *loan = (FscLoan){ .fd = -1, .borrow.fd = -1 };
   if (error < 0)
     return error;
-  if (is_doubtful || caller->view->is_exact)
-    {
-      loan->fd = fsc_source_open_shared (caller, target, 0, is_doubtful, &source);
-      loan->is_local = source.is_local;
-      return loan->fd;
-    }
+  if (is_doubtful || !is_local || caller->view->is_exact)
+    return loan->fd = fsc_source_open_shared (caller, target, 0, is_doubtful, &source);
   loan->fd = fscache_borrow_with (caller->client, &request, &loan->borrow, &reply);
-  loan->is_local = loan->fd >= 0 && is_local (loan->borrow.coherence);
   return loan->fd >= 0 ? loan->fd : fsc_source_get_error (&reply);
 }
 
@@ -136,7 +143,6 @@ fsc_source_borrow_kept (FscCaller *caller, const char *target, FscLoan *loan)
   if (caller->view->is_exact || !fsc_caller_connect_quickly (caller))
     return -EAGAIN;
   loan->fd = fscache_borrow_kept (caller->client, target, &loan->borrow);
-  loan->is_local = loan->fd >= 0 && is_local (loan->borrow.coherence);
   return loan->fd;
 }
 

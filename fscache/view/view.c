@@ -13,8 +13,9 @@
 #include "fscache/view/listing.h"
 #include "fscache/view/notify.h"
 
-/* Of what may wait for one source. */
+/* Of what may wait for one source, and for all. There are 512 threads (life.c). */
 #define GATE_LIMIT 32
+#define GATE_TOTAL 256
 
 /* As many descriptors are kept as there may be, up to this. */
 #define KEPT_MAX 4096
@@ -49,7 +50,7 @@ fsc_view_start (FscView *view, FscacheClient *client, struct fuse_session *sessi
   view->session = session;
   view->nodes = fsc_nodes_new ();
   view->root = fsc_nodes_get (view->nodes, "", &none, S_IFDIR, TRUE);
-  view->gate = fsc_gate_new (GATE_LIMIT);
+  view->gate = fsc_gate_new (GATE_LIMIT, GATE_TOTAL);
   view->callers = fsc_callers_new (view);
   view->listing = fsc_listing_new ();
   view->notifier = fsc_notifier_new (view);

@@ -650,10 +650,143 @@ open_hanging (FscTestStage *stage)
   unmount_hanging (&hanging);
 }
 
+#define CROWD_NAMES 40
+#define CROWD_THREADS 32
+
+typedef struct
+{
+  int fd, number;
+} Read;
+
+static gpointer
+read_one (gpointer data)
+{
+  Read *what = data;
+  char buffer[4096];
+
+  if (pread (what->fd, buffer, sizeof buffer, (off_t) what->number * 32 * 1024) < 0)
+    _exit (1);
+  return NULL;
+}
+
+/* A process that opens f0, f1 ... in a folder, and when the server hangs reads from each in many
+ * places at once. */
+static void
+run_crowd (const char *folder)
+{
+  static Read reads[CROWD_NAMES * CROWD_THREADS];
+
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+  for (int i = 0; i < CROWD_NAMES; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("%s/f%d", folder, i);
+      int fd = open (name, O_RDONLY | O_CLOEXEC);
+
+      if (fd < 0)
+        _exit (1);
+      for (int j = 0; j < CROWD_THREADS; j++)
+        reads[i * CROWD_THREADS + j] = (Read){ fd, j };
+    }
+  raise (SIGSTOP);
+  for (guint i = 0; i < G_N_ELEMENTS (reads); i++)
+    g_thread_unref (g_thread_new ("read", read_one, &reads[i]));
+  for (;;)
+    pause ();
+}
+
+static pid_t
+start_crowd (const char *folder, pid_t server)
+{
+  pid_t pid = fork ();
+  int status;
+
+  if (pid == 0)
+    run_crowd (folder);
+  g_assert_cmpint (waitpid (pid, &status, WUNTRACED), ==, pid);
+  g_assert_true (WIFSTOPPED (status));
+  g_assert_no_errno (kill (server, SIGSTOP));
+  g_assert_no_errno (kill (pid, SIGCONT));
+  return pid;
+}
+
+/* One device, so no more of the view's threads hang than for one name of it. */
+static void
+assert_crowd_is_bounded (FscTestStage *stage, pid_t crowd, pid_t server)
+{
+  gint64 since;
+
+  for (int i = 0; fsc_process_get (crowd, "Threads:") <= CROWD_NAMES * CROWD_THREADS; i++)
+    {
+      g_assert_cmpint (i, <, 1000);
+      g_usleep (10000);
+    }
+  g_usleep (500000);
+  g_assert_cmpint (fsc_process_get (stage->pid, "Threads:"), <, 80);
+  assert_others (stage);
+  since = g_get_monotonic_time ();
+  fsc_test_stage_run (stage, "cat $C/other0 | cmp - $S/other0; ls -l $C | grep -q other1");
+  g_assert_cmpint (g_get_monotonic_time () - since, <, 2 * G_USEC_PER_SEC);
+
+  g_assert_no_errno (kill (crowd, SIGKILL));
+  g_assert_no_errno (kill (server, SIGCONT));
+  g_assert_cmpint (waitpid (crowd, NULL, 0), ==, crowd);
+}
+
+static void
+hang_crowd (FscTestStage *stage)
+{
+  g_autofree char *folder = fsc_test_stage_through (stage, "hanging");
+  g_autofree char *cached = g_build_filename (stage->cached, "hanging", NULL);
+  Hanging hanging;
+
+  mount_hanging (stage, &hanging);
+  assert_crowd_is_bounded (stage, start_crowd (folder, hanging.server), hanging.server);
+  assert_crowd_is_bounded (stage, start_crowd (cached, hanging.server), hanging.server);
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
+/* What was put may hang, whatever the service says of its name. */
+static void
+hang_put (FscTestStage *stage)
+{
+  g_autofree char *folder = fsc_test_stage_at (stage, "cached/handle");
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  Hanging hanging;
+
+  mount_hanging (stage, &hanging);
+  for (int i = 0; i < CROWD_NAMES; i++)
+    {
+      g_autofree char *path = g_strdup_printf ("%s/f%d", hanging.target, i);
+      g_autofree char *uri = g_strdup_printf ("handle:f%d", i);
+      const FscachePut put = { .uri = uri, .fd = open (path, O_RDONLY | O_CLOEXEC) };
+
+      g_assert_no_errno (put.fd);
+      g_assert_cmpint (fscache_put (client, &put, NULL), ==, 0);
+      close (put.fd);
+    }
+  assert_crowd_is_bounded (stage, start_crowd (folder, hanging.server), hanging.server);
+  fscache_disconnect (client);
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
 static void
 test_hang (FscTestStage *stage)
 {
   run_hanging (stage, hang);
+}
+
+static void
+test_hang_crowd (FscTestStage *stage)
+{
+  run_hanging (stage, hang_crowd);
+}
+
+static void
+test_hang_put (FscTestStage *stage)
+{
+  run_hanging (stage, hang_put);
 }
 
 static void
@@ -709,6 +842,8 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-life/before-service", test_before_service);
   FSC_STAGE_ADD ("/view-life/descriptors", test_descriptors);
   FSC_STAGE_ADD_CLOSED ("/view-life/hang", test_hang);
+  FSC_STAGE_ADD_CLOSED ("/view-life/hang-crowd", test_hang_crowd);
+  FSC_STAGE_ADD_CLOSED ("/view-life/hang-put", test_hang_put);
   FSC_STAGE_ADD_CLOSED ("/view-life/look-hanging", test_look_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/interrupt", test_interrupt);
   FSC_STAGE_ADD_CLOSED ("/view-life/interrupt-writing", test_interrupt_writing);
