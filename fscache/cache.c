@@ -169,6 +169,8 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
       return;
     }
 
+  if (entry->handle != NULL && !fsc_handle_is_intact (entry->handle))
+    fsc_entry_set_handle (cache, entry, NULL);
   if (outcome->code == FSC_CODE_OK)
     finish_opened (cache, job, outcome);
   else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
@@ -273,7 +275,8 @@ open_entry (FscCache *cache, const FscKey *key, const FscItem *item, FscEntry *e
   FscWaiter *waiter;
   FscJob *job;
 
-  if (entry != NULL && entry->handle != NULL && !fsc_handle_is_alive (entry->handle))
+  if (entry != NULL && entry->handle != NULL
+      && (!fsc_handle_is_alive (entry->handle) || !fsc_handle_is_intact (entry->handle)))
     fsc_entry_set_handle (cache, entry, NULL);
 
   if (entry != NULL && fsc_answer_at_once (cache, entry, who, who->since))

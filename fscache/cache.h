@@ -152,7 +152,7 @@ typedef struct
   guint64 pressure_evictions;
   guint64 handles, bytes, pinned, held, entries, negative;
   guint64 put;      /* under names */
-  guint64 making;   /* bytes of memory of what jobs make */
+  guint64 making;   /* bytes of what jobs make */
   guint64 watching; /* entries that openers are about to make watched */
 } FscCounters;
 

@@ -19,7 +19,7 @@ typedef struct
   char *socket;          /* NULL: the default place */
   guint64 max_handles;   /* 0: from RLIMIT_NOFILE */
   guint64 max_clients;   /* 0: what max_handles leaves */
-  guint64 max_bytes;     /* of memory that handles keep; 0: any number */
+  guint64 max_bytes;     /* that handles keep; 0: any number */
   gint64 idle_time;      /* microseconds; 0: handles are kept however long they are not used */
   gboolean gives_back;   /* gives back when the machine is short of memory */
   gboolean is_watching;  /* entries are watched where they can be, and not checked */

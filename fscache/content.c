@@ -13,24 +13,22 @@
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-/* What the kernel says of a descriptor. Only of what has seals the size is asked: that is in
- * memory, and no question hangs. */
+/* What the kernel says of a descriptor. None of its answers has to be waited for: openers pass on
+ * memory, and files of local file systems. */
 static const char *
 find_fault (int fd, FscContent *content)
 {
   int seals = fcntl (fd, F_GET_SEALS);
   struct stat st;
 
-  if (seals >= 0)
-    content->bytes = content->info.size;
   content->info.is_sealed = seals >= 0 && (seals & SEALS) == SEALS;
-  if (!content->info.is_sealed)
-    return (fcntl (fd, F_GETFL) & (O_ACCMODE | O_PATH)) == O_RDONLY
-               ? NULL
-               : "gave out content that can be written to";
-  return fstat (fd, &st) == 0 && (guint64) st.st_size == content->info.size
-             ? NULL
-             : "gave out content of another size than it says";
+  if (!content->info.is_sealed && (fcntl (fd, F_GETFL) & (O_ACCMODE | O_PATH)) != O_RDONLY)
+    return "gave out content that can be written to";
+  if (fstat (fd, &st) < 0 || (guint64) st.st_size != content->info.size)
+    return "gave out content of another size than it says";
+  content->bytes = content->info.size;
+  content->changed = st.st_ctim;
+  return NULL;
 }
 
 FscContent *
@@ -61,7 +59,19 @@ fsc_content_reopen (const FscContent *content)
   own->fd = fd;
   own->bytes = content->bytes;
   own->info = content->info;
+  own->changed = content->changed;
   return own;
+}
+
+gboolean
+fsc_content_is_intact (const FscContent *content)
+{
+  struct stat st;
+
+  return content->fd < 0 || content->info.is_sealed
+         || (fstat (content->fd, &st) == 0 && (guint64) st.st_size == content->info.size
+             && st.st_ctim.tv_sec == content->changed.tv_sec
+             && st.st_ctim.tv_nsec == content->changed.tv_nsec);
 }
 
 FscContent *

@@ -139,6 +139,12 @@ fsc_handle_is_alive (const FscHandle *handle)
 }
 
 gboolean
+fsc_handle_is_intact (const FscHandle *handle)
+{
+  return handle->content == NULL || fsc_content_is_intact (handle->content);
+}
+
+gboolean
 fsc_handle_is_same (const FscHandle *a, const FscHandle *b)
 {
   return a->validator_length == b->validator_length

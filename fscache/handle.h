@@ -47,7 +47,7 @@ typedef struct
   FscContent *content; /* whose the descriptor is then; NULL: what it is of may change */
   FscHolder *holder;
   guint64 id;
-  guint64 bytes; /* of memory that it keeps */
+  guint64 bytes; /* that it keeps, of memory or in a file without a name */
   guint32 mount_id;
   gint32 error;        /* not 0: there is nothing to be opened, and this is what open() says */
   guint8 kind;         /* FscKind */
@@ -95,6 +95,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscHandle, fsc_handle_unref)
 
 /* Whether it can still be given: the holder of a held one lives. */
 gboolean fsc_handle_is_alive (const FscHandle *handle);
+
+/* Whether what it is of is what it was, if that is never to change. */
+gboolean fsc_handle_is_intact (const FscHandle *handle);
 
 /* Whether two handles, by their validators, are of the same thing. */
 gboolean fsc_handle_is_same (const FscHandle *a, const FscHandle *b);

@@ -309,7 +309,7 @@ typedef struct
   uint32_t zero2;
   uint64_t done;   /* bytes of what is to be done */
   uint64_t total;  /* 0: not known */
-  uint64_t memory; /* from an opener: bytes of memory that what it makes has by now; else 0 */
+  uint64_t memory; /* from an opener: bytes that what it makes takes by now; else 0 */
 } FscWireProgress;
 
 typedef struct

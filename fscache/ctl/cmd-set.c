@@ -142,7 +142,7 @@ const FscCommand fsc_ctl_set = {
   = "Without arguments, prints the limits; else changes one, and prints what they are now:\n"
     "\n"
     "  max-handles N   how many handles to keep\n"
-    "  max-bytes N     how many bytes of memory handles may keep (0: any number); K, M, G and T\n"
+    "  max-bytes N     how many bytes handles may keep (0: any number); K, M, G and T\n"
     "                  are powers of 1024\n"
     "  idle-time S     for how many seconds what nobody asks for is kept (0: until the room is\n"
     "                  needed)\n"

@@ -9,13 +9,18 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "fscache/openers/filesystem.h"
 #include "fscache/openers/seal.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
+
+/* The times of files are as exact as the clock's tick, of which there are 100 a second or more. */
+#define TICK_NS 20000000
 
 void
 fsc_draft_init (FscDraft *draft, const FscDraftPlace *place)
@@ -71,6 +76,12 @@ move_to_file (FscDraft *draft, FscFault *fault)
 
   if (fd < 0)
     return fail_file (draft, fault);
+  if (fsc_file_system_get (fd) == FSC_FILE_SYSTEM_OTHER)
+    {
+      close (fd);
+      errno = EOPNOTSUPP; /* it may hang the service, and change unseen */
+      return fail_file (draft, fault);
+    }
   while ((uint64_t) position < draft->size)
     if (sendfile (fd, draft->fd, &position, draft->size - (uint64_t) position) <= 0)
       {
@@ -116,8 +127,11 @@ fsc_draft_write (FscDraft *draft, const void *bytes, size_t n, FscFault *fault)
 int
 fsc_draft_finish (FscDraft *draft, uint8_t digest[SHA256_DIGEST_SIZE], FscFault *fault)
 {
+  const struct timespec tick = { .tv_nsec = TICK_NS };
   int fd = draft->is_in_file ? fsc_seal_file (draft->fd) : fsc_seal_memory (draft->fd);
 
+  if (draft->is_in_file)
+    nanosleep (&tick, NULL); /* from here on each change gives it another time */
   if (fd < 0)
     fsc_fault_set (fault, errno, "its content cannot be sealed: %s", strerror (errno));
   sha256_digest (&draft->sha256, SHA256_DIGEST_SIZE, digest);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Content that is being made: in memory, or, once it is larger than a part of it may be, in a file
- * that has no name. When it is all there its digest is known, and it cannot be changed any more:
- * the memory is sealed, and of the file there is only a descriptor for reading.
+ * that has no name, on a local file system. When it is all there its digest is known, and nobody
+ * can change it any more if it is in memory, which is sealed, and nobody unseen if it is in a file:
+ * of that there is only a descriptor for reading, and its user has to chmod() it first, or, if that
+ * is root, give it another time by writing.
  */
 #pragma once
 

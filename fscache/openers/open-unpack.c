@@ -234,7 +234,6 @@ static bool
 finish (Source *source, FscDraft *draft, FscFound *found)
 {
   const FscIdentity before = source->identity;
-  bool is_in_file = draft->is_in_file;
   FscFault fault = { 0 };
 
   if (!identify (source, found))
@@ -243,8 +242,6 @@ finish (Source *source, FscDraft *draft, FscFound *found)
     return true;
   describe (source, draft, found);
   found->fd = fsc_draft_finish (draft, found->digest, &fault);
-  found->hold
-      = is_in_file && found->fd >= 0 && fsc_file_system_get (found->fd) != FSC_FILE_SYSTEM_LOCAL;
   if (found->fd < 0)
     fail (source, found, FSC_CODE_OPENER_FAILED, fault.error, fault.phrase);
   return false;

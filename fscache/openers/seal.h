@@ -16,7 +16,7 @@ bool fsc_seal_is_memory (int fd);
  * descriptor for reading only, which is the caller's, or -1: errno says why not. */
 int fsc_seal_memory (int fd);
 
-/* The same of a file without a name. Whom it belongs to can give itself the right to write again.
+/* The same of a file without a name. Whom it belongs to can give himself the right to write again.
  */
 int fsc_seal_file (int fd);
 

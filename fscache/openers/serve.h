@@ -65,8 +65,8 @@ int fsc_serve (const char *name, FscOpenFunc open);
 int fsc_serve_store (const char *name, FscOpenFunc open, FscReceiveFunc receive);
 
 /* For a provider that takes long: so many bytes are done, of so many (0: nobody knows), and what is
- * made has so much memory. May be called at each step; it is told ten times a second, to those who
- * want to know, and to the cache, which limits the memory. */
+ * made takes so many, in memory or in a file. May be called at each step; it is told ten times a
+ * second, to those who want to know, and to the cache, which limits the memory. */
 void fsc_found_progress (FscFound *found, uint64_t done, uint64_t total, uint64_t memory);
 
 FscKind fsc_found_get_kind (mode_t mode);

@@ -121,9 +121,7 @@ typedef struct
 static void
 tell_progress (const Parent *parent)
 {
-  const FscDraft *draft = parent->run.draft;
-
-  parent->job->progress (parent->done, draft->is_in_file ? 0 : draft->size, parent->job->data);
+  parent->job->progress (parent->done, parent->run.draft->size, parent->job->data);
 }
 
 static FscChildOutcome

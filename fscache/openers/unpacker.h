@@ -19,8 +19,8 @@ typedef struct
   uint64_t max_size;  /* of the content */
 
   /* So many bytes of the source were read, more than it has if it is read several times; and the
-   * content has so much memory. */
-  void (*progress) (uint64_t done, uint64_t memory, void *data);
+   * content has so many. */
+  void (*progress) (uint64_t done, uint64_t size, void *data);
   void *data;
 } FscUnpackJob;
 

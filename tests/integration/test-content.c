@@ -156,20 +156,24 @@ test_changes (FscTestService *service)
   fscache_disconnect (client);
 }
 
-/* Not sealed: a file, and what the service has not itself. */
+/* A file is not sealed; and of what the service has not itself only the client knows. */
 static void
 test_not_sealed (FscTestService *service)
 {
-  static const char *const names[] = { "a.file", "a.held" };
+  static const struct
+  {
+    const char *name;
+    gboolean is_sealed;
+  } kinds[] = { { "a.file", FALSE }, { "a.held", TRUE } };
 
-  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+  for (guint i = 0; i < G_N_ELEMENTS (kinds); i++)
     {
-      g_autofree char *path = fsc_test_service_write (service, names[i], "some content");
+      g_autofree char *path = fsc_test_service_write (service, kinds[i].name, "some content");
       FscacheClient *client = fsc_test_service_connect (service);
       FscacheReply reply;
 
       g_assert_cmpint (open_shared (client, path, &reply), >=, 0);
-      assert_content (&reply.content, "some content", FALSE);
+      assert_content (&reply.content, "some content", kinds[i].is_sealed);
       assert_reads (reply.fd, "some content");
       fscache_reply_clear (client, &reply);
       fscache_disconnect (client);

@@ -604,6 +604,57 @@ test_large (void)
   fsc_test_service_free (service);
 }
 
+/* It cannot be sealed; but if its own user has written to it, it is not given again. */
+static void
+change (int fd, gboolean is_root)
+{
+  g_autofree char *name = g_strdup_printf ("/proc/self/fd/%d", fd);
+  int writable;
+
+  if (!is_root)
+    g_assert_no_errno (fchmod (fd, 0600));
+  writable = open (name, O_RDWR | O_CLOEXEC);
+  g_assert_cmpint (writable, >=, 0);
+  g_assert_cmpint (pwrite (writable, "EVIL", 4, 0), ==, 4);
+  close (writable);
+}
+
+static void
+test_changed (void)
+{
+  FscTestService *service
+      = fsc_test_service_new ("[unpack]\nmemory-size=1K\n[cache]\nmax-bytes=3000K\n", NULL);
+  FscacheClient *client = fsc_test_service_connect (service);
+  g_autoptr (GBytes) plain = NULL;
+  g_autofree char *uri = fsc_test_unpack_uri (service, "plain.gz", NULL);
+
+  fsc_test_shell (service, "head -c 2000K /dev/urandom > plain; gzip -k plain; cp plain.gz b.gz");
+  plain = fsc_test_read_file (service, "plain");
+  for (guint i = 0; i < 4; i++)
+    {
+      FscacheReply reply;
+
+      fsc_test_assert_unpacks (service, client, "plain.gz", NULL, plain, FSCACHE_SOURCE_OPENED);
+      g_assert_cmpint (fscache_open (client, uri, O_RDONLY, &reply), >=, 0);
+      g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_CACHE);
+      g_assert_true (reply.content.is_known && !reply.content.is_sealed);
+      if (i == 3)
+        g_assert_no_errno (fchmod (reply.fd, 0600));
+      else
+        change (reply.fd, i == 1 && geteuid () == 0);
+      fscache_reply_clear (client, &reply);
+    }
+
+  /* Such files count in max-bytes. */
+  fsc_test_assert_unpacks (service, client, "b.gz", NULL, plain, FSCACHE_SOURCE_OPENED);
+  g_assert_cmpuint (fsc_test_service_counter (service, "bytes"), ==, 2000 * 1024);
+  fsc_test_assert_unpacks (service, client, "plain.gz", NULL, plain, FSCACHE_SOURCE_OPENED);
+  g_assert_cmpuint (fsc_test_service_counter (service, "evictions"), ==, 2);
+  fsc_test_assert_unpacks (service, client, "plain.gz", NULL, plain, FSCACHE_SOURCE_CACHE);
+  fscache_disconnect (client);
+  fsc_test_service_free (service);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -639,5 +690,6 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpack/damaged/followed", test_followed);
   g_test_add_func ("/unpack/bombs", test_bombs);
   g_test_add_func ("/unpack/large", test_large);
+  g_test_add_func ("/unpack/changed", test_changed);
   return g_test_run ();
 }
