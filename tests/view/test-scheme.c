@@ -353,6 +353,9 @@ test_handle (FscTestStage *stage)
   put (client, long_uri, "long");
   fsc_test_stage_assert_content (words, "some words");
   fsc_test_stage_assert_content (odd, "odd");
+  /* By passthrough the kernel reads memory by itself, too. */
+  fsc_test_stage_run (stage, "grep -q '\"passthrough\" : true' $M/status.json && n=0 || n='[1-9]';"
+                             " grep -q \"\\\"reads\\\" : $n\" $M/status.json");
   assert_read_only (words);
   for (int i = 0; i < 50; i++)
     {
