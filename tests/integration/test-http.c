@@ -560,6 +560,50 @@ test_allow (void)
   fsc_test_service_free (service);
 }
 
+/* Other ways to write hosts are other hosts, and what is none, or two, is refused. */
+static void
+test_allow_tricks (void)
+{
+  static const struct
+  {
+    const char *format; /* with two ports */
+    FscacheCode code;
+    const char *part;
+  } cases[] = {
+    { "http://127.0.0.1:%u@localhost:%u/plain/trick", FSCACHE_ERROR_BAD_URI,
+      "a user or a password" },
+    { "http://localhost:%u\\@127.0.0.1:%u/plain/trick", FSCACHE_ERROR_BAD_URI, "" },
+    { "http://localhost:%u#@127.0.0.1:%u/plain/trick", FSCACHE_ERROR_REFUSED, "host localhost" },
+    { "http://localhost:%u/plain/trick?@127.0.0.1:%u", FSCACHE_ERROR_REFUSED, "host localhost" },
+    { "http://2130706433:%u/plain/trick?%u", FSCACHE_ERROR_REFUSED, "host 2130706433" },
+    { "http://0x7f.1:%u/plain/trick?%u", FSCACHE_ERROR_REFUSED, "host 0x7f.1" },
+    { "http://127.1:%u/plain/trick?%u", FSCACHE_ERROR_REFUSED, "host 127.1" },
+    { "http://127.0.0.1.:%u/plain/trick?%u", FSCACHE_ERROR_REFUSED, "host 127.0.0.1." },
+    { "http://[::ffff:127.0.0.1]:%u/plain/trick?%u", FSCACHE_ERROR_REFUSED, "[::ffff:127.0.0.1]" },
+    { "http://[::1]:%u/plain/trick?%u", FSCACHE_ERROR_REFUSED, "[::1]" },
+    { "https://127.0.0.1:%u/plain/trick?%u", FSCACHE_ERROR_UNAVAILABLE, "" }, /* is no TLS */
+  };
+  g_autofree char *config = g_strdup_printf ("[http]\nallow=127.0.0.1:%u\n", server.port);
+  FscTestService *service = fsc_test_service_new (config, NULL);
+  FscacheClient *client = fsc_test_service_connect (service);
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_autofree char *port = g_strdup_printf ("%u", server.port);
+      g_auto (GStrv) parts = g_strsplit (cases[i].format, "%u", -1);
+      g_autofree char *uri = g_strjoinv (port, parts);
+      FscacheReply reply;
+
+      g_assert_cmpint (fscache_open (client, uri, O_RDONLY, &reply), <, 0);
+      g_test_message ("%s", reply.message);
+      g_assert_cmpint (reply.code, ==, cases[i].code);
+      g_assert_nonnull (strstr (reply.message, cases[i].part));
+    }
+  g_assert_cmpuint (count_requests ("/plain/trick", ""), ==, 0);
+  fscache_disconnect (client);
+  fsc_test_service_free (service);
+}
+
 /* Root's service fetches nothing that it was not told to. */
 static void
 test_closed (void)
@@ -1387,6 +1431,7 @@ main (int argc, char **argv)
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
     g_test_add_data_func (cases[i].path, &cases[i], run);
   g_test_add_func ("/http/allow", test_allow);
+  g_test_add_func ("/http/allow-tricks", test_allow_tricks);
   g_test_add_func ("/http/closed", test_closed);
   g_test_add_func ("/http/proxy", test_proxy);
   g_test_add_func ("/http/tls", test_tls);
