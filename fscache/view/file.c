@@ -106,6 +106,18 @@ read_text (fuse_req_t request, const GString *text, size_t size, off_t offset)
     fuse_reply_buf (request, text->str + offset, MIN (size, text->len - (gsize) offset));
 }
 
+void
+fsc_file_note_pages (FscFile *file)
+{
+  if (!g_atomic_int_get (&file->is_unread)
+      || !g_atomic_int_compare_and_exchange (&file->is_unread, TRUE, FALSE))
+    return;
+  g_mutex_lock (&file->node->lock);
+  if (file->is_cached)
+    file->node->pages = file->content;
+  g_mutex_unlock (&file->node->lock);
+}
+
 gboolean
 fsc_file_read_quickly (fuse_req_t request, FscFile *file, size_t size, off_t offset)
 {

@@ -24,6 +24,8 @@ typedef struct
   gboolean has_own_handle;       /* not that of all who read */
   gboolean is_sharing;           /* see keep.h */
   gboolean is_passed, is_cached; /* see transport.h */
+  FscNodeContent content;        /* when it was opened for reading; all 0: it cannot be told */
+  int is_unread;                 /* atomic; the pages that the kernel had before are gone */
   int n_references;              /* atomic */
 } FscFile;
 
@@ -36,6 +38,10 @@ void fsc_file_set_own_handle (FscFile *file, int fd, gboolean is_local);
 
 /* Tells the kernel of it, whose it is then. Takes it. */
 void fsc_file_reply (FscCall *call, FscFile *file);
+
+/* It is read. Who opens a file that has changed has the kernel drop its pages; and only when he
+ * reads it, that is done. */
+void fsc_file_note_pages (FscFile *file);
 
 /* Reads into the kernel's hands at once, without a call, if the file cannot hang. */
 gboolean fsc_file_read_quickly (fuse_req_t request, FscFile *file, size_t size, off_t offset);

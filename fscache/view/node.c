@@ -244,7 +244,6 @@ fsc_node_tell (FscNode *node, const struct statx *st)
 {
   g_mutex_lock (&node->lock);
   node->content = fsc_node_get_content (st);
-  node->told = g_get_monotonic_time ();
   g_mutex_unlock (&node->lock);
 }
 

@@ -31,10 +31,12 @@ typedef struct
   gint64 born, born_nsec; /* numbers of inodes are used again */
 } FscNodeIdentity;
 
-/* What changes when a file is written to. */
+/* What changes when a file is written to; and of pages, where a source is not local and may have
+ * been replaced all the same, which handle they were read from. */
 typedef struct
 {
   gint64 size, mtime, mtime_nsec, ctime, ctime_nsec;
+  guint64 caller, generation;
 } FscNodeContent;
 
 typedef struct
@@ -62,7 +64,7 @@ typedef struct
   guint n_passed;         /* open files that the kernel reads by itself */
   guint n_cached;         /* and those that it reads through the cache of this node */
   FscNodeContent content; /* what the kernel was told last */
-  gint64 told;            /* when, on the monotonic clock; 0: never */
+  FscNodeContent pages;   /* what the pages that it has are of; all 0: nobody knows */
 } FscNode;
 
 FscNodes *fsc_nodes_new (void);

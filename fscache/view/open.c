@@ -33,11 +33,41 @@ open_text (FscCall *call)
   fsc_file_reply (call, file);
 }
 
-static int
-share_loan (FscView *view, FscFile *file, const FscLoan *loan, struct statx *st)
+/* Whether whoever writes to it from now on leaves another time than it has. The clock of the file
+ * system has ticks, of up to 10 ms, or of seconds. */
+static gboolean
+is_settled (const struct statx *st)
 {
-  return fsc_look_is_of (file->node, loan->fd, st) ? fsc_keeper_share (view->keeper, file, loan->fd)
-                                                   : -ESTALE;
+  gint64 tick = st->stx_ctime.tv_nsec != 0 ? 10000 : G_USEC_PER_SEC;
+  gint64 changed = st->stx_ctime.tv_sec * G_USEC_PER_SEC + st->stx_ctime.tv_nsec / 1000;
+
+  return changed + 2 * tick < g_get_real_time ();
+}
+
+/* Who cannot tell whether it is what the kernel has pages of, says it is not. */
+static void
+note_content (FscFile *file, const FscCaller *caller, guint64 generation, const struct statx *st)
+{
+  gboolean is_local = file->node->is_local;
+
+  if (!is_settled (st) || (!is_local && generation == 0))
+    return;
+  file->content = fsc_node_get_content (st);
+  file->content.caller = is_local ? 0 : caller->number;
+  file->content.generation = generation;
+}
+
+static int
+share_loan (FscCaller *caller, FscFile *file, const FscLoan *loan, struct statx *st)
+{
+  int error;
+
+  if (!fsc_look_is_of (file->node, loan->fd, st))
+    return -ESTALE;
+  error = fsc_keeper_share (caller->view->keeper, file, loan->fd);
+  if (error == 0)
+    note_content (file, caller, loan->generation, st);
+  return error;
 }
 
 /* A file that was looked up is served: what is not has taken its name. */
@@ -58,7 +88,7 @@ share_source (FscCall *call, FscFile *file, gboolean is_doubtful, struct statx *
 
   if (error < 0)
     return get_error (error);
-  error = share_loan (call->view, file, &loan, st);
+  error = share_loan (&call->caller, file, &loan, st);
   fsc_source_return (&call->caller, &loan);
   return error;
 }
@@ -71,7 +101,12 @@ share_handle (FscCall *call, FscFile *file, struct statx *st)
   if (error < 0)
     return error;
   if (fsc_keeper_share_offered (call->view->keeper, file, call->caller.number))
-    return fsc_look_is_of (file->node, file->handle->fd, st) ? 0 : -EIO;
+    {
+      if (!fsc_look_is_of (file->node, file->handle->fd, st))
+        return -EIO;
+      note_content (file, &call->caller, 0, st);
+      return 0;
+    }
   error = share_source (call, file, FALSE, st);
   if (error == -ESTALE) /* the handle may be older than the node, too */
     error = share_source (call, file, TRUE, st);
@@ -80,7 +115,7 @@ share_handle (FscCall *call, FscFile *file, struct statx *st)
   return error;
 }
 
-/* Whether the kernel knows the content as it is. */
+/* Whether the kernel knows the attributes as they are. */
 static gboolean
 is_known (FscNode *node, const struct statx *st)
 {
@@ -94,10 +129,24 @@ is_known (FscNode *node, const struct statx *st)
 }
 
 /* The pages that the kernel has stay if they are those of the file. */
-static void
-prepare_reading (FscView *view, FscFile *file, gboolean keeps_cache, struct fuse_file_info *info)
+static gboolean
+has_pages (const FscFile *file)
 {
-  info->keep_cache = keeps_cache;
+  static const FscNodeContent none;
+  FscNode *node = file->node;
+  gboolean is_same;
+
+  g_mutex_lock (&node->lock);
+  is_same = memcmp (&file->content, &node->pages, sizeof none) == 0;
+  g_mutex_unlock (&node->lock);
+  return is_same && memcmp (&file->content, &none, sizeof none) != 0;
+}
+
+static void
+prepare_reading (FscView *view, FscFile *file, struct fuse_file_info *info)
+{
+  info->keep_cache = has_pages (file);
+  file->is_unread = !info->keep_cache;
   info->noflush = 1;
   fsc_transport_open (view, file, info);
 }
@@ -106,7 +155,6 @@ static void
 open_for_reading (FscCall *call)
 {
   FscFile *file = fsc_file_new (call->view, call->node);
-  gboolean keeps_cache;
   struct statx st;
   int error = share_handle (call, file, &st);
 
@@ -116,10 +164,9 @@ open_for_reading (FscCall *call)
       fsc_call_finish (call, error);
       return;
     }
-  keeps_cache = is_known (call->node, &st);
-  if (!keeps_cache)
+  if (!is_known (call->node, &st))
     fsc_notifier_forget_attributes (call->view->notifier, call->node);
-  prepare_reading (call->view, file, keeps_cache, &call->info);
+  prepare_reading (call->view, file, &call->info);
   fsc_file_reply (call, file);
 }
 
@@ -202,7 +249,7 @@ fsc_open_quickly (fuse_req_t request, FscNode *node, const struct fuse_file_info
       || fsc_source_borrow_kept (&caller, node->target, &loan) < 0)
     return FALSE;
   file = fsc_file_new (view, node);
-  is_open = share_loan (view, file, &loan, &st) == 0 && is_known (node, &st);
+  is_open = share_loan (&caller, file, &loan, &st) == 0 && is_known (node, &st);
   fsc_source_return (&caller, &loan);
   if (!is_open)
     {
@@ -210,7 +257,7 @@ fsc_open_quickly (fuse_req_t request, FscNode *node, const struct fuse_file_info
       return FALSE;
     }
   count (view);
-  prepare_reading (view, file, TRUE, &info);
+  prepare_reading (view, file, &info);
   info.fh = (uintptr_t) file;
   if (fuse_reply_open (request, &info) != 0)
     fsc_file_unref (view, file);

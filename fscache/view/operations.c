@@ -199,6 +199,7 @@ op_read (fuse_req_t request, fuse_ino_t number, size_t size, off_t offset,
 
   if (file->text == NULL)
     g_atomic_pointer_add (&view->n_reads, 1);
+  fsc_file_note_pages (file);
   /* Who has the answer may close the file before this thread has come back. */
   is_read = fsc_file_read_quickly (request, file, size, offset);
   fsc_file_unref (view, file);

@@ -90,6 +90,7 @@ ask (FscCaller *caller, FscacheRequest *request, FscSource *source)
     .is_local = is_local (request->uri, reply.coherence, fd),
     .is_shut = reply.code == FSCACHE_ERROR_NOT_SERVED
                || (reply.code == FSCACHE_ERROR_SYSTEM && reply.error == ELOOP),
+    .generation = reply.generation,
   };
   return fd >= 0 ? fd : fsc_source_get_error (&reply);
 }
@@ -131,7 +132,11 @@ fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_local, gbo
   if (error < 0)
     return error;
   if (is_doubtful || !is_local || caller->view->is_exact)
-    return loan->fd = fsc_source_open_shared (caller, target, 0, is_doubtful, &source);
+    {
+      loan->fd = fsc_source_open_shared (caller, target, 0, is_doubtful, &source);
+      loan->generation = is_local ? 0 : source.generation;
+      return loan->fd;
+    }
   loan->fd = fscache_borrow_with (caller->client, &request, &loan->borrow, &reply);
   return loan->fd >= 0 ? loan->fd : fsc_source_get_error (&reply);
 }

@@ -15,11 +15,13 @@ typedef struct
 {
   gboolean is_local; /* on a file system that does not hang */
   gboolean is_shut;  /* it failed with what is there but cannot be entered: see fsc_source_look() */
+  guint64 generation; /* of the service's handle, for this caller; 0: unknown */
 } FscSource;
 
 typedef struct
 {
   int fd;
+  guint64 generation;   /* of what is not local, see FscSource */
   FscacheBorrow borrow; /* with -1 for what libfscache has not lent */
 } FscLoan;
 

@@ -159,6 +159,50 @@ test_in_place (FscTestStage *stage)
     }
 }
 
+/* Though size and time of the last change are what they were, and whoever has looked at it. */
+static void
+check_same_size (const FscTestStage *stage)
+{
+  static const struct timespec times[2] = { { .tv_sec = 1000000000 }, { .tv_sec = 1000000000 } };
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  g_autofree char *source = fsc_test_stage_source (stage, "file");
+
+  for (int i = 0; i < 100; i++)
+    {
+      g_autofree char *content = g_strdup_printf ("%02d", i);
+      int fd = open (source, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+      struct stat st;
+
+      g_assert_cmpint (pwrite (fd, content, 2, 0), ==, 2);
+      g_assert_no_errno (futimens (fd, times));
+      close (fd);
+      if (i % 3 != 0)
+        g_assert_no_errno (stat (path, &st));
+      fsc_test_stage_assert_content (path, content);
+      if (i % 10 == 0)
+        g_usleep (50000);
+      fsc_test_stage_assert_content (path, content);
+    }
+}
+
+/* And what has not changed for a while is not read again. */
+static void
+test_same_size (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "file");
+  gint64 n_reads;
+
+  check_same_size (stage);
+  fsc_test_stage_stop (stage);
+  fsc_test_stage_start (stage, "exact");
+  check_same_size (stage);
+  g_usleep (50000);
+  fsc_test_stage_assert_content (path, "99");
+  n_reads = fsc_test_stage_get (stage, "reads");
+  fsc_test_stage_assert_content (path, "99");
+  g_assert_cmpint (fsc_test_stage_get (stage, "reads"), ==, n_reads);
+}
+
 /* Replaces it all the time, by contents of which each is one digit again and again. */
 static void
 churn (const FscTestStage *stage)
@@ -471,6 +515,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-read/replaced", test_replaced);
   FSC_STAGE_ADD ("/view-read/exact", test_exact);
   FSC_STAGE_ADD ("/view-read/in-place", test_in_place);
+  FSC_STAGE_ADD ("/view-read/same-size", test_same_size);
   FSC_STAGE_ADD ("/view-read/churn", test_churn);
   FSC_STAGE_ADD ("/view-read/invalidate", test_invalidate);
   FSC_STAGE_ADD ("/view-read/crowd", test_crowd);
