@@ -66,7 +66,7 @@ fill (const FscacheEntry *entry, struct stat *attributes)
   set_time (&attributes->st_atim, entry->idle_ms);
   set_time (&attributes->st_mtim, entry->age_ms);
   attributes->st_ctim = attributes->st_mtim;
-  if (!S_ISREG (attributes->st_mode) || !entry->content.is_known)
+  if (!entry->content.is_known)
     return;
   attributes->st_size = (off_t) entry->content.size;
   attributes->st_blocks = (blkcnt_t) ((entry->content.size + BLOCK_SIZE - 1) / BLOCK_SIZE);
@@ -86,13 +86,15 @@ fsc_entry_get_attributes (FscCaller *caller, const char *path, struct stat *attr
 {
   g_autofree char *target = fsc_tree_get_target (path);
   const char *name = fsc_tree_skip_branch (path);
+  int is_directory = fsc_listing_is_directory (caller, name), error = 0;
   g_auto (FscFound) found = { 0 };
-  int error = target != NULL ? fsc_entry_find (caller, target, &found) : 0;
-  int is_directory = error < 0 ? error : fsc_listing_is_directory (caller, name);
-  gboolean is_there = found.n > 0 && is_named (&found, name);
+  gboolean is_there;
 
-  if (is_directory < 0)
-    return is_directory;
+  if (is_directory == 0 && target != NULL)
+    error = fsc_entry_find (caller, target, &found);
+  if (is_directory < 0 || error < 0)
+    return MIN (is_directory, error);
+  is_there = found.n > 0 && is_named (&found, name);
   if (!is_there && !is_directory)
     {
       fsc_listing_remove (caller, name);
@@ -101,7 +103,7 @@ fsc_entry_get_attributes (FscCaller *caller, const char *path, struct stat *attr
   is_directory |= is_there && found.entry.kind == FSCACHE_KIND_DIRECTORY;
   fsc_look_fill_own (caller->view, path, is_directory ? S_IFDIR | 0755 : S_IFREG | 0444,
                      attributes);
-  if (is_there)
+  if (!is_directory)
     fill (&found.entry, attributes);
   return 0;
 }

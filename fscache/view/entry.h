@@ -9,8 +9,9 @@
  * never changes; of a file, which may be written to at any time, the service does not know it, and
  * it is 0. To read it opens it, through the cache, as it is done below open/.
  *
- * A name is asked for by itself, each time; that it is a directory, and what is below it, is the
- * listing's to tell (listing.h).
+ * A NAME is asked for by itself, each time; but that it is a directory, and what is below it, is
+ * the listing's to tell (listing.h): whoever looks at a file looks up all directories above it.
+ * Directories have no times.
  *
  * All return a negative errno on failure, and wait for the service.
  */
