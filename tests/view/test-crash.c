@@ -221,9 +221,9 @@ start (const Run *run, void (*func) (const Run *run))
   _exit (1);
 }
 
-/* The options are taken in turn. */
+/* Without fusermount3, which might unmount the next view for the one that was killed. */
 static void
-test_random (FscTestStage *stage, const char *const options[2], gint64 bound)
+test_random (FscTestStage *stage, const char *options, gint64 bound)
 {
   Run run = { .stage = stage, .bound = bound };
   pid_t pids[1 + READERS];
@@ -232,13 +232,13 @@ test_random (FscTestStage *stage, const char *const options[2], gint64 bound)
       = mmap (NULL, sizeof (Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   g_assert_true (run.shared != MAP_FAILED);
   replace (&run);
-  fsc_test_stage_start (stage, options[0]);
+  fsc_test_stage_start (stage, options);
   for (guint i = 0; i < G_N_ELEMENTS (pids); i++)
     pids[i] = start (&run, i == 0 ? run_writer : run_reader);
   for (guint i = 0; i < fsc_test_scale (KILLS); i++)
     {
       g_usleep ((gulong) g_test_rand_int_range (0, 200000));
-      kill_something (stage, run.shared, options[(i + 1) % 2]);
+      kill_something (stage, run.shared, options);
       wait_for_current (&run);
       for (guint j = 0; j < G_N_ELEMENTS (pids); j++)
         g_assert_cmpint (waitpid (pids[j], NULL, WNOHANG), ==, 0);
@@ -255,13 +255,13 @@ test_random (FscTestStage *stage, const char *const options[2], gint64 bound)
 static void
 test_bounded (FscTestStage *stage)
 {
-  test_random (stage, (const char *const[]){ NULL, "no_auto_unmount" }, BOUND_MS * 1000);
+  test_random (stage, "no_auto_unmount", BOUND_MS * 1000);
 }
 
 static void
 test_exact (FscTestStage *stage)
 {
-  test_random (stage, (const char *const[]){ "exact", "exact,no_auto_unmount" }, 0);
+  test_random (stage, "no_auto_unmount,exact", 0);
 }
 
 int

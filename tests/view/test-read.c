@@ -29,14 +29,17 @@ test_programs (FscTestStage *stage)
 {
   fsc_test_stage_run (stage,
                       "cd $S; mkdir -p d/e; head -c 3000000 /dev/urandom >d/big;"
-                      " head -c 4097 /dev/urandom >d/e/odd; : >empty; echo needle >d/e/text");
+                      " head -c 4097 /dev/urandom >d/e/odd; : >empty; echo needle >d/e/text;"
+                      " if test -d /usr/include/linux; then cp -r /usr/include/linux sources; fi");
   fsc_test_stage_run (stage,
                       "cmp $S/d/big $V/d/big; cmp $V/d/e/odd $S/d/e/odd; cmp $V/empty $S/empty");
   fsc_test_stage_run (stage, "cd $S; find . -type f | sort | xargs sha256sum >$M/../sums;"
                              " cd $V; sha256sum --quiet -c $M/../sums; diff -r $S $V");
   fsc_test_stage_run (stage, "cp -r $V $M/../copy; diff -r $S $M/../copy");
   fsc_test_stage_run (stage, "tar -C $V -cf - . | tar -C $S -df -");
-  fsc_test_stage_run (stage, "test \"$(grep -rl needle $V)\" = $V/d/e/text");
+  fsc_test_stage_run (stage, "test \"$(grep -rl needle $V/d)\" = $V/d/e/text;"
+                             " cd $S; grep -rc include . | sort >$M/../found;"
+                             " cd $V; grep -rc include . | sort | cmp - $M/../found");
   fsc_test_stage_run (stage, "dd if=$V/d/big bs=64k iflag=direct status=none | cmp - $S/d/big");
 }
 
@@ -503,7 +506,10 @@ test_databases (FscTestStage *stage)
                       " git add one link d; git commit -qm one");
   fsc_test_stage_run (stage, "git config --global --add safe.directory '*' || true; cd $V;"
                              " GIT_OPTIONAL_LOCKS=0 git status --porcelain >$M/../said;"
-                             " printf '?? db\\n' | cmp - $M/../said");
+                             " printf '?? db\\n' | cmp - $M/../said;"
+                             " echo more >>$S/d/two; rm $S/one; sleep 0.2;"
+                             " GIT_OPTIONAL_LOCKS=0 git status --porcelain >$M/../said;"
+                             " printf ' M d/two\\n D one\\n?? db\\n' | cmp - $M/../said");
 }
 
 int
