@@ -281,7 +281,7 @@ test_many (FscTestStage *stage)
   g_assert_cmpuint (count_cached (stage), ==, n);
   since = g_get_monotonic_time ();
   fsc_test_stage_run (stage, "test $(find $C -ls | wc -l) = 3001; rm -r $C");
-  g_assert_cmpint (g_get_monotonic_time () - since, <, 10 * G_USEC_PER_SEC);
+  g_assert_cmpint (g_get_monotonic_time () - since, <, 30 * G_USEC_PER_SEC);
   g_assert_cmpuint (count_cached (stage), ==, 0);
 }
 

@@ -344,12 +344,12 @@ typedef struct
 } Hanging;
 
 static void
-mount_hanging (FscTestStage *stage, Hanging *hanging)
+mount_hanging_at (FscTestStage *stage, const char *name, Hanging *hanging)
 {
   g_autofree char *program = fsc_test_build_path ("tests/view/hanging");
   g_autofree char *file = NULL;
 
-  hanging->target = fsc_test_stage_source (stage, "hanging");
+  hanging->target = fsc_test_stage_source (stage, name);
   g_assert_no_errno (g_mkdir (hanging->target, 0755));
   hanging->server = fork ();
   if (hanging->server == 0)
@@ -361,6 +361,12 @@ mount_hanging (FscTestStage *stage, Hanging *hanging)
   for (int i = 0; i < 500 && g_access (file, F_OK) < 0; i++)
     g_usleep (10000);
   g_assert_no_errno (g_access (file, F_OK));
+}
+
+static void
+mount_hanging (FscTestStage *stage, Hanging *hanging)
+{
+  mount_hanging_at (stage, "hanging", hanging);
 }
 
 static void
@@ -440,6 +446,82 @@ hang (FscTestStage *stage)
   close (fd);
   fsc_test_stage_stop (stage);
   unmount_hanging (&hanging);
+}
+
+/* What else there is answers within a second: what is new, what is cached ("kept"), the view. */
+static void
+assert_all_others (const FscTestStage *stage)
+{
+  static const char *const own[] = { "status.json", "metrics" };
+
+  for (int i = 0; i < 20; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("other%d", i);
+      g_autofree char *through = fsc_test_stage_through (stage, name);
+      g_autofree char *cached = g_build_filename (stage->cached, "kept", NULL);
+      g_autofree char *whole = fsc_test_stage_at (stage, own[i % G_N_ELEMENTS (own)]);
+      gint64 since = g_get_monotonic_time ();
+
+      fsc_test_stage_replace (stage, name, name);
+      fsc_test_stage_assert_content (through, name);
+      fsc_test_stage_assert_content (cached, "text");
+      fsc_test_stage_assert_open (whole, O_RDONLY, 0);
+      g_assert_cmpint (g_get_monotonic_time () - since, <, G_USEC_PER_SEC);
+    }
+}
+
+/* What each of many readers of several sources does, in one way or another. */
+static pid_t
+start_any_reader (const FscTestStage *stage, int source, int number)
+{
+  g_autofree char *name = g_strdup_printf ("hanging%d/f%d", source, number % 3 == 0 ? number : 0);
+  g_autofree char *path
+      = g_build_filename (number % 3 == 2 ? stage->cached : stage->through, name, NULL);
+  pid_t pid = fork ();
+  char byte;
+  int fd;
+
+  if (pid != 0)
+    return pid;
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  _exit (fd < 0 || pread (fd, &byte, 1, number) < 0);
+}
+
+/* Nor do several of them, be they read by their own names or as what is cached. */
+static void
+hang_many (FscTestStage *stage)
+{
+  Hanging hanging[12];
+  pid_t readers[G_N_ELEMENTS (hanging)][50];
+  g_autofree char *kept = fsc_test_stage_through (stage, "kept");
+
+  fsc_test_stage_replace (stage, "kept", "text");
+  fsc_test_stage_assert_content (kept, "text");
+  for (guint i = 0; i < G_N_ELEMENTS (hanging); i++)
+    {
+      g_autofree char *name = g_strdup_printf ("hanging%u", i);
+      g_autofree char *file = g_build_filename (stage->through, name, "f0", NULL);
+
+      mount_hanging_at (stage, name, &hanging[i]);
+      fsc_test_stage_assert_open (file, O_RDONLY, 0);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (hanging); i++)
+    g_assert_no_errno (kill (hanging[i].server, SIGSTOP));
+  for (guint i = 0; i < G_N_ELEMENTS (hanging); i++)
+    for (guint j = 0; j < G_N_ELEMENTS (readers[i]); j++)
+      readers[i][j] = start_any_reader (stage, (int) i, (int) j);
+  g_usleep (500000);
+  assert_all_others (stage);
+
+  for (guint i = 0; i < G_N_ELEMENTS (hanging); i++)
+    g_assert_no_errno (kill (hanging[i].server, SIGCONT));
+  for (guint i = 0; i < G_N_ELEMENTS (hanging); i++)
+    for (guint j = 0; j < G_N_ELEMENTS (readers[i]); j++)
+      g_assert_cmpint (waitpid (readers[i][j], NULL, 0), ==, readers[i][j]);
+  fsc_test_stage_stop (stage);
+  for (guint i = 0; i < G_N_ELEMENTS (hanging); i++)
+    unmount_hanging (&hanging[i]);
 }
 
 /* Nor does a name that cannot be looked up keep anybody from the names beside it. */
@@ -790,6 +872,12 @@ test_hang_put (FscTestStage *stage)
 }
 
 static void
+test_hang_many (FscTestStage *stage)
+{
+  run_hanging (stage, hang_many);
+}
+
+static void
 test_look_hanging (FscTestStage *stage)
 {
   run_hanging (stage, look_hanging);
@@ -842,6 +930,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-life/before-service", test_before_service);
   FSC_STAGE_ADD ("/view-life/descriptors", test_descriptors);
   FSC_STAGE_ADD_CLOSED ("/view-life/hang", test_hang);
+  FSC_STAGE_ADD_CLOSED ("/view-life/hang-many", test_hang_many);
   FSC_STAGE_ADD_CLOSED ("/view-life/hang-crowd", test_hang_crowd);
   FSC_STAGE_ADD_CLOSED ("/view-life/hang-put", test_hang_put);
   FSC_STAGE_ADD_CLOSED ("/view-life/look-hanging", test_look_hanging);
