@@ -47,7 +47,7 @@
 
 #define SOCKET 3
 
-/* Of a thread that receives. */
+/* Of a thread that receives, or closes. */
 #define STACK_SIZE (256 * 1024)
 
 /* Results that are ready do not wait longer than this for the next one. */
@@ -97,6 +97,7 @@ typedef struct
   FscWriter writer;
   uint32_t n_results;
   unsigned n_fds;
+  bool has_sockets; /* among these */
   int fds[FSC_FDS_MAX];
   int64_t since;
   uint8_t out[FSC_PACKET_MAX];
@@ -228,6 +229,21 @@ start_receiver (Server *server)
     server->has_receiver = false;
 }
 
+static bool
+start_thread (void *(*func) (void *), void *data)
+{
+  pthread_attr_t attributes;
+  pthread_t thread;
+  int r;
+
+  pthread_attr_init (&attributes);
+  pthread_attr_setstacksize (&attributes, STACK_SIZE);
+  pthread_attr_setdetachstate (&attributes, PTHREAD_CREATE_DETACHED);
+  r = pthread_create (&thread, &attributes, func, data);
+  pthread_attr_destroy (&attributes);
+  return r == 0;
+}
+
 /* Results */
 
 static void
@@ -275,6 +291,35 @@ begin_results (Server *server)
   server->since = now_ns ();
 }
 
+static void *
+clear_sent (void *data)
+{
+  fsc_fds_clear (data);
+  free (data);
+  return NULL;
+}
+
+/* Others have them. But a connection may be closed there before it is here, and then it is here
+ * that whatever its server has sent to it, or its borrower has set, is waited for. */
+static void
+close_sent (Server *server)
+{
+  FscFds *sent = server->has_sockets ? malloc (sizeof *sent) : NULL;
+
+  for (unsigned i = 0; i < server->n_fds; i++)
+    if (sent != NULL)
+      sent->fds[i] = server->fds[i];
+    else
+      close (server->fds[i]);
+  if (sent != NULL)
+    {
+      sent->n = server->n_fds;
+      if (!start_thread (clear_sent, sent))
+        clear_sent (sent);
+    }
+  server->has_sockets = false;
+}
+
 static void
 flush_results (Server *server)
 {
@@ -287,8 +332,7 @@ flush_results (Server *server)
   fsc_codec_put_opened (&count, server->n_results);
   length = fsc_writer_finish (&server->writer, FSC_OP_OPENED, server->serial, server->n_fds);
   send_packet (server->out, length, server->fds, server->n_fds);
-  for (unsigned i = 0; i < server->n_fds; i++)
-    close (server->fds[i]);
+  close_sent (server);
   begin_results (server);
 }
 
@@ -329,6 +373,7 @@ put_result (Server *server, unsigned index, const FscFound *found)
   else if (found->fd >= 0)
     {
       server->fds[server->n_fds++] = found->fd;
+      server->has_sockets |= found->kind == FSC_KIND_SOCKET;
       result.has_fd = true;
     }
   fsc_codec_put_result (&server->writer, &result);
@@ -513,21 +558,6 @@ receive_one (void *data)
   return NULL;
 }
 
-static bool
-start_receiving (Receipt *receipt)
-{
-  pthread_attr_t attributes;
-  pthread_t thread;
-  int r;
-
-  pthread_attr_init (&attributes);
-  pthread_attr_setstacksize (&attributes, STACK_SIZE);
-  pthread_attr_setdetachstate (&attributes, PTHREAD_CREATE_DETACHED);
-  r = pthread_create (&thread, &attributes, receive_one, receipt);
-  pthread_attr_destroy (&attributes);
-  return r == 0;
-}
-
 /* The worker closes the socket, as something may lie in it already. */
 static void
 fail_receiving (Server *server, const Receipt *receipt)
@@ -562,7 +592,7 @@ take_receive (Server *server, const FscHeader *header, FscReader *reader, int so
       free (receipt);
       return false;
     }
-  if (socket >= 0 && start_receiving (receipt))
+  if (socket >= 0 && start_thread (receive_one, receipt))
     return true;
   fail_receiving (server, receipt);
   free (receipt);

@@ -1235,7 +1235,9 @@ test_unread_descriptors (void)
       peers[i] = accept4 (listener, NULL, NULL, SOCK_CLOEXEC);
       g_assert_cmpint (fsc_channel_send (peers[i], "x", 1, &lingering, 1, 0), ==, 0);
       close (lingering);
-      if (i == 0) /* it is closed here as it is given back, and there as it has something to say */
+      close (reply.fd); /* not the last time: that is to be the service's */
+      reply.fd = -1;
+      if (i == 0) /* it has something to say */
         fscache_give_back (stage.client, &reply);
       else
         fscache_discard (stage.client, &reply);
