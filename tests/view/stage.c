@@ -195,35 +195,64 @@ fsc_test_stage_close (FscTestStage *stage)
   g_free (stage->log);
 }
 
-static void
-call (gconstpointer func, gboolean is_open)
+/* FALSE, and the test is skipped, where FUSE cannot be had. */
+static gboolean
+prepare_or_skip (FscTestStage *stage)
 {
   const char *missing = find_missing ();
-  FscTestStage stage;
 
   if (missing != NULL)
-    {
-      g_test_skip (missing);
-      return;
-    }
-  if (is_open)
-    fsc_test_stage_open (&stage, NULL);
+    g_test_skip (missing);
   else
-    prepare (&stage, NULL);
-  ((FscTestStageFunc) func) (&stage);
-  fsc_test_stage_close (&stage);
+    prepare (stage, NULL);
+  return missing == NULL;
 }
 
 void
 fsc_test_stage_call (gconstpointer func)
 {
-  call (func, TRUE);
+  FscTestStage stage;
+
+  if (!prepare_or_skip (&stage))
+    return;
+  fsc_test_stage_start (&stage, NULL);
+  ((FscTestStageFunc) func) (&stage);
+  fsc_test_stage_close (&stage);
 }
 
 void
 fsc_test_stage_call_closed (gconstpointer func)
 {
-  call (func, FALSE);
+  FscTestStage stage;
+
+  if (!prepare_or_skip (&stage))
+    return;
+  ((FscTestStageFunc) func) (&stage);
+  fsc_test_stage_close (&stage);
+}
+
+static void
+call_both (gconstpointer func, gboolean is_exact)
+{
+  FscTestStage stage;
+
+  if (!prepare_or_skip (&stage))
+    return;
+  fsc_test_stage_start (&stage, is_exact ? "exact" : NULL);
+  ((FscTestStageBothFunc) func) (&stage, is_exact);
+  fsc_test_stage_close (&stage);
+}
+
+void
+fsc_test_stage_call_default (gconstpointer func)
+{
+  call_both (func, FALSE);
+}
+
+void
+fsc_test_stage_call_exact (gconstpointer func)
+{
+  call_both (func, TRUE);
 }
 
 /* Names and contents */

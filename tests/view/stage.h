@@ -67,6 +67,15 @@ void fsc_test_stage_run (const FscTestStage *stage, const char *command);
   g_test_add_data_func (path, (gconstpointer) (func), fsc_test_stage_call)
 #define FSC_STAGE_ADD_CLOSED(path, func)                                                           \
   g_test_add_data_func (path, (gconstpointer) (func), fsc_test_stage_call_closed)
+/* A test that is told which of the two ways to mount the stage has: as it is by default, and with
+ * -o exact, in "PATH-exact". */
+#define FSC_STAGE_ADD_BOTH(path, func)                                                             \
+  g_test_add_data_func (path, (gconstpointer) (func), fsc_test_stage_call_default);                \
+  g_test_add_data_func (path "-exact", (gconstpointer) (func), fsc_test_stage_call_exact)
+
 typedef void (*FscTestStageFunc) (FscTestStage *stage);
+typedef void (*FscTestStageBothFunc) (FscTestStage *stage, gboolean is_exact);
 void fsc_test_stage_call (gconstpointer func);
 void fsc_test_stage_call_closed (gconstpointer func);
+void fsc_test_stage_call_default (gconstpointer func);
+void fsc_test_stage_call_exact (gconstpointer func);

@@ -424,24 +424,10 @@ test_random (FscTestStage *stage, gboolean is_exact)
   g_rand_free (run->random);
 }
 
-static void
-test_bounded (FscTestStage *stage)
-{
-  test_random (stage, FALSE);
-}
-
-static void
-test_exact (FscTestStage *stage)
-{
-  fsc_test_stage_start (stage, "exact");
-  test_random (stage, TRUE);
-}
-
 int
 main (int argc, char **argv)
 {
   fsc_test_stage_init (&argc, &argv);
-  FSC_STAGE_ADD ("/view-file/random", test_bounded);
-  FSC_STAGE_ADD_CLOSED ("/view-file/random-exact", test_exact);
+  FSC_STAGE_ADD_BOTH ("/view-file/random", test_random);
   return g_test_run ();
 }
