@@ -113,7 +113,7 @@ fsc_file_note_pages (FscFile *file)
       || !g_atomic_int_compare_and_exchange (&file->is_unread, TRUE, FALSE))
     return;
   g_mutex_lock (&file->node->lock);
-  if (file->is_cached)
+  if (file->is_cached && file->is_settled)
     file->node->pages = file->content;
   g_mutex_unlock (&file->node->lock);
 }

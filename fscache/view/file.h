@@ -25,6 +25,7 @@ typedef struct
   gboolean is_sharing;           /* see keep.h */
   gboolean is_passed, is_cached; /* see transport.h */
   FscNodeContent content;        /* when it was opened for reading; all 0: it cannot be told */
+  gboolean is_settled;           /* it cannot have changed without another time than that */
   int is_unread;                 /* atomic; the pages that the kernel had before are gone */
   int n_references;              /* atomic */
 } FscFile;

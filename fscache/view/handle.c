@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -35,6 +37,14 @@ fsc_handle_new (int fd, gboolean is_local)
   handle->source = is_local ? (uintptr_t) handle : find_source (fd);
   handle->n_references = 1;
   return handle;
+}
+
+gboolean
+fsc_handle_is_duplicate (const FscHandle *handle, int fd)
+{
+  pid_t pid = getpid ();
+
+  return syscall (SYS_kcmp, pid, pid, KCMP_FILE, handle->fd, fd) == 0;
 }
 
 FscHandle *

@@ -20,6 +20,9 @@ typedef struct FscHandle
 /* Takes the descriptor. Asks no server. */
 FscHandle *fsc_handle_new (int fd, gboolean is_local);
 
+/* Whether two descriptors are duplicates: of one open file. FALSE if that cannot be told. */
+gboolean fsc_handle_is_duplicate (const FscHandle *handle, int fd);
+
 /* What is on a device that may hang. */
 guint64 fsc_handle_get_source (guint64 dev);
 

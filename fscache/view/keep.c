@@ -212,18 +212,31 @@ unkeep (FscKeeper *keeper, FscNode *node)
   fsc_node_unref (keeper->view->nodes, node, 1); /* the caller has another one */
 }
 
-/* Sees to it that there is a handle. Returns 0 or a negative errno. */
+/* Whether it is the file that is shared. On a local file system it is, because that one keeps its
+ * inode. */
+static gboolean
+is_shared (const FscNode *node, int fd)
+{
+  return node->reading != NULL && (node->is_local || fsc_handle_is_duplicate (node->reading, fd));
+}
+
+/* Sees to it that there is a handle: the newest, for the next one who asks gets that from the
+ * service, too. Returns 0 or a negative errno; what it takes the place of is the caller's. */
 static int
-provide (FscNode *node, int fd)
+provide (FscNode *node, int fd, const FscNodeContent *content, FscHandle **old)
 {
   int own;
 
-  if (node->reading != NULL)
+  if (is_shared (node, fd))
     return 0;
+  if (node->reading != NULL && !fsc_node_content_is_same (content, &node->shared))
+    return -EEXIST;
   own = fcntl (fd, F_DUPFD_CLOEXEC, 0);
   if (own < 0)
     return -errno;
+  *old = node->reading;
   node->reading = fsc_handle_new (own, node->is_local);
+  node->shared = *content;
   return 0;
 }
 
@@ -241,23 +254,29 @@ share (FscKeeper *keeper, FscFile *file)
 int
 fsc_keeper_share (FscKeeper *keeper, FscFile *file, int fd)
 {
+  FscHandle *old = NULL;
   int error;
 
   g_mutex_lock (&file->node->lock);
-  error = provide (file->node, fd);
+  error = provide (file->node, fd, &file->content, &old);
   if (error == 0)
     share (keeper, file);
   g_mutex_unlock (&file->node->lock);
+  if (old != NULL)
+    fsc_handle_unref (old);
   return error;
 }
 
 void
 fsc_keeper_offer (FscKeeper *keeper, FscNode *node, int fd, guint64 caller)
 {
+  static const FscNodeContent unknown;
+  FscHandle *old;
+
   if (!node->is_local)
     return;
   g_mutex_lock (&node->lock);
-  if (provide (node, fd) == 0)
+  if (provide (node, fd, &unknown, &old) == 0) /* of what is local none takes another's place */
     {
       node->offered_to = caller;
       node->offered_until = g_get_monotonic_time () + KEEP_TIME;

@@ -31,7 +31,8 @@ void fsc_keeper_wake (FscKeeper *keeper);
 guint fsc_keeper_count (FscKeeper *keeper);
 
 /* Gives a file the handle of all who read: a duplicate of this descriptor, which must be of the
- * same node and stays the caller's, if there is none yet. Returns 0 or a negative errno. */
+ * same node and stays the caller's, if there is none yet. Returns 0 or a negative errno, which is
+ * EEXIST if they have another file than this, or may have one: see fsc_nodes_retire(). */
 int fsc_keeper_share (FscKeeper *keeper, FscFile *file, int fd);
 
 /* The same with what was offered to this caller; FALSE if nothing was. */

@@ -16,6 +16,7 @@ struct FscNodes
 {
   GMutex lock;
   GHashTable *nodes;
+  guint64 n_retired;
   GHashTable *devices; /* numbers, less one */
   GHashTable *doubts;  /* paths, and until when */
 };
@@ -33,7 +34,7 @@ node_equal (gconstpointer a, gconstpointer b)
 {
   const FscNode *x = a, *y = b;
 
-  return memcmp (&x->identity, &y->identity, sizeof x->identity) == 0
+  return memcmp (&x->identity, &y->identity, sizeof x->identity) == 0 && x->edition == y->edition
          && strcmp (x->path, y->path) == 0;
 }
 
@@ -66,6 +67,7 @@ make_node (const FscNode *key, mode_t type, gboolean is_local)
 
   node->path = g_strdup (key->path);
   node->identity = key->identity;
+  node->edition = key->edition;
   node->place = fsc_tree_get_place (key->path);
   node->target = S_ISREG (type) ? NULL : fsc_tree_get_unpacked (key->path);
   if (node->target == NULL)
@@ -105,21 +107,43 @@ fsc_nodes_free (FscNodes *nodes)
   g_free (nodes);
 }
 
+/* With the lock. */
+static FscNode *
+get (FscNodes *nodes, const FscNode *key, mode_t type, gboolean is_local)
+{
+  FscNode *node = g_hash_table_lookup (nodes->nodes, key);
+
+  if (node == NULL)
+    {
+      node = make_node (key, type, is_local);
+      g_hash_table_add (nodes->nodes, node);
+    }
+  return fsc_node_ref (node);
+}
+
 FscNode *
 fsc_nodes_get (FscNodes *nodes, const char *path, const FscNodeIdentity *identity, mode_t type,
                gboolean is_local)
+{
+  const FscNode key = { .path = (char *) path, .identity = *identity };
+  FscNode *node;
+
+  g_mutex_lock (&nodes->lock);
+  node = get (nodes, &key, type, is_local);
+  g_mutex_unlock (&nodes->lock);
+  return node;
+}
+
+FscNode *
+fsc_nodes_get_own (FscNodes *nodes, const char *path, const FscNodeIdentity *identity, mode_t type,
+                   gboolean is_local)
 {
   FscNode key = { .path = (char *) path, .identity = *identity };
   FscNode *node;
 
   g_mutex_lock (&nodes->lock);
-  node = g_hash_table_lookup (nodes->nodes, &key);
-  if (node == NULL)
-    {
-      node = make_node (&key, type, is_local);
-      g_hash_table_add (nodes->nodes, node);
-    }
-  fsc_node_ref (node);
+  key.edition = ++nodes->n_retired;
+  node = get (nodes, &key, type, is_local);
   g_mutex_unlock (&nodes->lock);
   return node;
 }
@@ -158,6 +182,19 @@ fsc_node_unref (FscNodes *nodes, FscNode *node, guint64 n)
   g_mutex_unlock (&nodes->lock);
   if (is_last)
     free_node (node);
+}
+
+void
+fsc_nodes_retire (FscNodes *nodes, FscNode *node)
+{
+  g_mutex_lock (&nodes->lock);
+  if (node->edition == 0)
+    {
+      g_hash_table_remove (nodes->nodes, node);
+      node->edition = ++nodes->n_retired;
+      g_hash_table_add (nodes->nodes, node);
+    }
+  g_mutex_unlock (&nodes->lock);
 }
 
 guint
@@ -228,6 +265,12 @@ fsc_node_get_content (const struct statx *st)
     .ctime = st->stx_ctime.tv_sec,
     .ctime_nsec = st->stx_ctime.tv_nsec,
   };
+}
+
+gboolean
+fsc_node_content_is_same (const FscNodeContent *a, const FscNodeContent *b)
+{
+  return a->ctime != 0 && memcmp (a, b, offsetof (FscNodeContent, caller)) == 0;
 }
 
 gboolean

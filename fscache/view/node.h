@@ -8,6 +8,10 @@
  * file in his hands (look.c, file.c) answers ESTALE: the kernel then asks for all names on the way
  * again, and comes to the right one.
  *
+ * WHERE THAT DOES NOT TELL, because a server gives the number of an inode to what replaces it, size
+ * and times do: who comes with a handle of something else than the readers have retires the node.
+ * It stays what it was, and is not found any more (fsc_nodes_retire()).
+ *
  * LIFETIME. The kernel holds a reference for each time that it was told of a node, and gives them
  * back with FORGET; a call and an open file hold one each, because the kernel may forget what a
  * call that was interrupted still works with. The number that the kernel has for a node is its
@@ -31,8 +35,8 @@ typedef struct
   gint64 born, born_nsec; /* numbers of inodes are used again */
 } FscNodeIdentity;
 
-/* What changes when a file is written to; and of pages, where a source is not local and may have
- * been replaced all the same, which handle they were read from. */
+/* What changes when a file is written to. Of a source that is not local also which handle it was
+ * seen by: the service's, for a caller. */
 typedef struct
 {
   gint64 size, mtime, mtime_nsec, ctime, ctime_nsec;
@@ -43,6 +47,7 @@ typedef struct
 {
   char *path;
   FscNodeIdentity identity;
+  guint64 edition; /* with the lock of the table; 0: it is to be found */
   FscPlace place;
   char *target;       /* what libfscache is asked for; NULL for what is of the view's own */
   mode_t type;        /* S_IFMT of the mode */
@@ -53,9 +58,10 @@ typedef struct
 
   /* With the node's own lock. */
   GMutex lock;
-  FscHandle *reading; /* which all that read share, or NULL; see keep.h */
-  guint n_sharing;    /* that do; 0: it is kept for those who come next */
-  gboolean is_kept;   /* with the lock of the keeper, too: in its list since then */
+  FscHandle *reading;    /* which all that read share, or NULL; see keep.h */
+  FscNodeContent shared; /* what that was of when it was opened; all 0: it cannot be told */
+  guint n_sharing;       /* that do; 0: it is kept for those who come next */
+  gboolean is_kept;      /* with the lock of the keeper, too: in its list since then */
   gint64 kept_since;
   GList kept_link;
   guint64 offered_to;     /* whose next open takes it unasked, see fsc_nodes_doubt() */
@@ -81,17 +87,28 @@ FscNode *fsc_nodes_get (FscNodes *nodes, const char *path, const FscNodeIdentity
 FscNode *fsc_node_ref (FscNode *node);
 void fsc_node_unref (FscNodes *nodes, FscNode *node, guint64 n);
 
+/* Whoever looks its name up from now on finds another node. */
+void fsc_nodes_retire (FscNodes *nodes, FscNode *node);
+
+/* One that was never to be found: for who cannot share one. */
+FscNode *fsc_nodes_get_own (FscNodes *nodes, const char *path, const FscNodeIdentity *identity,
+                            mode_t type, gboolean is_local);
+
 /* A small number for a device: 0 for the first that is asked for. */
 guint fsc_nodes_get_device (FscNodes *nodes, guint64 dev);
 
 /* An open has come to a node that its name does not lead to any more: for a while, who looks that
- * up must not take anybody's word for it, and offers the handle to the open that follows.
- * Otherwise a file that is replaced all the time could never be opened. */
+ * up must not take anybody's word for it, and offers the handle to the open that follows; or, of a
+ * source that is not local, gets a node of his own. Otherwise a file that is replaced all the time
+ * could never be opened. */
 void fsc_nodes_doubt (FscNodes *nodes, const char *path);
 gboolean fsc_nodes_is_doubtful (FscNodes *nodes, const char *path);
 
 FscNodeIdentity fsc_node_get_identity (const struct statx *st);
 FscNodeContent fsc_node_get_content (const struct statx *st);
+
+/* Not if it cannot be told; whatever handles they were seen by. */
+gboolean fsc_node_content_is_same (const FscNodeContent *a, const FscNodeContent *b);
 gboolean fsc_node_is (const FscNode *node, const struct statx *st);
 
 /* The kernel is about to be told this. */

@@ -44,30 +44,46 @@ is_settled (const struct statx *st)
   return changed + 2 * tick < g_get_real_time ();
 }
 
-/* Who cannot tell whether it is what the kernel has pages of, says it is not. */
-static void
-note_content (FscFile *file, const FscCaller *caller, guint64 generation, const struct statx *st)
+/* What a source that is not local says of a handle is true of it when it has just been opened: then
+ * it asks its server. Later it may be true of what has replaced it, but for what is known already.
+ */
+static gboolean
+is_true (FscNode *node, const FscLoan *loan, const FscNodeContent *content)
 {
-  gboolean is_local = file->node->is_local;
+  gboolean is_known;
 
-  if (!is_settled (st) || (!is_local && generation == 0))
+  g_mutex_lock (&node->lock);
+  is_known = loan->generation != 0 && memcmp (content, &node->pages, sizeof *content) == 0;
+  g_mutex_unlock (&node->lock);
+  return is_known || loan->is_fresh;
+}
+
+static void
+note_content (FscFile *file, const FscCaller *caller, const FscLoan *loan, struct statx *st)
+{
+  FscNodeContent content;
+
+  if (loan->is_fresh
+      && statx (loan->fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, FSC_LOOK_MASK, st) < 0)
     return;
-  file->content = fsc_node_get_content (st);
-  file->content.caller = is_local ? 0 : caller->number;
-  file->content.generation = generation;
+  content = fsc_node_get_content (st);
+  if (!file->node->is_local)
+    {
+      content.caller = caller->number;
+      content.generation = loan->generation;
+    }
+  if (file->node->is_local || is_true (file->node, loan, &content))
+    file->content = content;
+  file->is_settled = is_settled (st);
 }
 
 static int
 share_loan (FscCaller *caller, FscFile *file, const FscLoan *loan, struct statx *st)
 {
-  int error;
-
   if (!fsc_look_is_of (file->node, loan->fd, st))
     return -ESTALE;
-  error = fsc_keeper_share (caller->view->keeper, file, loan->fd);
-  if (error == 0)
-    note_content (file, caller, loan->generation, st);
-  return error;
+  note_content (file, caller, loan, st);
+  return fsc_keeper_share (caller->view->keeper, file, loan->fd);
 }
 
 /* A file that was looked up is served: what is not has taken its name. */
@@ -104,15 +120,19 @@ share_handle (FscCall *call, FscFile *file, struct statx *st)
     {
       if (!fsc_look_is_of (file->node, file->handle->fd, st))
         return -EIO;
-      note_content (file, &call->caller, 0, st);
+      file->content = fsc_node_get_content (st);
+      file->is_settled = is_settled (st);
       return 0;
     }
   error = share_source (call, file, FALSE, st);
   if (error == -ESTALE) /* the handle may be older than the node, too */
     error = share_source (call, file, TRUE, st);
-  if (error == -ESTALE)
+  if (error == -ESTALE || error == -EEXIST)
     fsc_nodes_doubt (call->view->nodes, file->node->path);
-  return error;
+  if (error != -EEXIST)
+    return error;
+  fsc_nodes_retire (call->view->nodes, file->node);
+  return -ESTALE;
 }
 
 /* Whether the kernel knows the attributes as they are. */
@@ -132,14 +152,15 @@ is_known (FscNode *node, const struct statx *st)
 static gboolean
 has_pages (const FscFile *file)
 {
-  static const FscNodeContent none;
   FscNode *node = file->node;
   gboolean is_same;
 
   g_mutex_lock (&node->lock);
-  is_same = memcmp (&file->content, &node->pages, sizeof none) == 0;
+  is_same = file->is_settled && fsc_node_content_is_same (&file->content, &node->pages);
+  if (is_same)
+    node->pages = file->content;
   g_mutex_unlock (&node->lock);
-  return is_same && memcmp (&file->content, &none, sizeof none) != 0;
+  return is_same;
 }
 
 static void

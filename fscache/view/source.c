@@ -90,6 +90,7 @@ ask (FscCaller *caller, FscacheRequest *request, FscSource *source)
     .is_local = is_local (request->uri, reply.coherence, fd),
     .is_shut = reply.code == FSCACHE_ERROR_NOT_SERVED
                || (reply.code == FSCACHE_ERROR_SYSTEM && reply.error == ELOOP),
+    .is_fresh = reply.source == FSCACHE_SOURCE_OPENED || reply.source == FSCACHE_SOURCE_PASSED,
     .generation = reply.generation,
   };
   return fd >= 0 ? fd : fsc_source_get_error (&reply);
@@ -134,7 +135,8 @@ fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_local, gbo
   if (is_doubtful || !is_local || caller->view->is_exact)
     {
       loan->fd = fsc_source_open_shared (caller, target, 0, is_doubtful, &source);
-      loan->generation = is_local ? 0 : source.generation;
+      loan->is_fresh = source.is_fresh;
+      loan->generation = source.generation;
       return loan->fd;
     }
   loan->fd = fscache_borrow_with (caller->client, &request, &loan->borrow, &reply);

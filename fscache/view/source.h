@@ -15,13 +15,15 @@ typedef struct
 {
   gboolean is_local; /* on a file system that does not hang */
   gboolean is_shut;  /* it failed with what is there but cannot be entered: see fsc_source_look() */
+  gboolean is_fresh; /* it was opened for this */
   guint64 generation; /* of the service's handle, for this caller; 0: unknown */
 } FscSource;
 
 typedef struct
 {
   int fd;
-  guint64 generation;   /* of what is not local, see FscSource */
+  gboolean is_fresh; /* see FscSource; not of what libfscache has lent */
+  guint64 generation;
   FscacheBorrow borrow; /* with -1 for what libfscache has not lent */
 } FscLoan;
 

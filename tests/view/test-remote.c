@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A source that changes behind the kernel's back, and gives what replaces a file its number: sshfs.
+ */
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/view/stage.h"
+
+#define SFTP_SERVER "/usr/lib/openssh/sftp-server"
+#define TTL_US 50000
+
+typedef struct
+{
+  FscTestStage *stage;
+  char *server; /* the directory there */
+  char *target; /* and here */
+} Remote;
+
+/* FALSE if that cannot be had. */
+static gboolean
+mount_remote (Remote *remote, FscTestStage *stage)
+{
+  *remote = (Remote){ .stage = stage,
+                      .server = g_build_filename (stage->service->dir, "server", NULL),
+                      .target = fsc_test_stage_source (stage, "remote") };
+  if (system ("command -v sshfs >/dev/null") != 0 || access (SFTP_SERVER, X_OK) < 0)
+    {
+      g_test_skip ("there is no sshfs or no " SFTP_SERVER);
+      return FALSE;
+    }
+  g_assert_no_errno (g_mkdir (remote->server, 0755));
+  g_assert_no_errno (g_mkdir (remote->target, 0755));
+  fsc_test_stage_run (stage, "echo 'exec " SFTP_SERVER "' >$M/../sftp;"
+                             " sshfs -o ssh_command=\"/bin/sh $M/../sftp\",dir_cache=no"
+                             " here:$M/../server $S/remote");
+  return TRUE;
+}
+
+static void
+unmount_remote (Remote *remote)
+{
+  umount2 (remote->target, MNT_DETACH);
+  g_free (remote->server);
+  g_free (remote->target);
+}
+
+/* Of another size each time: the server's times are in seconds. */
+static void
+replace (const Remote *remote, const char *content)
+{
+  g_autofree char *path = g_build_filename (remote->server, "file", NULL);
+
+  g_assert_true (g_file_set_contents (path, content, -1, NULL)); /* replaces it by another */
+  g_usleep (3 * TTL_US);
+}
+
+/* Whoever has the old ones open. (What he reads then is up to sshfs, for which they are one inode.)
+ */
+static void
+check_replaced (const Remote *remote)
+{
+  g_autofree char *path = fsc_test_stage_through (remote->stage, "remote/file");
+  int fds[8];
+
+  for (int i = 0; i < (int) G_N_ELEMENTS (fds); i++)
+    {
+      g_autofree char *content = g_strnfill (1 + (gsize) i, (char) ('a' + i));
+
+      replace (remote, content);
+      fsc_test_stage_assert_content (path, content);
+      fds[i] = open (path, O_RDONLY | O_CLOEXEC);
+      g_assert_no_errno (fds[i]);
+      fsc_test_stage_assert_content (path, content);
+    }
+  for (int i = 0; i < (int) G_N_ELEMENTS (fds); i++)
+    close (fds[i]);
+}
+
+/* What has not changed for some seconds is not read again, whether it is open or not. */
+static void
+check_kept (const Remote *remote)
+{
+  g_autofree char *path = fsc_test_stage_through (remote->stage, "remote/file");
+
+  replace (remote, "content");
+  g_usleep (5 * G_USEC_PER_SEC / 2);
+  fsc_test_stage_assert_content (path, "content");
+  for (int i = 0; i < 4; i++)
+    {
+      gint64 n_reads = fsc_test_stage_get (remote->stage, "reads");
+      int fd = i % 2 == 0 ? open (path, O_RDONLY | O_CLOEXEC) : -1;
+
+      fsc_test_stage_assert_content (path, "content");
+      g_assert_cmpint (fsc_test_stage_get (remote->stage, "reads"), ==, n_reads);
+      if (fd >= 0)
+        close (fd);
+      g_usleep (3 * TTL_US);
+    }
+}
+
+static void
+test_replaced (FscTestStage *stage)
+{
+  g_autofree char *config = g_strdup_printf ("[file]\nttl=%g\n", (double) TTL_US / G_USEC_PER_SEC);
+  Remote remote;
+
+  fsc_test_service_stop (stage->service);
+  g_assert_true (g_file_set_contents (stage->service->config, config, -1, NULL));
+  fsc_test_service_start (stage->service);
+  fsc_test_stage_start (stage, NULL);
+  if (mount_remote (&remote, stage))
+    {
+      check_replaced (&remote);
+      check_kept (&remote);
+      fsc_test_stage_stop (stage);
+      fsc_test_stage_start (stage, "exact");
+      check_replaced (&remote);
+    }
+  unmount_remote (&remote);
+}
+
+int
+main (int argc, char **argv)
+{
+  fsc_test_stage_init (&argc, &argv);
+  FSC_STAGE_ADD_CLOSED ("/view-remote/replaced", test_replaced);
+  return g_test_run ();
+}
