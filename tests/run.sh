@@ -157,9 +157,12 @@ if [ "$sanitize" = thread ] && setarch -R true 2>/dev/null; then
   wrapper=(setarch -R)
 fi
 
+# They mostly wait.
+processes=$(($(nproc) * 2))
 log=$build/meson-logs/testlog.json
 rm -f "$log"
 "${wrapper[@]}" meson test -C "$build" --no-rebuild --print-errorlogs --timeout-multiplier "$multiplier" \
+  --num-processes "$processes" \
   "${suites[@]}" "${tests[@]}" || true # the log says all, and more exactly
 if [ ! -e "$log" ]; then
   echo "tests/run.sh: no test has been run" >&2
