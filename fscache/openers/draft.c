@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@
 void
 fsc_draft_init (FscDraft *draft, const FscDraftPlace *place)
 {
-  *draft = (FscDraft){ .place = place, .fd = -1 };
+  *draft = (FscDraft){ .place = place, .fd = -1, .modified.tv_nsec = UTIME_NOW };
 }
 
 void
@@ -127,8 +128,12 @@ fsc_draft_write (FscDraft *draft, const void *bytes, size_t n, FscFault *fault)
 int
 fsc_draft_finish (FscDraft *draft, uint8_t digest[SHA256_DIGEST_SIZE], FscFault *fault)
 {
+  const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, draft->modified };
   const struct timespec tick = { .tv_nsec = TICK_NS };
-  int fd = draft->is_in_file ? fsc_seal_file (draft->fd) : fsc_seal_memory (draft->fd);
+  int fd;
+
+  futimens (draft->fd, times); /* what a time cannot be has no place here either */
+  fd = draft->is_in_file ? fsc_seal_file (draft->fd) : fsc_seal_memory (draft->fd);
 
   if (draft->is_in_file)
     nanosleep (&tick, NULL); /* from here on each change gives it another time */

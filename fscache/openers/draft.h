@@ -11,6 +11,7 @@
 #include <nettle/sha2.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "fscache/openers/fault.h"
 
@@ -26,6 +27,7 @@ typedef struct
   int fd; /* or -1 */
   bool is_in_file;
   uint64_t size;
+  struct timespec modified; /* the source, as far as is known; else the time of now */
   struct sha256_ctx sha256;
 } FscDraft;
 

@@ -404,6 +404,8 @@ fill_answer (const Transfer *transfer, const char *uri, FscHttpAnswer *answer)
                    : ttl < FSC_HTTP_NO_TTL ? (uint32_t) ttl
                                            : FSC_HTTP_NO_TTL - 1;
   copy_value (answer->validator, sizeof answer->validator, validator);
+  answer->modified
+      = is_date (header->last_modified) ? curl_getdate (header->last_modified, NULL) : -1;
   if (header->status >= 300 && header->status < 400 && header->location[0] != '\0')
     resolve (uri, header->location, answer->location, sizeof answer->location);
 }

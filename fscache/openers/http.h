@@ -37,6 +37,8 @@ typedef struct
    * neither. */
   char validator[FSC_VALIDATOR_MAX + 1];
 
+  int64_t modified; /* in seconds since 1970; -1 if it does not say when */
+
   char location[FSC_URI_MAX + 1]; /* of a redirect: where to; empty if it does not say */
 } FscHttpAnswer;
 

@@ -172,6 +172,8 @@ put_content (const Request *request, FscDraft *draft, FscFound *found)
   found->size = draft->size;
   put_ttl (request, found);
   put_validator (request, found);
+  if (request->answer.modified >= 0)
+    draft->modified = (struct timespec){ .tv_sec = request->answer.modified };
   found->fd = fsc_draft_finish (draft, found->digest, &fault);
   if (found->fd < 0)
     fail (request, found, FSC_CODE_OPENER_FAILED, fault.error, fault.phrase);

@@ -241,6 +241,7 @@ finish (Source *source, FscDraft *draft, FscFound *found)
   if (memcmp (&before, &source->identity, sizeof before) != 0)
     return true;
   describe (source, draft, found);
+  draft->modified = (struct timespec){ source->identity.mtime, source->identity.mtime_nsec };
   found->fd = fsc_draft_finish (draft, found->digest, &fault);
   if (found->fd < 0)
     fail (source, found, FSC_CODE_OPENER_FAILED, fault.error, fault.phrase);
