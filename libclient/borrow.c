@@ -49,7 +49,8 @@ typedef struct FscKept
   const uint32_t *word;
   uint32_t generation;
   int fd;
-  int64_t until; /* on the coarse clock; FSC_NEVER */
+  uint64_t handle; /* FscacheReply's generation */
+  int64_t until;   /* on the coarse clock; FSC_NEVER */
   FscacheKind kind;
   FscacheCoherence coherence;
   bool is_visited;      /* atomic; since the hand of the eviction has passed */
@@ -195,15 +196,37 @@ mark_records (FscBorrows *borrows, const FscKept *kept)
 
 /* Closing */
 
-/* With the lock: takes those out of the retired that nobody uses any more. */
+/* What has a time-to-live is of a server, and may hang whoever closes it. */
+static bool
+may_hang (const FscKept *kept)
+{
+  return kept->until != FSC_NEVER;
+}
+
+/* Whether there are more of the retired than may be kept. */
+static bool
+is_crowded (const FscBorrows *borrows)
+{
+  size_t n = 0;
+
+  for (const FscKept *kept = borrows->retired; kept != NULL && n <= borrows->limit;
+       kept = kept->next)
+    n++;
+  return n > borrows->limit;
+}
+
+/* With the lock: takes those out of the retired that nobody uses any more. What may hang is left to
+ * who comes for the same name (with this hash), and so for the same server; or for all. */
 static FscKept *
-reap (FscBorrows *borrows)
+reap (FscBorrows *borrows, const uint64_t *hash)
 {
   FscKept **link = &borrows->retired, *unused = NULL, *kept;
+  bool takes_all = hash == NULL || is_crowded (borrows);
 
   while ((kept = *link) != NULL)
     {
-      if (kept->users > 0 || mark_records (borrows, kept))
+      if ((!takes_all && may_hang (kept) && kept->hash != *hash) || kept->users > 0
+          || mark_records (borrows, kept))
         {
           link = &kept->next;
           continue;
@@ -477,7 +500,7 @@ look (FscacheClient *client, FscBorrows *borrows)
 
 /* Looks at the connection if it is time to. Returns whether what is kept may be given. */
 static bool
-is_seen (FscacheClient *client, FscBorrows *borrows, int64_t now)
+is_seen (FscacheClient *client, FscBorrows *borrows, int64_t now, uint64_t hash)
 {
   int64_t ago = now - __atomic_load_n (&borrows->seen_at, __ATOMIC_RELAXED);
   FscKept *unused;
@@ -489,7 +512,7 @@ is_seen (FscacheClient *client, FscBorrows *borrows, int64_t now)
   if (pthread_mutex_trylock (&client->lock) != 0)
     return true;
   look (client, borrows);
-  unused = reap (borrows);
+  unused = reap (borrows, &hash);
   pthread_mutex_unlock (&client->lock);
   close_all (unused);
   return __atomic_load_n (&borrows->seen_at, __ATOMIC_RELAXED) != 0;
@@ -504,6 +527,7 @@ give (FscacheBorrow *borrow, FscKept *kept, FscRecord *record)
     .source = FSCACHE_SOURCE_KEPT,
     .coherence = kept->coherence,
     .internal = { kept, record },
+    .generation = kept->handle,
   };
 }
 
@@ -603,7 +627,7 @@ find_again (FscacheClient *client, const char *name, size_t length, uint64_t has
       if (get_time () - borrows->seen_at >= LOOK_AFTER)
         look (client, borrows);
       is_found = borrows->seen_at != 0 && find_locked (borrows, name, length, hash, borrow);
-      unused = reap (borrows);
+      unused = reap (borrows, &hash);
     }
   fsc_client_unlock (client);
   close_all (unused);
@@ -620,6 +644,7 @@ new_kept (const char *name, size_t length, uint64_t hash, const FscacheReply *re
   *kept = (FscKept){
     .fd = reply->fd,
     .kind = reply->kind,
+    .handle = reply->generation,
     .coherence = reply->coherence,
     .hash = hash,
     .length = length,
@@ -667,9 +692,11 @@ take (FscacheClient *client, const char *name, size_t length, uint64_t hash,
   FscacheSource source = reply->source;
   FscKept *kept = NULL, *unused = NULL;
 
-  *borrow = (FscacheBorrow){
-    .fd = reply->fd, .kind = reply->kind, .source = source, .coherence = reply->coherence
-  };
+  *borrow = (FscacheBorrow){ .fd = reply->fd,
+                             .kind = reply->kind,
+                             .source = source,
+                             .coherence = reply->coherence,
+                             .generation = reply->generation };
   if (answer->name == 0 || (client->options & FSCACHE_REVALIDATE) != 0
       || !is_name_to_keep (name, length))
     return;
@@ -681,7 +708,7 @@ take (FscacheClient *client, const char *name, size_t length, uint64_t hash,
     {
       kept = NULL;
       borrow->source = source;
-      unused = reap (client->borrows);
+      unused = reap (client->borrows, &hash);
     }
   fsc_client_unlock (client);
   free (kept);
@@ -725,7 +752,7 @@ miss (FscacheClient *client, const FscacheRequest *request, size_t length, uint6
 
 /* Its last user, or one of the last, has returned something that is retired. */
 static void
-return_slowly (FscacheClient *client, FscKept *counted)
+return_slowly (FscacheClient *client, FscKept *counted, uint64_t hash)
 {
   int error = errno;
   FscKept *unused;
@@ -733,7 +760,7 @@ return_slowly (FscacheClient *client, FscKept *counted)
   fsc_client_lock (client);
   if (counted != NULL)
     counted->users--;
-  unused = reap (client->borrows);
+  unused = reap (client->borrows, &hash);
   fsc_client_unlock (client);
   close_all (unused);
   errno = error;
@@ -750,10 +777,10 @@ hit (FscacheClient *client, const char *name, size_t length, uint64_t hash, Fsca
   if (borrows == NULL || fsc_client_is_forked (client))
     return false;
   now = get_time ();
-  is_hit = is_seen (client, borrows, now)
+  is_hit = is_seen (client, borrows, now, hash)
            && try_to_hit (borrows, name, length, hash, now, borrow, &needs_reaping);
   if (__builtin_expect (needs_reaping, false))
-    return_slowly (client, NULL);
+    return_slowly (client, NULL, hash);
   return is_hit;
 }
 
@@ -812,11 +839,13 @@ fscache_return (FscacheClient *client, FscacheBorrow *borrow)
   borrow->fd = -1;
   if (record != NULL)
     {
+      uint64_t hash = kept->hash;
+
       if (__builtin_expect (clear_record (record), false))
-        return_slowly (client, NULL);
+        return_slowly (client, NULL, hash);
     }
   else if (kept != NULL)
-    return_slowly (client, kept);
+    return_slowly (client, kept, kept->hash);
   else
     {
       int error = errno;
@@ -844,7 +873,7 @@ fscache_set_borrow_limit (FscacheClient *client, size_t limit)
       borrows->limit = limit;
       evict (borrows, limit);
       look (client, borrows);
-      unused = reap (borrows);
+      unused = reap (borrows, NULL);
     }
   fsc_client_unlock (client);
   close_all (unused);

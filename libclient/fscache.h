@@ -382,8 +382,10 @@ extern "C"
    * keep, and what libfscache opens itself because the service cannot, are not kept: each time they
    * are opened, and what is borrowed then is closed when it is returned. With FSCACHE_REVALIDATE a
    * client keeps nothing. Handles that do not hold any more are closed when borrowing notices,
-   * which looks at all of them every now and then; a client that does not borrow any more keeps its
-   * last ones, and so may keep the space of an unlinked file, or a mount busy:
+   * which looks at all of them every now and then. But what has a time-to-live may be of a server
+   * that does not answer, and hang whoever closes it: that is closed by who borrows the same name
+   * again, or if there are more such than may be kept. A client that does not borrow any more keeps
+   * its last ones, and so may keep the space of an unlinked file, or a mount busy:
    * fscache_set_borrow_limit (client, 0) lets go of them, and setting the limit that there is, of
    * those that do not hold any more.
    *
@@ -401,7 +403,8 @@ extern "C"
     FscacheSource source; /* FSCACHE_SOURCE_KEPT: a hit; else where this one has come from */
     FscacheCoherence coherence;
     void *internal[2];
-    uint64_t reserved[2];
+    uint64_t generation; /* as that of a reply */
+    uint64_t reserved[1];
   } FscacheBorrow;
 
   /* Borrows a resource, for reading. Returns the descriptor, which is also in `borrow`; or a

@@ -243,14 +243,16 @@ fsc_callers_let_go (FscCallers *callers, gboolean all)
   for (guint i = 0; i < users->len; i++)
     {
       FscViewUser *user = users->pdata[i];
+      FscacheClient *client = NULL;
 
-      /* Who is connecting, or could not, has borrowed nothing. */
+      /* Who is connecting, or could not, has borrowed nothing. Without the lock: it may hang. */
       if (g_mutex_trylock (&user->lock))
         {
-          if (user->client != NULL)
-            let_go (user->client, all);
+          client = user->client;
           g_mutex_unlock (&user->lock);
         }
+      if (client != NULL)
+        let_go (client, all);
       give_back_user (callers, user);
     }
 }

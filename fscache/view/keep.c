@@ -20,7 +20,9 @@ struct FscKeeper
 {
   FscView *view;
   GThread *thread;
-  int is_resting; /* atomic */
+  int is_resting;         /* atomic */
+  GThreadPool *borrowing; /* one, which may hang */
+  int is_letting_go;      /* atomic; it is at work */
 
   /* Taken after the lock of a node. */
   GMutex lock;
@@ -102,6 +104,25 @@ get_opens (const FscKeeper *keeper)
   return (gsize) g_atomic_pointer_get (&keeper->view->n_opens);
 }
 
+static void
+let_go_of_borrowed (gpointer all, gpointer data)
+{
+  FscKeeper *keeper = data;
+
+  fsc_view_let_go (keeper->view, GPOINTER_TO_INT (all) > 1);
+  g_atomic_int_set (&keeper->is_letting_go, FALSE);
+}
+
+/* Has the other thread do it. Returns FALSE while that hangs. */
+static gboolean
+start_letting_go (FscKeeper *keeper, gboolean all)
+{
+  if (!g_atomic_int_compare_and_exchange (&keeper->is_letting_go, FALSE, TRUE))
+    return FALSE;
+  g_thread_pool_push (keeper->borrowing, GINT_TO_POINTER (1 + all), NULL);
+  return TRUE;
+}
+
 /* Whoever opens or keeps something from now on wakes it; who has done so just before is seen here.
  */
 static void
@@ -123,13 +144,14 @@ run (gpointer data)
     {
       gint64 now = g_get_monotonic_time ();
       gsize n_before = n_opens;
+      gboolean is_idle;
 
       n_opens = get_opens (keeper);
       if (n_opens != n_before)
         opened_at = now;
+      is_idle = now - opened_at >= REST_TIME;
       let_go (keeper, now - KEEP_TIME);
-      fsc_view_let_go (keeper->view, now - opened_at >= REST_TIME);
-      if (now - opened_at >= REST_TIME)
+      if (start_letting_go (keeper, is_idle) && is_idle)
         rest (keeper, n_opens);
     }
   return NULL;
@@ -143,6 +165,7 @@ fsc_keeper_new (FscView *view)
   keeper->view = view;
   keeper->limit = fsc_view_get_limit (1);
   g_queue_init (&keeper->kept);
+  keeper->borrowing = g_thread_pool_new (let_go_of_borrowed, keeper, 1, TRUE, NULL);
   keeper->thread = g_thread_new ("keep", run, keeper);
   return keeper;
 }
@@ -155,6 +178,7 @@ fsc_keeper_free (FscKeeper *keeper)
   g_cond_signal (&keeper->changed);
   g_mutex_unlock (&keeper->lock);
   g_thread_join (keeper->thread);
+  g_thread_pool_free (keeper->borrowing, FALSE, TRUE);
   let_go (keeper, G_MAXINT64);
   g_free (keeper);
 }

@@ -11,8 +11,8 @@
  *
  * A thread lets go of them. It also has libfscache close what that keeps for borrowing: what does
  * not hold any more at once, for it would keep the space of files that were removed; and all of it
- * when nothing was opened for some seconds, for it would keep mounts busy. Then it sleeps until
- * something is opened.
+ * when nothing was opened for some seconds, for it would keep mounts busy. That may hang, so it has
+ * a thread for it. Then it sleeps until something is opened.
  */
 #pragma once
 

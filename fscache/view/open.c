@@ -99,8 +99,7 @@ static int
 share_source (FscCall *call, FscFile *file, gboolean is_doubtful, struct statx *st)
 {
   FscLoan loan;
-  int error = fsc_source_borrow (&call->caller, file->node->target, file->node->is_local,
-                                 is_doubtful, &loan);
+  int error = fsc_source_borrow (&call->caller, file->node->target, is_doubtful, &loan);
 
   if (error < 0)
     return get_error (error);

@@ -75,6 +75,12 @@ is_local (const char *target, FscacheCoherence coherence, int fd)
   return fcntl (fd, F_GET_SEALS) >= 0 || is_on_local_mount (fd);
 }
 
+static gboolean
+is_fresh (FscacheSource source)
+{
+  return source == FSCACHE_SOURCE_OPENED || source == FSCACHE_SOURCE_PASSED;
+}
+
 static int
 ask (FscCaller *caller, FscacheRequest *request, FscSource *source)
 {
@@ -90,10 +96,27 @@ ask (FscCaller *caller, FscacheRequest *request, FscSource *source)
     .is_local = is_local (request->uri, reply.coherence, fd),
     .is_shut = reply.code == FSCACHE_ERROR_NOT_SERVED
                || (reply.code == FSCACHE_ERROR_SYSTEM && reply.error == ELOOP),
-    .is_fresh = reply.source == FSCACHE_SOURCE_OPENED || reply.source == FSCACHE_SOURCE_PASSED,
+    .is_fresh = is_fresh (reply.source),
     .generation = reply.generation,
   };
   return fd >= 0 ? fd : fsc_source_get_error (&reply);
+}
+
+static int
+look_at_content (FscCaller *caller, const char *target, gboolean is_doubtful, FscSource *source)
+{
+  FscLoan loan;
+  int fd = fsc_source_borrow (caller, target, is_doubtful, &loan);
+
+  *source = (FscSource){ 0 };
+  if (fd < 0)
+    return fd;
+  fd = fcntl (fd, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0)
+    fd = -errno;
+  source->is_local = is_local (target, FSCACHE_COHERENCE_TTL, fd);
+  fsc_source_return (caller, &loan);
+  return fd;
 }
 
 int
@@ -104,7 +127,7 @@ fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful, Fs
                              .options = is_doubtful ? FSCACHE_REVALIDATE : 0 };
 
   if (target[0] != '/')
-    return fsc_source_open_shared (caller, target, 0, is_doubtful, source);
+    return look_at_content (caller, target, is_doubtful, source);
   return ask (caller, &request, source);
 }
 
@@ -121,8 +144,7 @@ fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboole
 }
 
 int
-fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_local, gboolean is_doubtful,
-                   FscLoan *loan)
+fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_doubtful, FscLoan *loan)
 {
   const FscacheRequest request = { .uri = target, .cancel = &caller->cancel };
   FscacheReply reply;
@@ -132,7 +154,7 @@ fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_local, gbo
   *loan = (FscLoan){ .fd = -1, .borrow.fd = -1 };
   if (error < 0)
     return error;
-  if (is_doubtful || !is_local || caller->view->is_exact)
+  if (is_doubtful || caller->view->is_exact)
     {
       loan->fd = fsc_source_open_shared (caller, target, 0, is_doubtful, &source);
       loan->is_fresh = source.is_fresh;
@@ -140,7 +162,11 @@ fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_local, gbo
       return loan->fd;
     }
   loan->fd = fscache_borrow_with (caller->client, &request, &loan->borrow, &reply);
-  return loan->fd >= 0 ? loan->fd : fsc_source_get_error (&reply);
+  if (loan->fd < 0)
+    return fsc_source_get_error (&reply);
+  loan->is_fresh = is_fresh (loan->borrow.source);
+  loan->generation = loan->borrow.generation;
+  return loan->fd;
 }
 
 int

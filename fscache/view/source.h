@@ -29,7 +29,7 @@ typedef struct
 
 /* For names and attributes. Of a path it is path-only, and a symlink itself; it fails with
  * `is_shut` for what the service does not touch: the view itself, procfs. All else has to be opened
- * to be looked at. */
+ * to be looked at, and is borrowed if it is known already. */
 int fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful,
                      FscSource *source);
 
@@ -38,11 +38,9 @@ int fsc_source_look (FscCaller *caller, const char *target, gboolean is_doubtful
 int fsc_source_open_shared (FscCaller *caller, const char *target, int flags, gboolean is_doubtful,
                             FscSource *source);
 
-/* The same as a loan of libfscache's, whose answer may be a moment old, unless all is to be exact;
- * or as what only looks like one, if the source is not local: libfscache closes what it keeps in
- * whatever thread comes by, and that might hang. It goes back with fsc_source_return(). */
-int fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_local,
-                       gboolean is_doubtful, FscLoan *loan);
+/* The same as a loan of libfscache's, whose answer may be a moment old, unless all is to be exact.
+ * The descriptor goes back with fsc_source_return(). */
+int fsc_source_borrow (FscCaller *caller, const char *target, gboolean is_doubtful, FscLoan *loan);
 
 /* The same if that needs nobody's answer; else -EAGAIN. */
 int fsc_source_borrow_kept (FscCaller *caller, const char *target, FscLoan *loan);

@@ -247,6 +247,42 @@ test_time_to_live (Fixture *fixture, gconstpointer data)
   borrow_and_return (fixture, 0, 1, FSCACHE_SOURCE_CACHE);
 }
 
+/* What may hang whoever closes it is closed by who comes for the same, or for all; nobody else. */
+static void
+test_closed_by (Fixture *fixture, gconstpointer data)
+{
+  unsigned n_fds = count_settled (fixture);
+
+  g_assert_cmpint (fscache_set_borrow_limit (fixture->client, 8), ==, 0);
+  ORDER (fixture, lifetime_ms, 200);
+  borrow_and_return (fixture, 0, 0, FSCACHE_SOURCE_CACHE);
+  borrow_and_return (fixture, 1, 0, FSCACHE_SOURCE_CACHE);
+  ORDER (fixture, lifetime_ms, 0);
+  borrow_and_return (fixture, 2, 0, FSCACHE_SOURCE_CACHE);
+  borrow_and_return (fixture, 3, 0, FSCACHE_SOURCE_CACHE);
+  g_usleep (300 * 1000);
+  replace (fixture, 2, 1);
+  for (int i = 0; i < 10; i++) /* one of them notices */
+    {
+      borrow_and_return (fixture, 3, 0, FSCACHE_SOURCE_KEPT);
+      g_usleep (20 * 1000);
+    }
+  g_assert_cmpuint (count_settled (fixture), ==, n_fds + 3);
+  ORDER (fixture, lifetime_ms, 200);
+  borrow_and_return (fixture, 0, 0, FSCACHE_SOURCE_CACHE);
+  g_assert_cmpuint (count_settled (fixture), ==, n_fds + 3);
+  g_usleep (300 * 1000);
+  g_assert_cmpint (fscache_set_borrow_limit (fixture->client, 8), ==, 0);
+  g_assert_cmpuint (count_settled (fixture), ==, n_fds + 1);
+
+  /* Unless there are too many. */
+  for (unsigned i = 4; i < FILES; i++)
+    {
+      borrow_and_return (fixture, i, 0, FSCACHE_SOURCE_CACHE);
+      g_assert_cmpuint (count_settled (fixture), <=, n_fds + 2 * 8 + 1);
+    }
+}
+
 /* A service that does not say whether a handle holds is asked each time. */
 static void
 assert_nothing_is_kept (Fixture *fixture, unsigned options)
@@ -648,6 +684,7 @@ main (int argc, char **argv)
   ADD ("names", test_names, NULL);
   ADD ("relative", test_relative, NULL);
   ADD ("time-to-live", test_time_to_live, NULL);
+  ADD ("closed-by", test_closed_by, NULL);
   ADD ("not-kept", test_not_kept, NULL);
   ADD ("bad-table", test_bad_table, NULL);
   ADD ("slots-run-out", test_slots_run_out, NULL);

@@ -53,6 +53,13 @@ create (const char *path, mode_t mode, struct fuse_file_info *info)
   return -ENOSPC;
 }
 
+/* Closing hangs, too, if the mount point is called "closing". */
+static int
+flush (const char *path, struct fuse_file_info *info)
+{
+  return 0;
+}
+
 static void *
 init (struct fuse_conn_info *connection, struct fuse_config *config)
 {
@@ -64,14 +71,16 @@ init (struct fuse_conn_info *connection, struct fuse_config *config)
 int
 main (int argc, char **argv)
 {
-  static const struct fuse_operations operations = { .init = init,
-                                                     .getattr = get_attributes,
-                                                     .create = create,
-                                                     .read = read_file,
-                                                     .write = write_file };
+  struct fuse_operations operations = { .init = init,
+                                        .getattr = get_attributes,
+                                        .create = create,
+                                        .read = read_file,
+                                        .write = write_file };
   char name[] = "hanging", foreground[] = "-f", single[] = "-s";
   char *arguments[] = { name, foreground, single, argv[1], NULL };
 
+  if (strcmp (strrchr (argv[1], '/'), "/closing") == 0)
+    operations.flush = flush;
   prctl (PR_SET_PDEATHSIG, SIGKILL);
   return fuse_main (4, arguments, &operations, NULL);
 }

@@ -853,6 +853,41 @@ hang_put (FscTestStage *stage)
   unmount_hanging (&hanging);
 }
 
+/* What is kept of it for the next open is closed some time, and those who wait for that are none
+ * who open other files. */
+static void
+hang_kept (FscTestStage *stage)
+{
+  Hanging hanging;
+
+  fsc_test_service_stop (stage->service);
+  g_assert_true (g_file_set_contents (stage->service->config, "[file]\nttl=0.3\n", -1, NULL));
+  fsc_test_service_start (stage->service);
+  fsc_test_stage_start (stage, NULL);
+  mount_hanging_at (stage, "closing", &hanging);
+  for (int i = 0; i < CROWD_NAMES; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("closing/f%d", i);
+      g_autofree char *path = fsc_test_stage_through (stage, name);
+
+      fsc_test_stage_assert_open (path, O_RDONLY, 0);
+    }
+  g_assert_no_errno (kill (hanging.server, SIGSTOP));
+  for (int i = 0; i < 10; i++)
+    {
+      g_usleep (100000);
+      assert_others (stage);
+    }
+  for (int i = 0; fsc_test_stage_get (stage, "kept") != 0; i++)
+    {
+      g_assert_cmpint (i, <, 100);
+      g_usleep (10000);
+    }
+  g_assert_no_errno (kill (hanging.server, SIGCONT)); /* else no process ends that has it open */
+  fsc_test_stage_stop (stage);
+  unmount_hanging (&hanging);
+}
+
 static void
 test_hang (FscTestStage *stage)
 {
@@ -933,6 +968,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD_CLOSED ("/view-life/hang-many", test_hang_many);
   FSC_STAGE_ADD_CLOSED ("/view-life/hang-crowd", test_hang_crowd);
   FSC_STAGE_ADD_CLOSED ("/view-life/hang-put", test_hang_put);
+  FSC_STAGE_ADD_CLOSED ("/view-life/hang-kept", hang_kept);
   FSC_STAGE_ADD_CLOSED ("/view-life/look-hanging", test_look_hanging);
   FSC_STAGE_ADD_CLOSED ("/view-life/interrupt", test_interrupt);
   FSC_STAGE_ADD_CLOSED ("/view-life/interrupt-writing", test_interrupt_writing);
