@@ -23,6 +23,10 @@
 #define DEVICE_SHIFT 48
 #define OWN_INODE (G_GUINT64_CONSTANT (1) << 63)
 
+/* Whoever comes by a path has looked up the directory less long ago than this, in µs: with -o exact
+ * it is not asked for twice. */
+#define ON_THE_WAY 2000
+
 void
 fsc_look_fill_own (const FscView *view, const char *path, mode_t mode, struct stat *out)
 {
@@ -99,6 +103,25 @@ fsc_look_open (FscCall *call, struct statx *st)
   return error;
 }
 
+int
+fsc_look_check_parent (FscCall *call)
+{
+  FscNode *parent = call->node;
+  gint64 now = g_get_monotonic_time ();
+  gint64 known = call->view->is_exact ? ON_THE_WAY : (gint64) (FSC_VIEW_TIMEOUT * G_USEC_PER_SEC);
+  struct statx st;
+  int fd;
+
+  if (!parent->is_local || parent->identity.dev == 0 || now - fsc_node_get_seen (parent) < known)
+    return 0;
+  fd = fsc_look_open (call, &st);
+  if (fd < 0)
+    return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
+  close (fd);
+  fsc_node_see (parent, now);
+  return 0;
+}
+
 /* Looking up */
 
 static void
@@ -171,6 +194,7 @@ look_up_source (FscCall *call, const char *path)
   struct stat attributes;
   FscSource source;
   struct statx st;
+  gint64 began = g_get_monotonic_time ();
   FscNode *node;
   int fd = -1, fresh, error;
 
@@ -182,6 +206,12 @@ look_up_source (FscCall *call, const char *path)
   if (strlen (target) >= PATH_MAX)
     {
       fsc_call_finish (call, ENAMETOOLONG);
+      return;
+    }
+  error = fsc_look_check_parent (call);
+  if (error < 0)
+    {
+      fsc_call_finish (call, error);
       return;
     }
   fresh = fd = is_doubtful ? open_doubtful (call, target, &source) : -1;
@@ -217,6 +247,7 @@ look_up_source (FscCall *call, const char *path)
   if (fresh >= 0 && S_ISREG (st.stx_mode))
     fsc_keeper_offer (call->view->keeper, node, fresh, call->caller.number);
   close (fd);
+  fsc_node_see (node, began);
   fsc_look_fill (call->view, node, &st, &attributes);
   reply_entry (call, node, &attributes);
 }

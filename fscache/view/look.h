@@ -19,6 +19,11 @@ void fsc_look_statfs (FscCall *call);
  * ESTALE if something else has its name. */
 int fsc_look_open (FscCall *call, struct statx *st);
 
+/* Who looks up or makes a name in a directory comes to it by its path. Whoever has it open, or
+ * works in it, may do so long after another one has taken its name. Returns 0, or a negative errno,
+ * which is ESTALE then. Not of sources that are not local, which may number a directory anew. */
+int fsc_look_check_parent (FscCall *call);
+
 /* Whether a handle is of what the node stands for. Asks no server, so *st may be old. */
 gboolean fsc_look_is_of (const FscNode *node, int fd, struct statx *st);
 

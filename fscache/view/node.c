@@ -290,6 +290,25 @@ fsc_node_tell (FscNode *node, const struct statx *st)
   g_mutex_unlock (&node->lock);
 }
 
+void
+fsc_node_see (FscNode *node, gint64 time)
+{
+  g_mutex_lock (&node->lock);
+  node->seen_at = MAX (node->seen_at, time);
+  g_mutex_unlock (&node->lock);
+}
+
+gint64
+fsc_node_get_seen (FscNode *node)
+{
+  gint64 time;
+
+  g_mutex_lock (&node->lock);
+  time = node->seen_at;
+  g_mutex_unlock (&node->lock);
+  return time;
+}
+
 guint64
 fsc_node_get_source_below (const FscNode *node, const char *path)
 {

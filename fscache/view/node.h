@@ -69,6 +69,7 @@ typedef struct
   GQueue own;             /* of FscFile: those with a handle of their own */
   guint n_passed;         /* open files that the kernel reads by itself */
   guint n_cached;         /* and those that it reads through the cache of this node */
+  gint64 seen_at;         /* when its name last led to it, on the monotonic clock */
   FscNodeContent content; /* what the kernel was told last */
   FscNodeContent pages;   /* what the pages that it has are of; all 0: nobody knows */
 } FscNode;
@@ -110,6 +111,10 @@ FscNodeContent fsc_node_get_content (const struct statx *st);
 /* Not if it cannot be told; whatever handles they were seen by. */
 gboolean fsc_node_content_is_same (const FscNodeContent *a, const FscNodeContent *b);
 gboolean fsc_node_is (const FscNode *node, const struct statx *st);
+
+/* Its name has led to it, when that was asked at this time. */
+void fsc_node_see (FscNode *node, gint64 time);
+gint64 fsc_node_get_seen (FscNode *node);
 
 /* The kernel is about to be told this. */
 void fsc_node_tell (FscNode *node, const struct statx *st);

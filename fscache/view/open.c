@@ -333,6 +333,12 @@ fsc_open_new (FscCall *call)
       fsc_call_finish (call, ENAMETOOLONG);
       return;
     }
+  fd = fsc_look_check_parent (call);
+  if (fd < 0)
+    {
+      fsc_call_finish (call, fd);
+      return;
+    }
   fd = fsc_source_open (&call->caller, target,
                         (call->info.flags & (SOURCE_FLAGS | O_EXCL)) | O_CREAT, call->mode,
                         &source);

@@ -247,6 +247,62 @@ test_access (FscTestStage *stage)
   g_assert_cmpint (access (top, W_OK), ==, -1);
 }
 
+/* Opens a name in a directory that is open, until that gives this errno, for a moment at most. */
+static void
+assert_opens (int directory, const char *name, int flags, int error)
+{
+  int found = -1;
+
+  for (int i = 0; i < 200 && found != error; i++)
+    {
+      int fd = openat (directory, name, flags | O_CLOEXEC, 0644);
+
+      found = fd < 0 ? errno : 0;
+      if (fd >= 0)
+        close (fd);
+      g_usleep (1000);
+    }
+  g_assert_cmpint (found, ==, error);
+}
+
+/* Who has a directory open that has been renamed is not given what is in another one. */
+static void
+check_directory (FscTestStage *stage, gulong moment)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "dir");
+  int directory;
+
+  fsc_test_stage_run (stage, "cd $S; rm -rf dir old other; mkdir dir other; echo >dir/file;"
+                             " echo >other/file; echo >other/more; cat $V/dir/file >/dev/null");
+  directory = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  g_assert_no_errno (directory);
+  g_usleep (moment); /* not only at first */
+  assert_opens (directory, "file", O_RDONLY, 0);
+  fsc_test_stage_run (stage, "cd $S; mv dir old; mv other dir");
+  g_usleep (moment);
+  assert_opens (directory, "file", O_RDONLY, ESTALE);
+  assert_opens (directory, "more", O_RDONLY, ESTALE);
+  assert_opens (directory, "new", O_WRONLY | O_CREAT, ESTALE);
+  fsc_test_stage_run (stage,
+                      "cat $V/dir/more; test ! -e $S/dir/new; cd $S; mv dir other; mv old dir");
+  g_usleep (moment);
+  assert_opens (directory, "file", O_RDONLY, 0);
+  assert_opens (directory, "new", O_WRONLY | O_CREAT, 0);
+  fsc_test_stage_run (stage, "test -e $S/dir/new; rm -r $S/dir");
+  g_usleep (moment);
+  assert_opens (directory, "file", O_RDONLY, ESTALE);
+  close (directory);
+}
+
+static void
+test_directory (FscTestStage *stage)
+{
+  check_directory (stage, 150000);
+  fsc_test_stage_stop (stage);
+  fsc_test_stage_start (stage, "exact");
+  check_directory (stage, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -260,5 +316,6 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-look/itself", test_itself);
   FSC_STAGE_ADD ("/view-look/walk", test_walk);
   FSC_STAGE_ADD ("/view-look/access", test_access);
+  FSC_STAGE_ADD ("/view-look/directory", test_directory);
   return g_test_run ();
 }
