@@ -390,6 +390,48 @@ check_match (const FscProvider *provider)
   return problem;
 }
 
+/* A host, perhaps with a port, either of which may be a star. Whether it can be one is what a URI
+ * with it says. */
+static char *
+check_host (const FscProvider *provider, const char *host)
+{
+  const char *rest = host + (g_str_has_prefix (host, "*.") ? 2 : 0);
+  g_autofree char *name
+      = g_str_has_prefix (host, "*:") ? g_strconcat ("x", rest + 1, NULL) : g_strdup (rest);
+  g_autofree char *uri = NULL;
+  char canonical[FSC_URI_MAX + 1];
+  const char *reason = NULL;
+
+  if (host[0] == '\0' || g_str_equal (host, "*"))
+    return NULL;
+  if (strpbrk (host, "/?#") != NULL)
+    return g_strdup_printf ("allow: \"%s\" is not a host and perhaps a port alone", host);
+  if (g_str_has_suffix (name, ":*"))
+    name[strlen (name) - 1] = '1';
+  uri = g_strdup_printf ("%s://%s", provider->schemes[0], name);
+  return fsc_uri_canonicalize ((FscBytes){ uri, strlen (uri) }, canonical, sizeof canonical,
+                               &reason)
+                 < 0
+             ? g_strdup_printf ("allow: \"%s\" %s", host, reason != NULL ? reason : "is too long")
+             : NULL;
+}
+
+/* That a host can never be asked is a mistake. */
+static char *
+check_allow (const FscProvider *provider)
+{
+  const FscParameter *parameter
+      = provider->guard != NULL ? fsc_parameter_find (provider->parameters, provider->guard) : NULL;
+  const char *list
+      = parameter != NULL ? provider->arguments[parameter - provider->parameters] : NULL;
+  g_auto (GStrv) hosts = list != NULL ? g_strsplit_set (list, " \t", -1) : NULL;
+  char *problem = NULL;
+
+  for (guint i = 0; problem == NULL && hosts != NULL && hosts[i] != NULL; i++)
+    problem = check_host (provider, hosts[i]);
+  return problem;
+}
+
 char *
 fsc_providers_check (const FscProviders *providers, gboolean is_privileged, const char **group)
 {
@@ -402,6 +444,8 @@ fsc_providers_check (const FscProviders *providers, gboolean is_privileged, cons
       if (provider->parameters == helper_parameters && provider->helper == NULL)
         return g_strdup ("has no command");
       problem = check_match (provider);
+      if (problem == NULL)
+        problem = check_allow (provider);
       if (problem != NULL)
         return problem;
       if (provider->user.groups != NULL && provider->user.uid != geteuid () && !is_privileged)

@@ -349,6 +349,12 @@ find_scheme (FscBytes uri)
   return &opaque;
 }
 
+unsigned
+fsc_uri_get_default_port (FscBytes uri)
+{
+  return find_scheme (uri)->default_port;
+}
+
 int
 fsc_uri_canonicalize (FscBytes uri, char *buffer, size_t size, const char **reason)
 {

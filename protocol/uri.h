@@ -38,6 +38,9 @@ bool fsc_uri_names_path (FscBytes uri);
 /* The host of a URI with "//", and its port if that is written there; empty if there is none. */
 FscBytes fsc_uri_get_host (FscBytes uri);
 
+/* The port that goes without saying; 0: there is none. */
+unsigned fsc_uri_get_default_port (FscBytes uri);
+
 /* Writes the canonical form and a zero byte to `buffer`. Returns its length, or -EINVAL with a
  * phrase in *reason that continues "this URI ...", or -ENAMETOOLONG. */
 int fsc_uri_canonicalize (FscBytes uri, char *buffer, size_t size, const char **reason);

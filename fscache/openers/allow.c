@@ -4,8 +4,11 @@
  */
 #include "fscache/openers/allow.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "protocol/uri.h"
 
 /* Separates the port, which is empty if there is none. An IPv6 address is in brackets. */
 static FscBytes
@@ -48,8 +51,15 @@ has_name (FscBytes pattern, FscBytes name)
                      (FscBytes){ name.data + name.length - pattern.length, pattern.length });
 }
 
+/* What follows it is no digit. */
+static unsigned long
+get_number (FscBytes port, unsigned default_port)
+{
+  return port.length > 0 ? strtoul (port.data, NULL, 10) : default_port;
+}
+
 static bool
-is_match (FscBytes pattern, FscBytes name)
+is_match (FscBytes pattern, FscBytes name, unsigned default_port)
 {
   FscBytes pattern_port, port;
 
@@ -57,17 +67,22 @@ is_match (FscBytes pattern, FscBytes name)
     return true;
   pattern_port = take_port (&pattern);
   port = take_port (&name);
-  return (is_star (pattern_port) || is_same (pattern_port, port)) && has_name (pattern, name);
+  return (is_star (pattern_port)
+          || get_number (pattern_port, default_port) == get_number (port, default_port))
+         && has_name (pattern, name);
 }
 
 bool
-fsc_allow_has (const char *list, FscBytes host)
+fsc_allow_has (const char *list, FscBytes uri)
 {
+  const FscBytes host = fsc_uri_get_host (uri);
+  const unsigned default_port = fsc_uri_get_default_port (uri);
+
   while (*(list += strspn (list, " \t")) != '\0')
     {
       size_t length = strcspn (list, " \t");
 
-      if (is_match ((FscBytes){ list, length }, host))
+      if (is_match ((FscBytes){ list, length }, host, default_port))
         return true;
       list += length;
     }

@@ -354,8 +354,7 @@ refuse_host (const Request *request, FscFound *found)
 static bool
 is_allowed (const char *uri)
 {
-  return settings.allow != NULL
-         && fsc_allow_has (settings.allow, fsc_uri_get_host ((FscBytes){ uri, strlen (uri) }));
+  return settings.allow != NULL && fsc_allow_has (settings.allow, (FscBytes){ uri, strlen (uri) });
 }
 
 static void

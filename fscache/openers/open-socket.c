@@ -226,7 +226,7 @@ open_tcp (const FscItem *item, const char *uri, FscFound *found)
   const char *port;
   int fd, result;
 
-  if (allowed == NULL || !fsc_allow_has (allowed, authority))
+  if (allowed == NULL || !fsc_allow_has (allowed, item->uri))
     {
       fsc_found_fail (found, FSC_CODE_SYSTEM, EACCES, uri,
                       allowed != NULL

@@ -8,9 +8,17 @@
 #include <string.h>
 
 static bool
+has_uri (const char *list, const char *uri)
+{
+  return fsc_allow_has (list, (FscBytes){ uri, strlen (uri) });
+}
+
+static bool
 has (const char *list, const char *host)
 {
-  return fsc_allow_has (list, (FscBytes){ host, strlen (host) });
+  g_autofree char *uri = g_strdup_printf ("http://%s/", host);
+
+  return has_uri (list, uri);
 }
 
 static void
@@ -61,6 +69,20 @@ test_ports (void)
   g_assert_false (has ("[::]", "[::1]"));
 }
 
+/* What the URI leaves out may be written in the list. */
+static void
+test_default_ports (void)
+{
+  g_assert_true (has_uri ("example.org:443", "https://example.org/"));
+  g_assert_false (has_uri ("example.org:443", "http://example.org/"));
+  g_assert_false (has_uri ("example.org:443", "https://example.org:80/"));
+  g_assert_true (has_uri ("*.example.org:80", "http://www.example.org/"));
+  g_assert_false (has_uri ("*:80", "https://example.org/"));
+  g_assert_true (has_uri ("[::1]:443", "https://[::1]/"));
+  g_assert_true (has_uri ("example.org:5432", "tcp://example.org:5432"));
+  g_assert_false (has_uri ("example.org", "tcp://example.org:5432"));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -68,5 +90,6 @@ main (int argc, char **argv)
   g_test_add_func ("/allow/names", test_names);
   g_test_add_func ("/allow/patterns", test_patterns);
   g_test_add_func ("/allow/ports", test_ports);
+  g_test_add_func ("/allow/default-ports", test_default_ports);
   return g_test_run ();
 }
