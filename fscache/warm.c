@@ -23,19 +23,34 @@ struct FscWarm
   gboolean is_beginning;
 };
 
+static guint
+count_lines (const char *text)
+{
+  guint n = 1;
+
+  for (; *text != '\0'; text++)
+    n += *text == '\n';
+  return n;
+}
+
 /* One name a line; without empty lines, and those that begin with '#'. */
 static void
 read_list (FscWarm *warm)
 {
   g_autoptr (GError) error = NULL;
   g_autofree char *text = NULL;
+  gsize length = 0;
+  gboolean is_good = g_file_get_contents (warm->list, &text, &length, &error);
 
-  if (!g_file_get_contents (warm->list, &text, NULL, &error))
+  if (!is_good)
+    g_warning ("Nothing is warmed: %s", error->message);
+  else if (strlen (text) != length)
     {
-      g_warning ("Nothing is warmed: %s", error->message);
-      text = g_strdup ("");
+      g_warning ("Nothing is warmed: line %u of %s has a zero byte; each name is a line",
+                 count_lines (text), warm->list);
+      is_good = FALSE;
     }
-  warm->names = g_strsplit (text, "\n", -1);
+  warm->names = g_strsplit (is_good ? text : "", "\n", -1);
   for (guint i = 0; warm->names[i] != NULL; i++)
     if (warm->names[i][0] != '\0' && warm->names[i][0] != '#')
       warm->names[warm->n++] = warm->names[i];
@@ -58,8 +73,12 @@ fail (FscWarm *warm, guint index, const char *problem)
 static void
 count_done (FscWarm *warm)
 {
-  if (++warm->n_done == warm->n)
-    g_info ("Of %u that %s lists %u are warm", warm->n, warm->list, warm->n - warm->n_failed);
+  if (++warm->n_done < warm->n)
+    return;
+  if (warm->n_failed > 1)
+    g_warning ("%s has %u more that cannot be warmed; with --verbose each is told", warm->list,
+               warm->n_failed - 1);
+  g_info ("Of %u that %s lists %u are warm", warm->n, warm->list, warm->n - warm->n_failed);
 }
 
 static void begin (FscWarm *warm);

@@ -52,21 +52,24 @@ item_free (gpointer data)
 
 /* The list */
 
-/* One name a line, as it is; without empty lines, and those that begin with '#'. */
-static gboolean
+/* One name a line, as it is; without empty lines, and those that begin with '#'. Returns what is
+ * wrong, or NULL; free with g_free(). */
+static char *
 read_list (Warm *warm, FILE *file)
 {
-  char *line = NULL;
+  char *line = NULL, *problem = NULL;
   size_t size = 0;
   ssize_t length;
 
-  while ((length = getline (&line, &size, file)) >= 0)
+  for (guint n = 1; problem == NULL && (length = getline (&line, &size, file)) >= 0; n++)
     {
       Item *item;
 
       if (length > 0 && line[length - 1] == '\n')
         line[--length] = '\0';
-      if (length == 0 || line[0] == '#' || strlen (line) != (size_t) length)
+      if (strlen (line) != (size_t) length)
+        problem = g_strdup_printf ("line %u has a zero byte; each name is a line", n);
+      if (length == 0 || line[0] == '#' || problem != NULL)
         continue;
       item = g_new0 (Item, 1);
       item->warm = warm;
@@ -74,7 +77,7 @@ read_list (Warm *warm, FILE *file)
       g_ptr_array_add (warm->items, item);
     }
   free (line);
-  return !ferror (file);
+  return ferror (file) ? g_strdup (g_strerror (errno)) : problem;
 }
 
 static gboolean
@@ -82,13 +85,13 @@ load_list (Warm *warm, const char *name)
 {
   gboolean is_input = strcmp (name, "-") == 0;
   FILE *file = is_input ? stdin : fopen (name, "re");
-  gboolean is_read = file != NULL && read_list (warm, file);
+  g_autofree char *problem = file != NULL ? read_list (warm, file) : g_strdup (g_strerror (errno));
 
-  if (!is_read)
-    fsc_output_complain ("cannot read the list %s: %s", name, g_strerror (errno));
+  if (problem != NULL)
+    fsc_output_complain ("cannot read the list %s: %s", name, problem);
   if (file != NULL && !is_input)
     fclose (file);
-  return is_read;
+  return problem == NULL;
 }
 
 /* Opening */

@@ -126,6 +126,15 @@ test_json (FscTestService *service)
 }
 
 static void
+write_with_zero (FscTestService *service)
+{
+  static const char text[] = "# a\nb\nc\0d\n/e\n";
+  g_autofree char *path = g_build_filename (service->dir, "list", NULL);
+
+  g_assert_true (g_file_set_contents (path, text, sizeof text - 1, NULL));
+}
+
+static void
 test_usage (FscTestService *service)
 {
   g_auto (FscTestProgram) result = { 0 };
@@ -143,6 +152,14 @@ test_usage (FscTestService *service)
   fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "-")); /* which is empty */
   fsc_test_program_assert_exit (&result, 0);
   g_assert_true (g_str_has_prefix (result.out, "0 of 0 are warm"));
+  fsc_test_program_clear (&result);
+
+  write_with_zero (service);
+  fsc_test_service_ctl (service, &result, FSC_TEST_WORDS ("warm", "list"));
+  fsc_test_program_assert_exit (&result, 1);
+  g_assert_cmpstr (result.error, ==,
+                   "fscachectl: cannot read the list list: line 3 has a zero byte; each name is "
+                   "a line\n");
   fsc_test_program_clear (&result);
 
   g_free (fsc_test_service_write (service, "list", "a\nb\nc\n"));
@@ -327,6 +344,40 @@ test_start_badly (void)
   run_configured ("/no/such/file\nnobody:knows\n/proc/self/status\n", check_works);
 }
 
+/* The first failure is told at once, and of the others how many there are. */
+static void
+check_counts (FscTestService *service)
+{
+  g_autofree char *log = NULL;
+
+  fsc_test_service_wait_for (service, "handles", 1);
+  log = get_log (service);
+  g_assert_nonnull (strstr (log, "/list has what cannot be warmed: "));
+  g_assert_nonnull (strstr (log, "/list has 2 more that cannot be warmed; "));
+}
+
+static void
+test_start_counts (void)
+{
+  run_configured ("nobody:knows\nnobody:knows-that\n/tmp\nnobody:knows-this\n", check_counts);
+}
+
+static void
+test_start_with_zero (void)
+{
+  FscTestService *service = fsc_test_service_prepare (NULL, NULL);
+  g_autofree char *path = g_build_filename (service->dir, "list", NULL);
+  g_autofree char *config = g_strdup_printf ("[warm]\nlist=%s\n", path);
+  g_autofree char *log = NULL;
+
+  write_with_zero (service);
+  fsc_test_write (service->config, config);
+  fsc_test_service_start (service);
+  log = get_log (service);
+  g_assert_nonnull (strstr (log, "Nothing is warmed: line 3 of /"));
+  fsc_test_service_free (service);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -340,5 +391,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/warm/watch-many", test_watch_many);
   g_test_add_func ("/warm/start", test_start);
   g_test_add_func ("/warm/start-badly", test_start_badly);
+  g_test_add_func ("/warm/start-counts", test_start_counts);
+  g_test_add_func ("/warm/start-with-zero", test_start_with_zero);
   return g_test_run ();
 }
