@@ -660,7 +660,7 @@ take_progress (FscOpener *opener, const FscHeader *header, FscReader *reader)
     return "told of what it had answered";
   if (question->job == NULL)
     return NULL;
-  if (progress.done > question->job->done)
+  if (progress.done != question->job->done) /* less: it begins again */
     {
       question->job->done = progress.done;
       question->job->moved_at = opener->asked_since = g_get_monotonic_time ();

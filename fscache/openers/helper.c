@@ -321,10 +321,8 @@ receive_opened (FscHelper *helper, const FscItem *item, const char *uri, int64_t
       outcome = read_packet (helper, packet, (size_t) length, &fds, item, uri, found, &progress,
                              &is_answer);
       fsc_fds_clear (&fds);
-      if (progress.done > before)
+      if (progress.done != before)
         due = now_ms () + helper->deadline_ms;
-      else
-        progress.done = before;
     }
   return outcome;
 }

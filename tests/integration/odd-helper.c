@@ -180,12 +180,12 @@ open_oddly (const FscItem *item, const char *uri, FscFound *found)
       setitimer (ITIMER_REAL, &soon, NULL);
       give_memory (found, argument, true);
     }
-  else if (strcmp (what, "progress") == 0)
+  else if (strcmp (what, "progress") == 0) /* and begins again, twice */
     {
-      for (unsigned i = 1; i <= 3; i++)
+      for (unsigned i = 0; i < 9; i++)
         {
           usleep (110 * 1000);
-          fsc_found_progress (found, i, 3, 0);
+          fsc_found_progress (found, i % 3 + 1, 3, 0);
         }
       give_memory (found, argument, true);
     }

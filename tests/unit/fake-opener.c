@@ -263,6 +263,12 @@ answer_with_progress (Fake *fake, const char *what, unsigned index)
         usleep (100000);
         send_progress (fake, index, 5 * (i + 1));
       }
+  else if (strcmp (what, "progress-again") == 0) /* from the beginning, half-way */
+    for (unsigned i = 0; i < 20; i++)
+      {
+        usleep (100000);
+        send_progress (fake, index, i < 5 ? 20 * (i + 1) : 5 * (i + 1));
+      }
   else if (strcmp (what, "no-progress") == 0)
     for (;;)
       {

@@ -1113,6 +1113,24 @@ test_progress (void)
   stage_clear (&stage);
 }
 
+/* What begins again has not come to a stop, although it is long before it has more than before. */
+static void
+test_progress_again (void)
+{
+  Stage stage;
+
+  stage_init (&stage, 1, 1);
+  stage_start (&stage);
+  {
+    g_autoptr (Asked) asked = ask (&stage, "file:///progress-again/1");
+
+    wait_for_all (&stage);
+    assert_answer (asked, FSC_CODE_OK, 0, NULL);
+    g_assert_cmpuint (asked->progress.done, ==, 100);
+  }
+  stage_clear (&stage);
+}
+
 /* Of what is answered nothing more can be told. */
 static void
 test_progress_after (void)
@@ -2337,6 +2355,7 @@ main (int argc, char **argv)
   g_test_add_func ("/lane/content", test_content);
   g_test_add_func ("/lane/without-features", test_without_features);
   g_test_add_func ("/lane/progress", test_progress);
+  g_test_add_func ("/lane/progress-again", test_progress_again);
   g_test_add_func ("/lane/progress-after", test_progress_after);
   g_test_add_func ("/lane/answered-twice", test_answered_twice);
   g_test_add_func ("/lane/watched", test_watched);
