@@ -22,6 +22,7 @@
 
 #define FIRST_PAUSE_MS 100
 #define LONGEST_PAUSE_MS 30000
+#define GUARD_PATIENCE_MS 1000
 
 /* What has come of asking. */
 typedef enum
@@ -43,8 +44,6 @@ now_ms (void)
 
 /* The process */
 
-/* What this process has is not the helper's: no descriptor but its socket and standard error. No
- * privileges either, but of these nobody here has any. */
 static void
 run_child (char *const *command, int socket, pid_t parent)
 {
@@ -58,48 +57,114 @@ run_child (char *const *command, int socket, pid_t parent)
   _exit (127);
 }
 
+/* Until the helper has ended, or the opener has, or wants it to. */
+static void
+wait_for_end (pid_t pid, int opener)
+{
+  struct pollfd pollfds[] = { { .fd = (int) syscall (SYS_pidfd_open, pid, 0), .events = POLLIN },
+                              { .fd = opener, .events = POLLIN } };
+
+  while (poll (pollfds, 2, -1) < 0 && errno == EINTR)
+    ;
+}
+
+/* The helper's parent, which nobody kills with the opener. What the opener has is not theirs: no
+ * descriptor but the helper's socket and standard error. No privileges either, but of these nobody
+ * here has any. */
+static _Noreturn void
+run_guard (char *const *command, int socket, int guard, pid_t opener)
+{
+  pid_t parent = getpid (), pid;
+  int status = 0;
+
+  setsid (); /* a signal for the opener's group is not for this one */
+  prctl (PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  socket = fcntl (socket, F_DUPFD_CLOEXEC, 5);
+  guard = fcntl (guard, F_DUPFD_CLOEXEC, 5);
+  if (getppid () != opener || dup2 (socket, 3) < 0 || dup2 (guard, 4) < 0)
+    _exit (126);
+  syscall (SYS_close_range, 5, ~0U, 0); /* which may hang */
+  prctl (PR_SET_PDEATHSIG, 0, 0, 0, 0);
+  pid = fork ();
+  if (pid == 0)
+    run_child (command, 3, parent);
+  if (pid < 0)
+    _exit (126);
+  close (3);
+  wait_for_end (pid, 4);
+  kill (-pid, SIGKILL); /* it has a session of its own, with what it has started */
+  kill (pid, SIGKILL);  /* or does not yet */
+  while (waitpid (pid, &status, 0) < 0 && errno == EINTR)
+    ;
+  send (4, &status, sizeof status, MSG_NOSIGNAL);
+  _exit (0);
+}
+
 /* Returns 0 or a negative errno. */
 static int
 start (FscHelper *helper)
 {
-  pid_t parent = getpid ();
-  int sockets[2], error;
+  pid_t opener = getpid ();
+  int sockets[2], guard[2], error;
 
   if (access (helper->command[0], X_OK) < 0
       || socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
     return -errno;
+  if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, guard) < 0)
+    {
+      error = errno;
+      close (sockets[0]);
+      close (sockets[1]);
+      return -error;
+    }
   helper->pid = fork ();
   if (helper->pid == 0)
-    run_child (helper->command, sockets[1], parent);
+    run_guard (helper->command, sockets[1], guard[1], opener);
   error = errno;
   close (sockets[1]);
+  close (guard[1]);
   if (helper->pid < 0)
     {
       helper->pid = 0;
       close (sockets[0]);
+      close (guard[0]);
       return -error;
     }
   helper->socket = sockets[0];
+  helper->guard = guard[0];
   helper->n_answered = 0;
   return 0;
+}
+
+/* Has the guard end it, and returns its status. */
+static int
+stop (FscHelper *helper)
+{
+  struct pollfd pollfd = { .fd = helper->guard, .events = POLLIN };
+  int status;
+
+  shutdown (helper->guard, SHUT_WR);
+  if (poll (&pollfd, 1, GUARD_PATIENCE_MS) == 0)
+    kill (helper->pid, SIGKILL); /* and so it is with the helper, if there is one already */
+  if (recv (helper->guard, &status, sizeof status, 0) != (ssize_t) sizeof status)
+    status = SIGKILL; /* it was killed, with its guard */
+  close (helper->guard);
+  waitpid (helper->pid, NULL, 0);
+  helper->pid = 0;
+  return status;
 }
 
 /* Says in helper->how how it has ended, or why it had to: continues "the helper ...". */
 static void
 end (FscHelper *helper, Outcome outcome)
 {
-  int status = 0;
+  struct pollfd pollfd = { .fd = helper->guard, .events = POLLIN };
+  int status;
 
   close (helper->socket);
   if (outcome == ENDED)
-    usleep (1000); /* its socket closes just before it has ended */
-  if (outcome != ENDED || waitpid (helper->pid, &status, WNOHANG) == 0)
-    {
-      kill (-helper->pid, SIGKILL); /* it has a session of its own */
-      kill (helper->pid, SIGKILL);  /* or does not yet */
-      waitpid (helper->pid, &status, 0);
-    }
-  helper->pid = 0;
+    poll (&pollfd, 1, 10); /* its socket closes just before it has ended */
+  status = stop (helper);
 
   if (outcome == CONFUSED)
     snprintf (helper->how, sizeof helper->how, "answered nonsense");
@@ -137,20 +202,24 @@ send_message (FscHelper *helper, FscWriter *writer, FscOpcode opcode)
              : ANSWERED;
 }
 
-/* Until there is something to receive. */
+/* Until there is something to receive, or the helper has ended: its socket may be that of what it
+ * has started, too. */
 static Outcome
 wait_until (const FscHelper *helper, int64_t due)
 {
-  struct pollfd pollfd = { .fd = helper->socket, .events = POLLIN };
+  struct pollfd pollfds[]
+      = { { .fd = helper->socket, .events = POLLIN }, { .fd = helper->guard, .events = POLLIN } };
   int64_t left;
   int r;
 
   do
     {
       left = due - now_ms ();
-      r = poll (&pollfd, 1, left > 0 ? (int) left : 0);
+      r = poll (pollfds, 2, left > 0 ? (int) left : 0);
     }
   while (r < 0 && errno == EINTR);
+  if (r > 0 && pollfds[0].revents == 0) /* it may have answered before it ended */
+    return poll (pollfds, 1, 0) > 0 ? ANSWERED : ENDED;
   return r == 0 ? LATE : ANSWERED;
 }
 
@@ -162,6 +231,7 @@ greet (FscHelper *helper, int64_t due)
   FscHeader header;
   FscReader reader;
   FscWriter writer;
+  Outcome outcome;
   ssize_t length;
 
   helper->serial = 0;
@@ -173,8 +243,9 @@ greet (FscHelper *helper, int64_t due)
                                              .name = { "fscached", strlen ("fscached") } });
   if (send_message (helper, &writer, FSC_OP_HELLO) == ENDED)
     return ENDED;
-  if (wait_until (helper, due) == LATE)
-    return LATE;
+  outcome = wait_until (helper, due);
+  if (outcome != ANSWERED)
+    return outcome;
   length = fsc_channel_receive (helper->socket, packet, sizeof packet, NULL, 0, NULL, 0);
   if (length == -ECONNRESET)
     return ENDED;
@@ -305,8 +376,9 @@ receive_opened (FscHelper *helper, const FscItem *item, const char *uri, int64_t
       bool lost = false;
       ssize_t length;
 
-      if (wait_until (helper, due) == LATE)
-        return LATE;
+      outcome = wait_until (helper, due);
+      if (outcome != ANSWERED)
+        return outcome;
       length = fsc_channel_receive (helper->socket, packet, sizeof packet, &fds, 1, &lost, 0);
       if (length < 0)
         {

@@ -8,6 +8,10 @@
  * ended: at once if it had answered something, else after a pause that grows, during which whoever
  * asks is told so. One that does not get on within the deadline is ended, and counts as one that
  * has answered nothing.
+ *
+ * Its parent is a guard, a process that does nothing but wait for the end of either the helper or
+ * the opener, and then ends what the helper has started (its process group). The opener could not:
+ * it may be killed itself.
  */
 #pragma once
 
@@ -20,8 +24,9 @@ typedef struct
 {
   char *const *command; /* the program's path and its arguments */
   int64_t deadline_ms;
-  pid_t pid;  /* 0: it is not running */
+  pid_t pid;  /* of its guard; 0: it is not running */
   int socket; /* ours */
+  int guard;  /* our end of its guard's socket, to which that says how the helper has ended */
   uint32_t serial;
   unsigned n_answered; /* since it was started */
   unsigned n_failures; /* lives without an answer, one after the other */

@@ -295,6 +295,70 @@ test_dies (Stage *stage)
   g_assert_cmpuint (count (stage, "openers_started"), ==, 1);
 }
 
+static void
+assert_ends (pid_t pid)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/exe", (int) pid); /* a zombie has none */
+
+  char exe;
+
+  for (guint i = 0; readlink (path, &exe, 1) > 0; i++)
+    {
+      g_assert_cmpuint (i, <, 500);
+      g_usleep (10 * 1000);
+    }
+}
+
+static pid_t
+wait_for_pid (const char *path)
+{
+  for (guint i = 0; i < 500; i++)
+    {
+      g_autofree char *text = NULL;
+
+      if (g_file_get_contents (path, &text, NULL, NULL) && text[0] != '\0')
+        return atoi (text);
+      g_usleep (10 * 1000);
+    }
+  g_error ("no helper has started anything");
+}
+
+/* What a helper has started goes with it; and that it has the socket, too, hides nothing. */
+static void
+test_leaves (Stage *stage)
+{
+  g_autofree char *path = g_build_filename (stage->service->dir, "pid", NULL);
+  g_autofree char *leave = g_strconcat ("helper+odd:leave?", path, NULL);
+  g_autofree char *hang = g_strconcat ("helper+stuck:hang-with?", path, NULL);
+  gint64 began = g_get_monotonic_time ();
+
+  assert_fails (stage, leave, FSCACHE_ERROR_OPENER_FAILED, EIO, "the helper ended with status 3");
+  g_assert_cmpint (g_get_monotonic_time () - began, <, 30 * G_USEC_PER_SEC); /* not the deadline */
+  assert_ends (wait_for_pid (path));
+  assert_fails (stage, hang, FSCACHE_ERROR_TIMED_OUT, ETIMEDOUT, NULL);
+  assert_ends (wait_for_pid (path));
+  g_unlink (path);
+}
+
+/* Also when the opener is killed, as all are when the service ends. */
+static void
+test_leaves_at_end (Stage *stage)
+{
+  g_autofree char *path = g_build_filename (stage->service->dir, "pid", NULL);
+  g_autofree char *uri = g_strconcat ("helper+odd:hang-with?", path, NULL);
+  FscacheRequest request = { .uri = uri, .sharing = FSCACHE_SHARED, .timeout_ms = 200 };
+  FscacheReply reply;
+  pid_t pid;
+
+  g_assert_cmpint (fscache_open_with (stage->client, &request, &reply), ==, -ETIMEDOUT);
+  pid = wait_for_pid (path);
+  g_assert_no_errno (kill (pid, 0));
+  fsc_test_service_stop (stage->service);
+  assert_ends (pid);
+  g_unlink (path);
+  fsc_test_service_start (stage->service);
+}
+
 /* Who ends when he has answered is started again as soon as he is needed. */
 static void
 test_brief_lives (Stage *stage)
@@ -655,6 +719,8 @@ main (int argc, char **argv)
   g_test_add_data_func ("/helper/errors", test_errors, run_stage);
   g_test_add_data_func ("/helper/stays", test_stays, run_stage);
   g_test_add_data_func ("/helper/dies", test_dies, run_stage);
+  g_test_add_data_func ("/helper/leaves", test_leaves, run_stage);
+  g_test_add_data_func ("/helper/leaves-at-end", test_leaves_at_end, run_stage);
   g_test_add_data_func ("/helper/brief-lives", test_brief_lives, run_stage);
   g_test_add_data_func ("/helper/growing-pause", test_growing_pause, run_stage);
   g_test_add_data_func ("/helper/hangs", test_hangs, run_stage);
