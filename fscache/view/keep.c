@@ -322,7 +322,10 @@ fsc_keeper_share_offered (FscKeeper *keeper, FscFile *file, guint64 caller)
                && g_get_monotonic_time () < node->offered_until;
   if (is_offered)
     {
-      node->offered_until = 0;
+      /* Others may have waited for the same look-up, which found this node for them all. But what
+       * it has found may be older than their opens. */
+      if (keeper->view->is_exact || !fsc_node_is_retired (node))
+        node->offered_until = 0;
       share (keeper, file);
     }
   g_mutex_unlock (&node->lock);
@@ -340,7 +343,7 @@ fsc_keeper_unshare (FscKeeper *keeper, FscFile *file)
   file->is_sharing = FALSE;
   if (--node->n_sharing == 0)
     {
-      if (node->reading->is_local)
+      if (node->is_local && !fsc_node_is_retired (node))
         is_full = keep (keeper, node);
       else
         handle = g_steal_pointer (&node->reading);

@@ -7,7 +7,8 @@
  * likely to be opened again soon; that open then needs no descriptor of its own. It asks for the
  * source all the same, and takes what is kept only if that is the same file, so what is kept makes
  * no answer older. Kept are only handles of local sources, whose closing waits for nobody; and no
- * more than fsc_view_get_limit() says.
+ * more than fsc_view_get_limit() says. And only where somebody may find them: in a node that is not
+ * retired.
  *
  * A thread lets go of them. It also has libfscache close what that keeps for borrowing: what does
  * not hold any more at once, for it would keep the space of files that were removed; and all of it

@@ -16,7 +16,7 @@ struct FscNodes
 {
   GMutex lock;
   GHashTable *nodes;
-  guint64 n_retired;
+  gsize n_retired;
   GHashTable *devices; /* numbers, less one */
   GHashTable *doubts;  /* paths, and until when */
 };
@@ -191,10 +191,16 @@ fsc_nodes_retire (FscNodes *nodes, FscNode *node)
   if (node->edition == 0)
     {
       g_hash_table_remove (nodes->nodes, node);
-      node->edition = ++nodes->n_retired;
+      g_atomic_pointer_set (&node->edition, ++nodes->n_retired);
       g_hash_table_add (nodes->nodes, node);
     }
   g_mutex_unlock (&nodes->lock);
+}
+
+gboolean
+fsc_node_is_retired (FscNode *node)
+{
+  return g_atomic_pointer_get (&node->edition) != 0;
 }
 
 guint

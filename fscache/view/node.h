@@ -47,7 +47,7 @@ typedef struct
 {
   char *path;
   FscNodeIdentity identity;
-  guint64 edition; /* with the lock of the table; 0: it is to be found */
+  gsize edition; /* atomic, set with the lock of the table; 0: it is to be found */
   FscPlace place;
   char *target;       /* what libfscache is asked for; NULL for what is of the view's own */
   mode_t type;        /* S_IFMT of the mode */
@@ -91,6 +91,8 @@ void fsc_node_unref (FscNodes *nodes, FscNode *node, guint64 n);
 /* Whoever looks its name up from now on finds another node. */
 void fsc_nodes_retire (FscNodes *nodes, FscNode *node);
 
+gboolean fsc_node_is_retired (FscNode *node);
+
 /* One that was never to be found: for who cannot share one. */
 FscNode *fsc_nodes_get_own (FscNodes *nodes, const char *path, const FscNodeIdentity *identity,
                             mode_t type, gboolean is_local);
@@ -99,9 +101,8 @@ FscNode *fsc_nodes_get_own (FscNodes *nodes, const char *path, const FscNodeIden
 guint fsc_nodes_get_device (FscNodes *nodes, guint64 dev);
 
 /* An open has come to a node that its name does not lead to any more: for a while, who looks that
- * up must not take anybody's word for it, and offers the handle to the open that follows; or, of a
- * source that is not local, gets a node of his own. Otherwise a file that is replaced all the time
- * could never be opened. */
+ * up must not take anybody's word for it, gets a node of his own, and offers the handle to the open
+ * that follows. Otherwise a file that is replaced all the time could never be opened. */
 void fsc_nodes_doubt (FscNodes *nodes, const char *path);
 gboolean fsc_nodes_is_doubtful (FscNodes *nodes, const char *path);
 

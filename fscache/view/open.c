@@ -123,7 +123,9 @@ share_handle (FscCall *call, FscFile *file, struct statx *st)
       file->is_settled = is_settled (st);
       return 0;
     }
-  error = share_source (call, file, FALSE, st);
+  /* Who could not share a node is given one of his own; others that come to it are to know what it
+   * has. */
+  error = share_source (call, file, !file->node->is_local && fsc_node_is_retired (file->node), st);
   if (error == -ESTALE) /* the handle may be older than the node, too */
     error = share_source (call, file, TRUE, st);
   if (error == -ESTALE || error == -EEXIST)

@@ -62,16 +62,16 @@ is_on_local_mount (int fd)
   return is_local;
 }
 
-/* Files are checked or watched where the opener has found their file system to be local. Of other
- * handles (what was put, or what a helper gives) nobody knows where they are from: those of memory
- * have seals. */
+/* Files are checked, watched, or have a time-to-live, as the opener has found their file system to
+ * be. Of those that are not kept, and of other handles (what was put, or what a helper gives),
+ * nobody says what they are on: those of memory have seals. */
 static gboolean
 is_local (const char *target, FscacheCoherence coherence, int fd)
 {
   if (fd < 0)
     return FALSE;
-  if (target[0] == '/')
-    return coherence == FSCACHE_COHERENCE_CHECKED || coherence == FSCACHE_COHERENCE_WATCHED;
+  if (target[0] == '/' && coherence != FSCACHE_COHERENCE_UNCACHED)
+    return coherence != FSCACHE_COHERENCE_TTL;
   return fcntl (fd, F_GET_SEALS) >= 0 || is_on_local_mount (fd);
 }
 

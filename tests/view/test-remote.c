@@ -2,10 +2,13 @@
  *
  * A source that changes behind the kernel's back, and gives what replaces a file its number: sshfs.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <grp.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/view/stage.h"
@@ -22,8 +25,10 @@ typedef struct
 
 /* FALSE if that cannot be had. */
 static gboolean
-mount_remote (Remote *remote, FscTestStage *stage)
+mount_remote (Remote *remote, FscTestStage *stage, const char *options)
 {
+  g_autofree char *command = NULL;
+
   *remote = (Remote){ .stage = stage,
                       .server = g_build_filename (stage->service->dir, "server", NULL),
                       .target = fsc_test_stage_source (stage, "remote") };
@@ -34,9 +39,11 @@ mount_remote (Remote *remote, FscTestStage *stage)
     }
   g_assert_no_errno (g_mkdir (remote->server, 0755));
   g_assert_no_errno (g_mkdir (remote->target, 0755));
-  fsc_test_stage_run (stage, "echo 'exec " SFTP_SERVER "' >$M/../sftp;"
-                             " sshfs -o ssh_command=\"/bin/sh $M/../sftp\",dir_cache=no"
-                             " here:$M/../server $S/remote");
+  command = g_strdup_printf ("echo 'exec " SFTP_SERVER "' >$M/../sftp;"
+                             " sshfs -o ssh_command=\"/bin/sh $M/../sftp\",dir_cache=no%s"
+                             " here:$M/../server $S/remote",
+                             options);
+  fsc_test_stage_run (stage, command);
   return TRUE;
 }
 
@@ -103,16 +110,23 @@ check_kept (const Remote *remote)
 }
 
 static void
-test_replaced (FscTestStage *stage)
+start (FscTestStage *stage, const char *options)
 {
   g_autofree char *config = g_strdup_printf ("[file]\nttl=%g\n", (double) TTL_US / G_USEC_PER_SEC);
-  Remote remote;
 
   fsc_test_service_stop (stage->service);
   g_assert_true (g_file_set_contents (stage->service->config, config, -1, NULL));
   fsc_test_service_start (stage->service);
-  fsc_test_stage_start (stage, NULL);
-  if (mount_remote (&remote, stage))
+  fsc_test_stage_start (stage, options);
+}
+
+static void
+test_replaced (FscTestStage *stage)
+{
+  Remote remote;
+
+  start (stage, NULL);
+  if (mount_remote (&remote, stage, ""))
     {
       check_replaced (&remote);
       check_kept (&remote);
@@ -123,10 +137,91 @@ test_replaced (FscTestStage *stage)
   unmount_remote (&remote);
 }
 
+static void
+become (uid_t uid)
+{
+  if (setgroups (0, NULL) < 0 || setresgid (uid, uid, uid) < 0 || setresuid (uid, uid, uid) < 0)
+    _exit (1);
+}
+
+/* Other users run openers, too. */
+static gboolean
+can_be_others (void)
+{
+  g_autofree char *program = fsc_test_build_path ("fscache/openers/open-file");
+  int status = -1;
+  pid_t pid = fork ();
+
+  if (pid == 0)
+    {
+      become (60000);
+      _exit (access (program, X_OK) < 0);
+    }
+  waitpid (pid, &status, 0);
+  return status == 0;
+}
+
+static void
+open_often (const char *path, uid_t uid)
+{
+  gint64 until = g_get_monotonic_time () + G_USEC_PER_SEC;
+
+  become (uid);
+  while (g_get_monotonic_time () < until)
+    {
+      int fd = open (path, O_RDONLY | O_CLOEXEC);
+
+      if (fd < 0)
+        g_error ("open(): %s", g_strerror (errno));
+      g_usleep (100);
+      close (fd);
+    }
+  _exit (0);
+}
+
+/* Each has a handle of his own, which may be of another file for all that is known; and yet all can
+ * open it, at once. */
+static void
+test_users (FscTestStage *stage)
+{
+  g_autofree char *path = fsc_test_stage_through (stage, "remote/file");
+  pid_t pids[60];
+  Remote remote;
+
+  if (!can_be_others ())
+    {
+      g_test_skip (
+          "only root can be several users, where all may search the directory of the build");
+      return;
+    }
+  g_assert_no_errno (chmod (stage->service->dir, 0755));
+  start (stage, "allow_other");
+  if (mount_remote (&remote, stage, ",allow_other"))
+    {
+      replace (&remote, "content");
+      for (guint i = 0; i < G_N_ELEMENTS (pids); i++)
+        {
+          pids[i] = fork ();
+          g_assert_cmpint (pids[i], >=, 0);
+          if (pids[i] == 0)
+            open_often (path, 60000 + i);
+        }
+      for (guint i = 0; i < G_N_ELEMENTS (pids); i++)
+        {
+          int status;
+
+          g_assert_cmpint (waitpid (pids[i], &status, 0), ==, pids[i]);
+          g_assert_cmpint (status, ==, 0);
+        }
+    }
+  unmount_remote (&remote);
+}
+
 int
 main (int argc, char **argv)
 {
   fsc_test_stage_init (&argc, &argv);
   FSC_STAGE_ADD_CLOSED ("/view-remote/replaced", test_replaced);
+  FSC_STAGE_ADD_CLOSED ("/view-remote/users", test_users);
   return g_test_run ();
 }
