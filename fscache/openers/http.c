@@ -14,8 +14,10 @@
 
 #include "fscache/openers/freshness.h"
 
-/* How often it is asked for in all, where it breaks off. */
-#define ATTEMPTS_MAX 5
+/* Where it breaks off: so many attempts in a row may bring no more than there ever was, with pauses
+ * before them that double from the first. */
+#define VAIN_ATTEMPTS_MAX 6
+#define FIRST_PAUSE_MS 100
 
 /* Of all headers of one attempt. */
 #define HEADERS_MAX 65536
@@ -56,7 +58,9 @@ typedef struct
   Header header;
   bool is_body; /* the header is complete */
 
-  bool has_received; /* anything, in any attempt */
+  uint64_t most;  /* that was received, of all attempts */
+  int n_attempts; /* in all */
+  int n_in_vain;  /* in a row, which brought no more than that */
 
   /* What has been written. */
   uint64_t received, total; /* total 0: not known */
@@ -269,7 +273,6 @@ take_body (char *bytes, size_t size, size_t n, void *data)
   if (!transfer->output->write (bytes, n, transfer->output->data))
     return 0;
   transfer->received += n;
-  transfer->has_received = true;
   return n;
 }
 
@@ -284,6 +287,17 @@ add_line (struct curl_slist *lines, const char *name, const char *value)
   snprintf (line, sizeof line, "%s: %s", name, value);
   longer = curl_slist_append (lines, line);
   return longer != NULL ? longer : lines;
+}
+
+/* What has come of an attempt counts, as long as it is more than ever before: who begins again and
+ * again must come to an end. */
+static void
+count_attempt (Transfer *transfer)
+{
+  transfer->n_attempts++;
+  transfer->n_in_vain = transfer->received > transfer->most ? 0 : transfer->n_in_vain + 1;
+  if (transfer->received > transfer->most)
+    transfer->most = transfer->received;
 }
 
 /* One attempt: at the rest, if more of the same can be asked for, and else at all of it. */
@@ -312,22 +326,41 @@ try (Transfer *transfer, const char *validator)
       snprintf (range, sizeof range, "%llu-", (unsigned long long) transfer->received);
       lines = add_line (lines, "If-Range", transfer->etag);
     }
-  else if (validator[0] != '\0' && !transfer->has_received)
+  else if (validator[0] != '\0' && transfer->most == 0)
     lines
         = add_line (lines, is_etag (validator) ? "If-None-Match" : "If-Modified-Since", validator);
   curl_easy_setopt (curl, CURLOPT_RANGE, transfer->is_resuming ? range : NULL);
   curl_easy_setopt (curl, CURLOPT_HTTPHEADER, lines);
   code = curl_easy_perform (curl);
+  count_attempt (transfer);
   curl_easy_setopt (curl, CURLOPT_HTTPHEADER, NULL);
   curl_slist_free_all (lines);
   return code;
+}
+
+/* A server that has been restarted, or has too much to do, needs a while. Returns false if it has
+ * had that. */
+static bool
+wait_for_next (Transfer *transfer)
+{
+  long ms = (long) FIRST_PAUSE_MS << transfer->n_in_vain;
+  struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+  if (transfer->n_in_vain == VAIN_ATTEMPTS_MAX)
+    return false;
+  if (transfer->is_beginning_again) /* it is there, and has something else */
+    transfer->etag[0] = '\0';
+  else
+    while (clock_nanosleep (CLOCK_MONOTONIC, 0, &pause, &pause) == EINTR)
+      ;
+  return true;
 }
 
 /* Whether what went wrong may go better the next time, after something had come. */
 static bool
 is_broken_off (const Transfer *transfer, CURLcode code)
 {
-  return transfer->fault->error == 0 && transfer->has_received
+  return transfer->fault->error == 0 && transfer->most > 0
          && (code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR
              || code == CURLE_GOT_NOTHING || code == CURLE_OPERATION_TIMEDOUT
              || code == CURLE_COULDNT_CONNECT || transfer->is_beginning_again);
@@ -364,14 +397,24 @@ get_errno (CURL *curl, CURLcode code)
 static void
 explain (const Transfer *transfer, CURLcode code)
 {
-  const char *error = transfer->http->error;
+  const char *error
+      = transfer->http->error[0] != '\0' ? transfer->http->error : curl_easy_strerror (code);
+  char total[32] = "";
 
-  if (transfer->has_received && transfer->is_total_known && code != CURLE_OPERATION_TIMEDOUT)
-    fsc_fault_set (transfer->fault, EIO, "the server broke off after %llu of %llu bytes",
-                   (unsigned long long) transfer->received, (unsigned long long) transfer->total);
+  if (transfer->is_total_known && transfer->most <= transfer->total)
+    snprintf (total, sizeof total, " of %llu", (unsigned long long) transfer->total);
+  if (transfer->n_in_vain == VAIN_ATTEMPTS_MAX)
+    fsc_fault_set (transfer->fault, get_errno (transfer->http->curl, code),
+                   "the server broke off after %llu%s bytes; of %d attempts the last %d brought "
+                   "no more: %.100s",
+                   (unsigned long long) transfer->most, total, transfer->n_attempts,
+                   transfer->n_in_vain,
+                   transfer->is_beginning_again ? "it does not go on from there" : error);
+  else if (code == CURLE_OK)
+    fsc_fault_set (transfer->fault, EIO, "the server broke off after %llu%s bytes",
+                   (unsigned long long) transfer->received, total);
   else
-    fsc_fault_set (transfer->fault, get_errno (transfer->http->curl, code), "%.200s",
-                   error[0] != '\0' ? error : curl_easy_strerror (code));
+    fsc_fault_set (transfer->fault, get_errno (transfer->http->curl, code), "%.200s", error);
 }
 
 /* Where a redirect leads to, which may be written relative to where it comes from. */
@@ -423,16 +466,13 @@ fsc_http_get (FscHttp *http, const char *uri, const char *validator, const FscHt
   curl_easy_setopt (http->curl, CURLOPT_URL, uri);
   curl_easy_setopt (http->curl, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt (http->curl, CURLOPT_WRITEDATA, &transfer);
-  for (int i = 0; i < ATTEMPTS_MAX && !is_all; i++)
+  do
     {
       code = try (&transfer, validator);
       is_all
           = code == CURLE_OK && (!transfer.is_total_known || transfer.received == transfer.total);
-      if (!is_all && !is_broken_off (&transfer, code))
-        break;
-      if (transfer.is_beginning_again)
-        transfer.etag[0] = '\0';
     }
+  while (!is_all && is_broken_off (&transfer, code) && wait_for_next (&transfer));
   /* The body of what is no content is not needed. */
   if (is_all || (transfer.is_body && transfer.rest > REST_MAX))
     fill_answer (&transfer, uri, answer);

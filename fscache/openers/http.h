@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * One GET after the other of one host, by libcurl: with a condition, if there is something to
- * compare with; without following where it leads elsewhere; and once more from where it broke off,
- * if the server can tell that it still is the same. Bytes go to whoever wants them as they come;
+ * compare with; without following where it leads elsewhere; and again from where it broke off, if
+ * the server can tell that it still is the same, for as long as that brings more. Bytes go to whoever wants them as they come;
  * what is kept, and how much, is theirs to say.
  *
  * This parses what a stranger sends. It is to run in a process that is shut in (fetcher.h).

@@ -185,7 +185,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.reply(200, etag, self.body)
                 return
             self.reply(200, etag, self.body[:half], length=total)
-            if self.count < 3 or how == "always":
+            if how == "restarts":
+                restart(self.break_off)
+            elif self.count < 3 or how == "always":
                 self.break_off()
             else:
                 self.wfile.write(self.body[half:])
@@ -193,10 +195,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start = int(self.headers["Range"].split("=")[1].split("-")[0])
         rest = self.body[start:]
         right = ("Content-Range", "bytes %d-%d/%d" % (start, total - 1, total))
-        if how == "right":
+        if how in ("right", "restarts"):
             self.reply(206, etag + [right], rest)
-        elif how == "always":
-            self.reply(206, etag + [right], rest[: len(rest) // 2], length=len(rest))
+        elif how == "often":
+            self.reply(206, etag + [right], rest[: total // 20], length=len(rest))
             self.break_off()
         elif how == "changed":
             self.reply(200, [("ETag", '"new"')], content(total, 7))
@@ -308,6 +310,18 @@ class Server(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request, client_address):
         pass
+
+
+def restart(break_off):
+    """Nobody listens for a second."""
+    global server
+    port = server.server_port
+    server.shutdown()
+    server.server_close()
+    break_off()
+    time.sleep(1)
+    server = Server(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 server = Server(("127.0.0.1", 0), Handler)
