@@ -255,7 +255,7 @@ look_up_source (FscCall *call, const char *path)
 static void
 look_up_entry (FscCall *call, const char *path)
 {
-  FscNodeIdentity identity = { 0 };
+  const FscNodeIdentity identity = { 0 };
   struct stat attributes;
   int error = fsc_entry_get_attributes (&call->caller, path, &attributes);
 
@@ -264,7 +264,6 @@ look_up_entry (FscCall *call, const char *path)
       fsc_call_finish (call, error);
       return;
     }
-  identity.inode = attributes.st_mode & S_IFMT;
   reply_entry (call, fsc_nodes_get (call->view->nodes, path, &identity, attributes.st_mode, TRUE),
                &attributes);
 }
@@ -332,14 +331,18 @@ get_source_attributes (FscCall *call, struct stat *attributes)
 {
   struct statx st;
   int error = get_open_status (call, &st);
+  int fd;
 
-  if (error == -EBADF)
+  /* What is open may be dead, and its number in use again under its name. */
+  if (error < 0)
     {
-      error = fsc_look_open (call, &st);
-      if (error >= 0)
-        close (error);
+      fd = fsc_look_open (call, &st);
+      if (fd >= 0)
+        close (fd);
+      if (fd >= 0 || error == -EBADF)
+        error = MIN (fd, 0);
     }
-  if (error >= 0)
+  if (error == 0)
     fsc_look_fill (call->view, call->node, &st, attributes);
   return error;
 }

@@ -26,7 +26,7 @@ node_hash (gconstpointer data)
 {
   const FscNode *node = data;
 
-  return g_str_hash (node->path) ^ g_int64_hash (&node->identity.inode);
+  return g_str_hash (node->path) ^ g_int64_hash (&node->identity.inode) ^ node->type;
 }
 
 static gboolean
@@ -34,8 +34,8 @@ node_equal (gconstpointer a, gconstpointer b)
 {
   const FscNode *x = a, *y = b;
 
-  return memcmp (&x->identity, &y->identity, sizeof x->identity) == 0 && x->edition == y->edition
-         && strcmp (x->path, y->path) == 0;
+  return memcmp (&x->identity, &y->identity, sizeof x->identity) == 0 && x->type == y->type
+         && x->edition == y->edition && strcmp (x->path, y->path) == 0;
 }
 
 FscNodes *
@@ -61,7 +61,7 @@ fsc_nodes_count (FscNodes *nodes)
 }
 
 static FscNode *
-make_node (const FscNode *key, mode_t type, gboolean is_local)
+make_node (const FscNode *key, gboolean is_local)
 {
   FscNode *node = g_new0 (FscNode, 1);
 
@@ -69,10 +69,10 @@ make_node (const FscNode *key, mode_t type, gboolean is_local)
   node->identity = key->identity;
   node->edition = key->edition;
   node->place = fsc_tree_get_place (key->path);
-  node->target = S_ISREG (type) ? NULL : fsc_tree_get_unpacked (key->path);
+  node->target = S_ISREG (key->type) ? NULL : fsc_tree_get_unpacked (key->path);
   if (node->target == NULL)
     node->target = fsc_tree_get_target (key->path);
-  node->type = type & S_IFMT;
+  node->type = key->type;
   node->is_local = is_local;
   node->barrier
       = node->place == FSC_PLACE_SOURCE && key->identity.dev == 0 ? (int) key->identity.inode : 0;
@@ -109,13 +109,13 @@ fsc_nodes_free (FscNodes *nodes)
 
 /* With the lock. */
 static FscNode *
-get (FscNodes *nodes, const FscNode *key, mode_t type, gboolean is_local)
+get (FscNodes *nodes, const FscNode *key, gboolean is_local)
 {
   FscNode *node = g_hash_table_lookup (nodes->nodes, key);
 
   if (node == NULL)
     {
-      node = make_node (key, type, is_local);
+      node = make_node (key, is_local);
       g_hash_table_add (nodes->nodes, node);
     }
   return fsc_node_ref (node);
@@ -125,11 +125,11 @@ FscNode *
 fsc_nodes_get (FscNodes *nodes, const char *path, const FscNodeIdentity *identity, mode_t type,
                gboolean is_local)
 {
-  const FscNode key = { .path = (char *) path, .identity = *identity };
+  const FscNode key = { .path = (char *) path, .identity = *identity, .type = type & S_IFMT };
   FscNode *node;
 
   g_mutex_lock (&nodes->lock);
-  node = get (nodes, &key, type, is_local);
+  node = get (nodes, &key, is_local);
   g_mutex_unlock (&nodes->lock);
   return node;
 }
@@ -138,12 +138,12 @@ FscNode *
 fsc_nodes_get_own (FscNodes *nodes, const char *path, const FscNodeIdentity *identity, mode_t type,
                    gboolean is_local)
 {
-  FscNode key = { .path = (char *) path, .identity = *identity };
+  FscNode key = { .path = (char *) path, .identity = *identity, .type = type & S_IFMT };
   FscNode *node;
 
   g_mutex_lock (&nodes->lock);
   key.edition = ++nodes->n_retired;
-  node = get (nodes, &key, type, is_local);
+  node = get (nodes, &key, is_local);
   g_mutex_unlock (&nodes->lock);
   return node;
 }

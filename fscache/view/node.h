@@ -27,8 +27,7 @@
 typedef struct FscNodes FscNodes;
 typedef struct FscHandle FscHandle;
 
-/* All zero for what is of the view's own. In cached/ the type stands for the inode: where one user
- * has a directory, another may have a file; and so does the errno of a barrier. */
+/* All zero for what is of the view's own; the errno of a barrier stands for the inode. */
 typedef struct
 {
   guint64 dev, inode;
@@ -80,8 +79,9 @@ FscNodes *fsc_nodes_new (void);
 void fsc_nodes_free (FscNodes *nodes);
 guint fsc_nodes_count (FscNodes *nodes);
 
-/* With one reference more, which the caller owns. Other arguments than `path` and `identity` matter
- * only if it is not there yet. */
+/* With one reference more, which the caller owns. What is of another type is another node: a server
+ * may give a directory the number of the file that it replaces, and in cached/ one user may have a
+ * directory where another has a file. `is_local` matters only if it is not there yet. */
 FscNode *fsc_nodes_get (FscNodes *nodes, const char *path, const FscNodeIdentity *identity,
                         mode_t type, gboolean is_local);
 

@@ -15,6 +15,8 @@
 
 #define SFTP_SERVER "/usr/lib/openssh/sftp-server"
 #define TTL_US 50000
+/* sshfs itself holds on to attributes for a second. */
+#define REVALIDATED_US (G_USEC_PER_SEC * 3 / 2)
 
 typedef struct
 {
@@ -109,6 +111,37 @@ check_kept (const Remote *remote)
     }
 }
 
+/* By something of another type, while somebody has open what was there. */
+static void
+check_retyped (const Remote *remote)
+{
+  static const struct
+  {
+    const char *command, *check;
+  } steps[] = {
+    { "rm -rf thing; mkdir thing; touch thing/a", "test \"$(ls $V/remote/thing)\" = a" },
+    { "rm -r thing; echo text >thing", "test \"$(cat $V/remote/thing)\" = text" },
+    { "rm thing; ln -s file thing", "test \"$(readlink $V/remote/thing)\" = file" },
+    { "rm thing; echo more >thing", "test \"$(cat $V/remote/thing)\" = more" },
+    { "rm thing; mkdir thing; touch thing/b", "test \"$(ls $V/remote/thing)\" = b" },
+  };
+  g_autofree char *path = fsc_test_stage_through (remote->stage, "remote/thing");
+  int fds[G_N_ELEMENTS (steps)];
+
+  for (gsize i = 0; i < G_N_ELEMENTS (steps); i++)
+    {
+      g_autofree char *change = g_strdup_printf ("cd $M/../server; %s", steps[i].command);
+
+      fsc_test_stage_run (remote->stage, change);
+      g_usleep (REVALIDATED_US);
+      fsc_test_stage_run (remote->stage, steps[i].check);
+      fds[i] = open (path, O_RDONLY | O_CLOEXEC);
+      g_assert_no_errno (fds[i]);
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (steps); i++)
+    close (fds[i]);
+}
+
 static void
 start (FscTestStage *stage, const char *options)
 {
@@ -129,10 +162,12 @@ test_replaced (FscTestStage *stage)
   if (mount_remote (&remote, stage, ""))
     {
       check_replaced (&remote);
+      check_retyped (&remote);
       check_kept (&remote);
       fsc_test_stage_stop (stage);
       fsc_test_stage_start (stage, "exact");
       check_replaced (&remote);
+      check_retyped (&remote);
     }
   unmount_remote (&remote);
 }
