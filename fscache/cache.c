@@ -176,9 +176,14 @@ fsc_cache_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   else if (outcome->code == FSC_CODE_UNCHANGED && entry->handle != NULL)
     {
       if (outcome->has_ttl)
-        entry->ttl_ms = outcome->ttl_ms;
+        {
+          entry->coherence = outcome->coherence;
+          entry->ttl_ms = outcome->ttl_ms;
+        }
       fsc_coherence_confirm (cache, entry);
       fsc_answer_waiters (cache, job, entry, FSC_SOURCE_CACHE);
+      if (entry->coherence == FSC_COHERENCE_UNCACHED) /* from now on */
+        fsc_entry_set_handle (cache, entry, NULL);
     }
   else if (outcome->code != FSC_CODE_UNCHANGED)
     {

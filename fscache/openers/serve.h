@@ -33,7 +33,7 @@ typedef struct
   FscKind kind;
   FscSharing most_sharing; /* INDEPENDENT: it may be reopened; EXCLUSIVE: it may only be lent */
   FscCoherence coherence;
-  bool has_ttl;    /* with coherence TTL, or code UNCHANGED: it says itself */
+  bool has_ttl;    /* with coherence TTL, or code UNCHANGED and any: it says itself */
   uint32_t ttl_ms; /* for how long it holds; else as long as the configuration says */
   uint32_t mount_id;
   uint8_t validator[FSC_VALIDATOR_MAX]; /* with LEADS_ELSEWHERE: what to resume with */

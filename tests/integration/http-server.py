@@ -135,6 +135,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.reply(200, [("Cache-Control", "max-age=1"), ("ETag", '"a"')], self.body)
 
+    def do_withdrawn(self):
+        """May be kept, until it is asked for again."""
+        if self.headers["If-None-Match"] == '"a"':
+            self.reply(304, [("Cache-Control", "no-store"), ("ETag", '"a"')], length=False)
+        else:
+            self.reply(200, [("ETag", '"a"')], self.body)
+
     def do_flaky(self):
         """There, away for a moment, still there, gone."""
         etag = [("ETag", '"flaky"')]

@@ -403,6 +403,25 @@ test_revalidation (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* What has not changed, and is not to be kept any longer, is given once more. */
+static void
+test_withdrawn (FscTestService *service)
+{
+  static const char path[] = "/withdrawn/1";
+  FscacheClient *client = fsc_test_service_connect (service);
+  FscacheReply reply;
+
+  assert_source (client, path, FSCACHE_SOURCE_OPENED);
+  g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 1);
+  g_free (fetch (client, path, &reply));
+  g_assert_cmpint (reply.coherence, ==, FSCACHE_COHERENCE_UNCACHED);
+  g_assert_cmpuint (fsc_test_service_counter (service, "handles"), ==, 0);
+  assert_source (client, path, FSCACHE_SOURCE_OPENED);
+  g_assert_cmpuint (count_requests (path, ""), ==, 3);
+  g_assert_cmpuint (count_requests (path, "If-None-Match"), ==, 1);
+  fscache_disconnect (client);
+}
+
 /* That a server cannot answer now says nothing about what it has. */
 static void
 test_unavailable (FscTestService *service)
@@ -1403,6 +1422,7 @@ main (int argc, char **argv)
     { "/http/freshness", test_freshness, ALLOW },
     { "/http/default-ttl", test_default_ttl, ALLOW "ttl=60\n" },
     { "/http/revalidation", test_revalidation, ALLOW },
+    { "/http/withdrawn", test_withdrawn, ALLOW },
     { "/http/unavailable", test_unavailable, ALLOW },
     { "/http/unreachable", test_unreachable, ALLOW },
     { "/http/redirect", test_redirect, ALLOW },

@@ -1016,11 +1016,25 @@ test_ttl (void)
   stage.time += 3001 * 1000;
   asked_free (ask (&stage, FILE_A));
   {
-    FscOutcome outcome = { .code = FSC_CODE_UNCHANGED, .has_ttl = TRUE, .ttl_ms = 70000 };
+    FscOutcome outcome = {
+      .code = FSC_CODE_UNCHANGED, .coherence = FSC_COHERENCE_TTL, .has_ttl = TRUE, .ttl_ms = 70000
+    };
 
     fsc_cache_finish (stage.cache, begin (&stage), &outcome);
   }
   g_assert_cmpuint (get_info (&stage, FILE_A).ttl_ms, ==, 70000);
+
+  /* Or that it is not to be kept any longer. */
+  stage.time += 70001 * 1000;
+  {
+    g_autoptr (Asked) asked = ask (&stage, FILE_A);
+    FscOutcome outcome
+        = { .code = FSC_CODE_UNCHANGED, .coherence = FSC_COHERENCE_UNCACHED, .has_ttl = TRUE };
+
+    fsc_cache_finish (stage.cache, begin (&stage), &outcome);
+    assert_given (asked, FSC_SOURCE_CACHE);
+  }
+  g_assert_cmpuint (counters (&stage)->handles, ==, 1); /* FILE_B's */
   stage_clear (&stage);
 }
 
