@@ -10,30 +10,39 @@
 #include "fscache/view/keep.h"
 #include "fscache/view/transport.h"
 
-/* What goes up and down. Everything else that the service tells only grows. */
-static const char *const gauges[] = {
-  "handles",       "bytes",         "clients",   "pinned",      "held",
-  "negative",      "entries",       "watches",   "followed",    "lanes",
-  "openers",       "openers_stuck", "watched",   "in_flight",   "max_handles",
-  "max_bytes",     "idle_time_ms",  "uptime_ms", "max_clients", "watched_directories",
-  "watched_files", "view_nodes",    "view_kept",
+/* What only grows. All else goes up and down, and so may what is not known here. */
+static const char *const totals[] = {
+  "hits",
+  "misses",
+  "opens",
+  "open_errors",
+  "coalesced",
+  "evictions",
+  "pressure_evictions",
+  "invalidations",
+  "checks",
+  "passed",
+  "events",
+  "openers_started",
+  "openers_failed",
+  "timeouts",
+  "watch_events",
+  "watch_overflows",
+  "view_opens",
+  "view_reads",
+  NULL,
 };
-
-static gboolean
-is_gauge (const char *name)
-{
-  for (gsize i = 0; i < G_N_ELEMENTS (gauges); i++)
-    if (strcmp (gauges[i], name) == 0)
-      return TRUE;
-  return FALSE;
-}
 
 static void
 add_string (JsonBuilder *builder, const char *name, const char *value)
 {
   json_builder_set_member_name (builder, name);
   if (value != NULL)
-    json_builder_add_string_value (builder, value);
+    {
+      g_autofree char *text = g_utf8_make_valid (value, -1); /* a path may be anything */
+
+      json_builder_add_string_value (builder, text);
+    }
   else
     json_builder_add_null_value (builder);
 }
@@ -107,13 +116,13 @@ fsc_report_status (FscView *view)
 static void
 add_metric (const char *name, uint64_t value, void *data)
 {
-  gboolean has_gauge = is_gauge (name);
+  gboolean is_total = g_strv_contains (totals, name);
+  const char *suffix = is_total ? "_total" : "";
 
   g_string_append_printf (data,
                           "# TYPE fscache_%s%s %s\n"
                           "fscache_%s%s %" G_GUINT64_FORMAT "\n",
-                          name, has_gauge ? "" : "_total", has_gauge ? "gauge" : "counter", name,
-                          has_gauge ? "" : "_total", value);
+                          name, suffix, is_total ? "counter" : "gauge", name, suffix, value);
 }
 
 GString *

@@ -27,13 +27,54 @@ test_layout (FscTestStage *stage)
                              " assert v[\"passthrough\"] or v[\"why_no_passthrough\"];"
                              " assert v[\"splice\"] or v[\"why_no_splice\"]' $M/status.json $M");
   fsc_test_stage_run (stage, "grep -qx 'fscache_up 1' $M/metrics");
-  fsc_test_stage_run (stage, "grep -qx '# TYPE fscache_handles gauge' $M/metrics");
-  fsc_test_stage_run (stage, "grep -qx '# TYPE fscache_opens_total counter' $M/metrics");
   /* Each sample after its type, and nothing twice. */
   fsc_test_stage_run (stage, "awk '/^# TYPE/ { type[$3]++; next } /^#/ { next }"
                              " type[$1] != 1 || NF != 2 || seen[$1]++ { print; bad = 1 }"
                              " END { exit bad }' $M/metrics");
   fsc_test_stage_run (stage, "grep -q 'not by passthrough:\\|by passthrough' $M/../view.log");
+}
+
+/* Each name that there is has the type that it should have: a new one is to be put here, too. */
+static void
+test_types (FscTestStage *stage)
+{
+  static const char counters[]
+      = "checks coalesced evictions events hits invalidations misses open_errors openers_failed"
+        " openers_started opens passed pressure_evictions timeouts view_opens view_reads "
+        "watch_events"
+        " watch_overflows";
+  static const char gauges[]
+      = "bytes bytes_making clients connections connections_awaited connections_idle"
+        " connections_lent entries followed handles held idle_time_ms in_flight lanes max_bytes"
+        " max_clients max_handles negative openers openers_stuck pinned pools put queued up "
+        "uptime_ms"
+        " users view_kept view_nodes waiting watched watched_directories watched_files watches"
+        " watching";
+  g_autofree char *command
+      = g_strdup_printf ("(for i in %s; do echo fscache_${i}_total counter; done;"
+                         " for i in %s; do echo fscache_$i gauge; done) | sort >$M/../types;"
+                         " sed -n 's/^# TYPE //p' $M/metrics | sort | diff $M/../types - >&2",
+                         counters, gauges);
+
+  fsc_test_stage_run (stage, command);
+}
+
+/* A path may be anything, JSON is UTF-8. */
+static void
+test_name_that_is_no_text (FscTestStage *stage)
+{
+  g_autofree char *mount = g_steal_pointer (&stage->mount);
+
+  stage->mount = g_strconcat (mount, "\xff\"\n", NULL);
+  g_assert_no_errno (g_mkdir (stage->mount, 0755));
+  fsc_test_stage_start (stage, NULL);
+  fsc_test_stage_run (stage,
+                      "python3 -c 'import json,sys; s = json.load (open (sys.argv[1], \"rb\"));"
+                      " assert s[\"view\"][\"mountpoint\"].endswith (\"view\\ufffd\\\"\\n\")'"
+                      " \"$M/status.json\"");
+  fsc_test_stage_stop (stage);
+  g_free (stage->mount);
+  stage->mount = g_steal_pointer (&mount);
 }
 
 static void
@@ -308,6 +349,8 @@ main (int argc, char **argv)
 {
   fsc_test_stage_init (&argc, &argv);
   FSC_STAGE_ADD ("/view-look/layout", test_layout);
+  FSC_STAGE_ADD ("/view-look/types", test_types);
+  FSC_STAGE_ADD_CLOSED ("/view-look/no-text", test_name_that_is_no_text);
   FSC_STAGE_ADD ("/view-look/attributes", test_attributes);
   FSC_STAGE_ADD ("/view-look/listing", test_listing);
   FSC_STAGE_ADD ("/view-look/seek", test_seek);
