@@ -13,6 +13,11 @@
 #include "fscache/openers/feed.h"
 
 #define MAGIC_MAX 6
+
+/* zstd and lz4 have frames in common that are to be skipped: a magic whose first byte is any of
+ * sixteen, a length, and as many bytes. pzstd begins each file with one. */
+#define SKIPPABLE_HEAD 8
+#define SKIPPABLE_MAX 64 /* that a file may begin with */
 #define BLOCK 65536
 
 typedef struct
@@ -42,6 +47,7 @@ typedef struct
   Layer layer; /* first */
   z_stream z;
   bool is_in_member; /* of the members that follow each other */
+  bool is_first;     /* it is in the first one */
   bool is_padded;    /* after the last one nothing but zeros may follow, as on a tape */
   uint8_t block[BLOCK];
 } Gzip;
@@ -79,6 +85,14 @@ gzip_begin_member (Gzip *gzip)
   if (gzip->is_padded || inflateReset (&gzip->z) != Z_OK)
     fail_followed (gzip->layer.fault);
   gzip->is_in_member = true;
+  gzip->is_first = false;
+}
+
+/* Whether it has failed at the two bytes with which each member begins. */
+static bool
+is_no_member (const Gzip *gzip)
+{
+  return !gzip->is_first && gzip->z.total_in <= 2;
 }
 
 static ssize_t
@@ -105,6 +119,8 @@ gzip_read (FscStream *stream, const void **block)
         gzip->is_in_member = false;
       else if (r == Z_MEM_ERROR)
         fsc_fault_set (fault, ENOMEM, "unpacking it needs too much memory");
+      else if (r == Z_DATA_ERROR && is_no_member (gzip))
+        fail_followed (fault);
       else if (r != Z_OK && r != Z_BUF_ERROR)
         fsc_fault_set (fault, EBADMSG, "it is damaged: %s",
                        gzip->z.msg != NULL ? gzip->z.msg : "gzip cannot be decompressed");
@@ -132,7 +148,7 @@ gzip_new (void)
     return NULL;
   gzip->layer.stream.read = gzip_read;
   gzip->layer.free = gzip_free;
-  gzip->is_in_member = true;
+  gzip->is_in_member = gzip->is_first = true;
   if (inflateInit2 (&gzip->z, 16 + MAX_WBITS) == Z_OK)
     return &gzip->layer;
   free (gzip);
@@ -145,10 +161,28 @@ typedef struct
 {
   Layer layer; /* first */
   FscFeed source;
+  uint64_t begin; /* in the source */
   struct archive *archive;
   bool is_open;
   bool is_at_end;
 } Filter;
+
+/* What libarchive says so that only its authors know what it means is told by its text alone. */
+static void
+filter_fail (Filter *filter)
+{
+  const char *text = archive_error_string (filter->archive);
+  FscFault *fault = filter->layer.fault;
+
+  if (text != NULL && strstr (text, "Unknown frame descriptor") != NULL)
+    fail_followed (fault);
+  else if (text != NULL && strstr (text, "Frame requires too much memory") != NULL)
+    fsc_fault_set (fault, EFBIG, "it needs a window of more than 128 MiB (zstd --long=28)");
+  else if (text != NULL && strstr (text, "No progress is possible") != NULL) /* xz */
+    fsc_fault_set (fault, EBADMSG, "it is cut off, or something else follows its end");
+  else
+    fsc_feed_fail (filter->archive, fault);
+}
 
 /* What cannot be read at all libarchive takes for empty, and only the text tells. */
 static bool
@@ -164,7 +198,7 @@ filter_open (Filter *filter)
     r = archive_read_next_header (filter->archive, &entry);
   filter->is_at_end = r == ARCHIVE_EOF;
   if (r != ARCHIVE_OK && r != ARCHIVE_EOF)
-    fsc_feed_fail (filter->archive, filter->layer.fault);
+    filter_fail (filter);
   return r == ARCHIVE_OK || r == ARCHIVE_EOF;
 }
 
@@ -177,7 +211,8 @@ filter_end (Filter *filter)
   ssize_t n;
 
   filter->is_at_end = true;
-  if ((uint64_t) archive_filter_bytes (filter->archive, -1) != filter->source.position)
+  if (filter->begin + (uint64_t) archive_filter_bytes (filter->archive, -1)
+      != filter->source.position)
     n = 1;
   else
     n = source->read (source, &rest);
@@ -204,7 +239,7 @@ filter_read (FscStream *stream, const void **block)
     return (ssize_t) size;
   if (r == ARCHIVE_EOF)
     return filter_end (filter);
-  fsc_feed_fail (filter->archive, filter->layer.fault);
+  filter_fail (filter);
   return -1;
 }
 
@@ -215,7 +250,7 @@ filter_free (void *layer)
 }
 
 static Layer *
-filter_new (int code, FscStream *source, FscFault *fault)
+filter_new (int code, FscStream *source, uint64_t begin, FscFault *fault)
 {
   Filter *filter = calloc (1, sizeof *filter);
 
@@ -223,7 +258,8 @@ filter_new (int code, FscStream *source, FscFault *fault)
     return NULL;
   filter->layer.stream.read = filter_read;
   filter->layer.free = filter_free;
-  filter->source = (FscFeed){ .stream = source, .fault = fault };
+  filter->source = (FscFeed){ .stream = source, .position = begin, .fault = fault };
+  filter->begin = begin;
   filter->archive = archive_read_new ();
   if (filter->archive != NULL && archive_read_append_filter (filter->archive, code) == ARCHIVE_OK
       && archive_read_support_format_raw (filter->archive) == ARCHIVE_OK
@@ -262,17 +298,53 @@ find_code (const uint8_t *bytes, size_t n)
   return ARCHIVE_FILTER_NONE;
 }
 
+/* Returns the length of the frame to be skipped with which they begin; 0: they begin with none. */
+static uint64_t
+get_skippable (const uint8_t *bytes, size_t n)
+{
+  if (n < SKIPPABLE_HEAD || (bytes[0] & 0xf0) != 0x50 || memcmp (bytes + 1, "\x2a\x4d\x18", 3) != 0)
+    return 0;
+  return SKIPPABLE_HEAD + (bytes[4] | bytes[5] << 8 | bytes[6] << 16 | (uint64_t) bytes[7] << 24);
+}
+
+/* Finds what it is, and where that begins. */
+static int
+find_beginning (FscStream *source, uint64_t *begin)
+{
+  int code = ARCHIVE_FILTER_NONE;
+  uint64_t length = 1;
+
+  *begin = 0;
+  for (int i = 0; i <= SKIPPABLE_MAX && length > 0; i++)
+    {
+      const void *block;
+      ssize_t n = source->read (source, &block);
+
+      length = n > 0 ? get_skippable (block, (size_t) n) : 0;
+      if (n > 0 && length == 0)
+        code = find_code (block, (size_t) n);
+      *begin += length;
+      if (*begin > source->size || !source->seek (source, *begin))
+        return ARCHIVE_FILTER_NONE;
+    }
+  return *begin == 0 || code == ARCHIVE_FILTER_ZSTD || code == ARCHIVE_FILTER_LZ4
+             ? code
+             : ARCHIVE_FILTER_NONE;
+}
+
 FscStream *
 fsc_decompress_new (FscStream *source, FscFault *fault)
 {
-  const void *block;
-  ssize_t n = source->read (source, &block);
-  int code = n > 0 ? find_code (block, (size_t) n) : ARCHIVE_FILTER_NONE;
+  uint64_t begin;
+  int code = find_beginning (source, &begin);
   Layer *layer;
 
-  if (n < 0 || !source->seek (source, 0) || code == ARCHIVE_FILTER_NONE)
-    return NULL;
-  layer = code == ARCHIVE_FILTER_GZIP ? gzip_new () : filter_new (code, source, fault);
+  if (fault->error != 0 || code == ARCHIVE_FILTER_NONE)
+    {
+      source->seek (source, 0);
+      return NULL;
+    }
+  layer = code == ARCHIVE_FILTER_GZIP ? gzip_new () : filter_new (code, source, begin, fault);
   if (layer == NULL)
     {
       fsc_fault_set (fault, ENOMEM, "unpacking it needs too much memory");

@@ -272,8 +272,9 @@ unpack (Source *source, FscFound *found)
       has_changed = finish (source, &draft, found);
       break;
     case FSC_CHILD_FAILED:
-      fail (source, found, fault.error == ENOMEM ? FSC_CODE_LIMIT : FSC_CODE_SYSTEM, fault.error,
-            fault.phrase);
+      fail (source, found,
+            fault.error == ENOMEM || fault.error == EFBIG ? FSC_CODE_LIMIT : FSC_CODE_SYSTEM,
+            fault.error, fault.phrase);
       break;
     case FSC_CHILD_TOO_BIG:
       fail_too_big (source, found);
