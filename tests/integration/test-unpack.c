@@ -282,6 +282,36 @@ test_names (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* In a zip archive it is what libarchive makes of it. */
+static void
+test_zip_names (FscTestService *service)
+{
+  FscacheClient *client;
+
+  if (!fsc_test_has_tool ("python3", "python3"))
+    return;
+  client = fsc_test_service_connect (service);
+  fsc_test_shell (service, "python3 -c 'import zipfile\n"
+                           "for name in \"a.zip\", \"b.zip\":\n"
+                           "  with zipfile.ZipFile (name, \"w\") as z:\n"
+                           "    z.writestr (r\"a\\b\", \"one\\n\")\n"
+                           "    z.writestr (r\"c/d\\e\", \"two\\n\")\n"
+                           "    z.writestr (\"l\\u00e4\", \"three\\n\")\n"
+                           "  x = open (name, \"rb\").read ()\n"
+                           "  x = x.replace (b\"l\\xc3\\xa4\", b\"l\\xe4!\")\n"
+                           "  if name == \"b.zip\":\n" /* which is not said to be UTF-8 */
+                           "    x = x.replace (b\"\\0\\x08\\0\\0\", b\"\\0\\0\\0\\0\")\n"
+                           "  open (name, \"wb\").write (x)'");
+  fsc_test_assert_unpacks_text (service, client, "a.zip", "a/b", "one\n");
+  fsc_test_assert_unpacks_text (service, client, "a.zip", "c/d%5Ce", "two\n");
+  fsc_test_assert_no_content (service, client, "a.zip", "a%5Cb", FSCACHE_ERROR_SYSTEM, ENOENT,
+                              "no such member");
+  fsc_test_assert_no_content (service, client, "a.zip", "l%E4!", FSCACHE_ERROR_SYSTEM, ENOENT,
+                              "no such member");
+  fsc_test_assert_unpacks_text (service, client, "b.zip", "l%E4!", "three\n");
+  fscache_disconnect (client);
+}
+
 /* What extracting would leave under that name. */
 static void
 test_kinds (FscTestService *service)
@@ -741,6 +771,7 @@ main (int argc, char **argv)
   FSC_TEST_ADD ("/unpack/archives/cpio", test_archive_8);
   FSC_TEST_ADD ("/unpack/archives/cpio.gz", test_archive_9);
   FSC_TEST_ADD ("/unpack/names", test_names);
+  FSC_TEST_ADD ("/unpack/zip-names", test_zip_names);
   FSC_TEST_ADD ("/unpack/kinds", test_kinds);
   FSC_TEST_ADD ("/unpack/escapes", test_escapes);
   FSC_TEST_ADD ("/unpack/memory", test_memory);
