@@ -42,6 +42,9 @@ typedef struct
   gint64 way_since;  /* IDs are used again */
   guint8 validator_length;
   guint8 validator[FSC_VALIDATOR_MAX];
+  guint64 size; /* of content; else 0, as the digest is */
+  guint8 digest[FSC_DIGEST_SIZE];
+  FscHandle *handle; /* owned, so that no other is taken for it; NULL if the above tells it */
 } State;
 
 /* A resource, as it is watched by one or more. */
@@ -192,6 +195,7 @@ followed_free (Followed *followed)
 
   if (followed->waiter != NULL)
     fsc_cache_cancel (follows->cache, followed->waiter);
+  g_clear_pointer (&followed->state.handle, fsc_handle_unref);
   follows->n_asking -= followed->is_asking;
   stop_looking (followed);
   g_hash_table_remove (follows->table, followed);
@@ -261,6 +265,7 @@ static State
 get_state (const Followed *followed, const FscAnswer *answer)
 {
   State state = { .is_known = TRUE, .code = answer->code, .error = answer->error };
+  const FscHandle *handle = answer->handle;
   char path[FSC_URI_MAX + 1];
   const FscMount *way = NULL;
 
@@ -271,13 +276,37 @@ get_state (const Followed *followed, const FscAnswer *answer)
       state.way_mount = way->id;
       state.way_since = way->since;
     }
-  if (answer->handle != NULL)
+  if (handle != NULL)
     {
-      state.mount_id = answer->handle->is_put ? 0 : answer->handle->mount_id; /* says nothing */
-      state.validator_length = answer->handle->validator_length;
-      memcpy (state.validator, answer->handle->validator, state.validator_length);
+      state.mount_id = handle->is_put ? 0 : handle->mount_id; /* says nothing */
+      state.validator_length = handle->validator_length;
+      memcpy (state.validator, handle->validator, state.validator_length);
+      if (handle->content != NULL)
+        {
+          state.size = handle->content->info.size;
+          memcpy (state.digest, handle->content->info.digest, sizeof state.digest);
+        }
+      else if (handle->validator_length == 0)
+        state.handle = fsc_handle_ref (answer->handle);
     }
   return state;
+}
+
+/* Takes what get_state() has given. */
+static void
+set_state (Followed *followed, const State *state)
+{
+  g_clear_pointer (&followed->state.handle, fsc_handle_unref);
+  followed->state = *state;
+}
+
+/* Whether two answers are the same, as far as anybody can know. */
+static gboolean
+is_same (const State *a, const State *b)
+{
+  return a->code == b->code && a->error == b->error && a->validator_length == b->validator_length
+         && memcmp (a->validator, b->validator, a->validator_length) == 0 && a->size == b->size
+         && memcmp (a->digest, b->digest, sizeof a->digest) == 0 && a->handle == b->handle;
 }
 
 static gboolean
@@ -313,11 +342,7 @@ find_reason (FscMounts *mounts, const State *old, const State *new, FscTurn turn
     return FSC_REASON_DROPPED;
   if (turn == FSC_TURN_EVICTED && was_open && is_open)
     return FSC_REASON_EVICTED;
-  if (old->code == new->code && old->error == new->error
-      && old->validator_length
-             == new->validator_length &&memcmp (old->validator, new->validator,
-                                                new->validator_length)
-             == 0)
+  if (is_same (old, new))
     return FSC_REASON_INITIAL;
 
   if (was_open && is_open)
@@ -355,7 +380,7 @@ take_answer (Followed *followed, const FscAnswer *answer)
     return;
   state = get_state (followed, answer);
   reason = find_reason (followed->owner->mounts, &followed->state, &state, followed->turn_asked);
-  followed->state = state;
+  set_state (followed, &state);
   if (reason != FSC_REASON_INITIAL || has_initial (followed))
     tell (followed, reason, answer);
 }
@@ -460,9 +485,10 @@ released (Followed *followed)
   const FscAnswer answer = { .code = FSC_CODE_CANCELLED,
                              .error = ECANCELED,
                              .text = "the service lets go of the mount (drop --mount)" };
+  const State state = get_state (followed, &answer);
 
   followed->is_released = TRUE;
-  followed->state = get_state (followed, &answer);
+  set_state (followed, &state);
   tell (followed, FSC_REASON_DROPPED, &answer);
   look_after (followed, RELEASED_PAUSE);
 }

@@ -467,7 +467,8 @@ extern "C"
    * another file gets its name, when it is deleted, when it comes into being, when this user may
    * not open it any more, when something is mounted over it. What is not a change for this user is
    * no event: that the file was written to, or touched, or that its mode changes who else may read
-   * it. What is made of a file (unpack:) is replaced with each of these.
+   * it. What is made of a file (unpack:) is replaced with each of these. What has no validator is
+   * another one if its content is; if that is not known either, each time that it is opened anew.
    *
    * Each event has a handle of the caller's own, as fscache_open_with() would give for the request:
    * with FSCACHE_INDEPENDENT it has an offset of its own. Whoever gets it closes it. The handle of

@@ -128,6 +128,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = content(100, self.count)
         self.reply(200, self.lines + [("ETag", '"%d"' % self.count)], body)
 
+    def do_rewritten(self):
+        """Twice the same, then another content, without any other name for that."""
+        self.reply(200, self.lines, content(100, (self.count - 1) // 2))
+
     def do_renewed(self):
         """Holds for a second, and for an hour once it has been asked for again."""
         if self.headers["If-None-Match"] == '"a"':

@@ -115,6 +115,39 @@ count (Stage *stage, const char *name)
 
 /* What goes well */
 
+static void
+count_event (FscacheClient *client, const FscacheEvent *event, void *data)
+{
+  guint *n = data;
+
+  g_assert_cmpint (event->reply->error, ==, 0);
+  g_assert_cmpint (event->reason, ==, *n == 0 ? FSCACHE_EVENT_INITIAL : FSCACHE_EVENT_REPLACED);
+  close (event->reply->fd);
+  ++*n;
+}
+
+/* Of what has neither a validator nor content that is known nobody can tell whether it is the same:
+ * who watches it gets what is opened anew. As long as it holds there is nothing to tell. */
+static void
+test_watch (Stage *stage)
+{
+  const FscacheRequest holds = { .uri = "helper+odd:unsealed?x", .sharing = FSCACHE_SHARED };
+  const FscacheRequest doubtful = { .uri = "helper+brief:unsealed?x", .sharing = FSCACHE_SHARED };
+  gint64 end = g_get_monotonic_time () + 10 * G_USEC_PER_SEC;
+  guint n_held = 0, n_doubtful = 0;
+
+  g_assert_cmpint (fscache_watch (stage->client, &holds, count_event, &n_held, NULL), ==, 0);
+  g_assert_cmpint (fscache_watch (stage->client, &doubtful, count_event, &n_doubtful, NULL), ==, 0);
+  while (n_doubtful < 2 && g_get_monotonic_time () < end)
+    {
+      fscache_dispatch (stage->client);
+      g_usleep (10000);
+    }
+  g_assert_cmpuint (n_doubtful, ==, 2);
+  g_assert_cmpuint (n_held, ==, 1);
+  g_assert_cmpuint (count (stage, "held"), ==, 2);
+}
+
 /* Memory that nobody can change is the service's; all else stays with the opener. */
 static void
 test_answers (Stage *stage)
@@ -714,6 +747,7 @@ main (int argc, char **argv)
   fsc_test_init (&argc, &argv);
   g_test_add_data_func ("/helper/answers", test_answers, run_stage);
   g_test_add_data_func ("/helper/content", test_content, run_stage);
+  g_test_add_data_func ("/helper/watch", test_watch, run_stage);
   g_test_add_data_func ("/helper/checks", test_checks, run_stage);
   g_test_add_data_func ("/helper/nameless", test_nameless, run_stage);
   g_test_add_data_func ("/helper/errors", test_errors, run_stage);

@@ -949,6 +949,34 @@ test_watch (FscTestService *service)
   fscache_disconnect (client);
 }
 
+/* Also where the server has no name for what it has, or one name for all of it. That it sends the
+ * same once more is not told. */
+static void
+test_watch_content (FscTestService *service)
+{
+  static const char *const paths[]
+      = { "/rewritten/nameless?h=Cache-Control:max-age=1",
+          "/rewritten/same-name?h=Cache-Control:max-age=1&h=ETag:\"a\"" };
+  FscacheClient *client = fsc_test_service_connect (service);
+  Seen seen[G_N_ELEMENTS (paths)] = { 0 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (paths); i++)
+    {
+      g_autofree char *uri = make_uri (paths[i]);
+      const FscacheRequest request = { .uri = uri, .sharing = FSCACHE_SHARED };
+
+      g_assert_cmpint (fscache_watch (client, &request, take_event, &seen[i], NULL), ==, 0);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (paths); i++)
+    {
+      wait_for_events (client, &seen[i], 2);
+      g_assert_cmpint (seen[i].reason, ==, FSCACHE_EVENT_REPLACED);
+      g_assert_cmpint (seen[i].error, ==, 0);
+      g_assert_cmpuint (count_requests (paths[i], ""), ==, 3);
+    }
+  fscache_disconnect (client);
+}
+
 /* As long as it holds nobody needs to ask even the service. */
 static void
 test_borrow (FscTestService *service)
@@ -1438,6 +1466,7 @@ main (int argc, char **argv)
     { "/http/digest", test_digest, ALLOW },
     { "/http/cancel", test_cancel, ALLOW },
     { "/http/watch", test_watch, ALLOW },
+    { "/http/watch-content", test_watch_content, ALLOW },
     { "/http/borrow", test_borrow, ALLOW },
     { "/http/confined", test_confined, ALLOW "[lanes]\nopeners=1\n" },
     { "/http/killed", test_killed, ALLOW "[lanes]\nopeners=1\n" },
