@@ -93,11 +93,15 @@ set_option (FscViewOptions *options, const char *option)
   return TRUE;
 }
 
-/* By its type a view is known to the service, which does not enter it, and to the next one here. */
+/* By its type a view is known to the service, which does not enter it, and to the next one here.
+ * libfuse reads an escaped name as what it stands for. */
 static gboolean
 changes_type (const char *option)
 {
-  return g_str_has_prefix (option, "subtype=") || strcmp (option, "blkdev") == 0;
+  gsize length = strcspn (option, "=");
+
+  return memchr (option, '\\', length) != NULL || g_str_has_prefix (option, "subtype=")
+         || strcmp (option, "blkdev") == 0;
 }
 
 static gboolean

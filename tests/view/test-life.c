@@ -147,6 +147,9 @@ test_type (FscTestStage *stage)
   g_assert_cmpint (run_view (stage, "subtype=other", &said), ==, 2);
   g_assert_nonnull (strstr (said, "has its own type"));
   g_assert_cmpint (run_view (stage, "exact,blkdev", NULL), ==, 2);
+  g_assert_cmpint (run_view (stage, "subt\\171pe=other", NULL), ==, 2);
+  g_assert_cmpint (run_view (stage, "\\163ubtype=other", NULL), ==, 2);
+  g_assert_cmpint (run_view (stage, "blkde\\166", NULL), ==, 2);
   g_assert_false (fsc_test_stage_is_mounted (stage));
 
   fsc_test_stage_start (stage, "fsname=mine");
