@@ -306,7 +306,7 @@ concerns_pin (FscCall *call)
 {
   if (strcmp (call->name, PINNED) == 0 && has_target (call->node))
     return TRUE;
-  fsc_call_finish (call, g_str_has_prefix (call->name, PREFIX) ? EPERM : EOPNOTSUPP);
+  fsc_call_finish (call, EOPNOTSUPP);
   return FALSE;
 }
 

@@ -146,7 +146,7 @@ fsc_entry_unlink (FscCall *call)
 
   if (call->node->place != FSC_PLACE_ENTRY)
     {
-      fsc_call_finish (call, call->node->place == FSC_PLACE_SOURCE ? EOPNOTSUPP : EPERM);
+      fsc_call_finish (call, call->node->place == FSC_PLACE_SOURCE ? EOPNOTSUPP : EROFS);
       return;
     }
   n = target != NULL ? drop (&call->caller, target) : -ENOENT;
@@ -178,7 +178,7 @@ fsc_entry_remove_directory (FscCall *call)
   g_autofree char *path = fsc_tree_join (call->node->path, call->name);
 
   if (call->node->place != FSC_PLACE_ENTRY)
-    fsc_call_finish (call, call->node->place == FSC_PLACE_SOURCE ? EOPNOTSUPP : EPERM);
+    fsc_call_finish (call, call->node->place == FSC_PLACE_SOURCE ? EOPNOTSUPP : EROFS);
   else
     fsc_call_finish (call, remove_directory (&call->caller, path));
 }

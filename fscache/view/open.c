@@ -294,7 +294,7 @@ fsc_open (FscCall *call)
 
   count (call->view);
   if (writes && place != FSC_PLACE_SOURCE)
-    fsc_call_finish (call, EACCES);
+    fsc_call_finish (call, EROFS);
   else if (place == FSC_PLACE_STATUS || place == FSC_PLACE_METRICS)
     open_text (call);
   else if (place == FSC_PLACE_ENTRY)
@@ -320,12 +320,8 @@ fsc_open_new (FscCall *call)
   struct statx st;
   int fd;
 
-  if (target == NULL || call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0)
-    {
-      fsc_call_finish (call, EACCES);
-      return;
-    }
-  if (!fsc_tree_is_file (path))
+  if (target == NULL || call->node->place != FSC_PLACE_SOURCE || call->node->barrier != 0
+      || !fsc_tree_is_file (path))
     {
       fsc_call_finish (call, EROFS);
       return;

@@ -182,7 +182,7 @@ is_strange (const char *said)
       if (strstr (said, stale) != NULL)
         return TRUE;
     }
-  return strstr (said, g_strerror (EPERM)) != NULL
+  return strstr (said, g_strerror (EROFS)) != NULL
          || strstr (said, g_strerror (EOPNOTSUPP)) != NULL;
 }
 

@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "tests/view/stage.h"
@@ -384,7 +385,6 @@ test_unsupported (FscTestStage *stage)
   g_autofree char *file = fsc_test_stage_through (stage, "file");
   g_autofree char *other = fsc_test_stage_through (stage, "other");
   g_autofree char *dir = fsc_test_stage_through (stage, "dir");
-  g_autofree char *top = fsc_test_stage_at (stage, "file");
   g_autofree char *status = fsc_test_stage_at (stage, "status.json");
 
   fsc_test_stage_run (stage, "echo >$S/file; mkdir $S/dir");
@@ -401,10 +401,42 @@ test_unsupported (FscTestStage *stage)
   assert_fails (mknod (other, S_IFREG | 0644, 0), EOPNOTSUPP);
   assert_fails (utimensat (AT_FDCWD, status, NULL, 0), EOPNOTSUPP);
   fsc_test_stage_assert_open (dir, O_WRONLY | O_TMPFILE, EOPNOTSUPP);
-  fsc_test_stage_assert_open (top, O_WRONLY | O_CREAT, EACCES);
-  fsc_test_stage_assert_open (status, O_WRONLY, EACCES);
   fsc_test_stage_assert_open (dir, O_WRONLY, EISDIR);
+  assert_fails (setxattr (file, "user.fscache.uri", "x", 1, 0), EOPNOTSUPP);
+  assert_fails (setxattr (file, "user.colour", "x", 1, 0), EOPNOTSUPP);
+  assert_fails (removexattr (status, "user.fscache.pinned"), EOPNOTSUPP);
   fsc_test_stage_run (stage, "test \"$(ls $S | tr '\\n' ' ')\" = 'dir file '");
+}
+
+/* What is the view's own is read-only, but for what can be dropped. */
+static void
+test_own (FscTestStage *stage)
+{
+  static const char *const new[] = { "new", "open/new", "cached/new", "cached/file/new" };
+  static const char *const old[] = { "status.json", "metrics" };
+  static const char *const directories[] = { "open", "cached", "open/file" };
+
+  fsc_test_stage_run (stage, "echo text >$S/file; cat $V/file >$M/../said; test -d $M/cached/file");
+  for (gsize i = 0; i < G_N_ELEMENTS (new); i++)
+    {
+      g_autofree char *path = fsc_test_stage_at (stage, new[i]);
+
+      fsc_test_stage_assert_open (path, O_WRONLY | O_CREAT, EROFS);
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (old); i++)
+    {
+      g_autofree char *path = fsc_test_stage_at (stage, old[i]);
+
+      fsc_test_stage_assert_open (path, O_WRONLY, EROFS);
+      fsc_test_stage_assert_open (path, O_RDONLY | O_TRUNC, EROFS);
+      assert_fails (g_unlink (path), EROFS);
+    }
+  for (gsize i = 0; i < G_N_ELEMENTS (directories); i++)
+    {
+      g_autofree char *path = fsc_test_stage_at (stage, directories[i]);
+
+      assert_fails (g_rmdir (path), EROFS);
+    }
 }
 
 static void
@@ -470,6 +502,7 @@ main (int argc, char **argv)
   FSC_STAGE_ADD ("/view-write/reopened", test_reopened);
   FSC_STAGE_ADD ("/view-write/moved", test_moved);
   FSC_STAGE_ADD ("/view-write/unsupported", test_unsupported);
+  FSC_STAGE_ADD ("/view-write/own", test_own);
   FSC_STAGE_ADD ("/view-write/read-only", test_read_only);
   FSC_STAGE_ADD ("/view-write/refused", test_refused);
   return g_test_run ();
