@@ -2,8 +2,8 @@
  *
  * One GET after the other of one host, by libcurl: with a condition, if there is something to
  * compare with; without following where it leads elsewhere; and again from where it broke off, if
- * the server can tell that it still is the same, for as long as that brings more. Bytes go to whoever wants them as they come;
- * what is kept, and how much, is theirs to say.
+ * the server can tell that it still is the same, for as long as that brings more. Bytes go to
+ * whoever wants them as they come; what is kept, and how much, is theirs to say.
  *
  * This parses what a stranger sends. It is to run in a process that is shut in (fetcher.h).
  */

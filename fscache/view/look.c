@@ -239,8 +239,8 @@ look_up_source (FscCall *call, const char *path)
       return;
     }
   identity = fsc_node_get_identity (&st);
-  node = (is_doubtful ? fsc_nodes_get_own : fsc_nodes_get) (call->view->nodes, path, &identity,
-                                                            st.stx_mode, source.is_local);
+  node = (is_doubtful && !source.is_local ? fsc_nodes_get_own : fsc_nodes_get) (
+      call->view->nodes, path, &identity, st.stx_mode, source.is_local);
   /* What had to be opened to be looked at need not be opened again at once. */
   if (target[0] != '/' && !call->view->is_exact)
     fresh = fd;

@@ -101,8 +101,9 @@ FscNode *fsc_nodes_get_own (FscNodes *nodes, const char *path, const FscNodeIden
 guint fsc_nodes_get_device (FscNodes *nodes, guint64 dev);
 
 /* An open has come to a node that its name does not lead to any more: for a while, who looks that
- * up must not take anybody's word for it, gets a node of his own, and offers the handle to the open
- * that follows. Otherwise a file that is replaced all the time could never be opened. */
+ * up must not take anybody's word for it, and offers the handle to the open that follows; or, of a
+ * source that is not local, gets a node of his own. Otherwise a file that is replaced all the time
+ * could never be opened. */
 void fsc_nodes_doubt (FscNodes *nodes, const char *path);
 gboolean fsc_nodes_is_doubtful (FscNodes *nodes, const char *path);
 
