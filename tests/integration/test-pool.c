@@ -499,8 +499,9 @@ test_warm_from_the_start (void)
 {
   g_autofree char *config = NULL;
   g_autofree char *list = NULL;
-  Stage stage = { .service = fsc_test_service_prepare (NULL, NULL) };
+  Stage stage = { .service = fsc_test_service_new (NULL, NULL) };
 
+  fsc_test_service_stop (stage.service); /* its descriptors were counted while none was busy */
   server_listen (&stage.server, 0, 64);
   list = fsc_test_service_write (stage.service, "list", stage.server.uri);
   config = g_strdup_printf ("[tcp]\nallow=*\nmin-idle=2\n[warm]\nlist=%s\n", list);
