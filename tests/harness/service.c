@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "tests/harness/directory.h"
 #include "tests/harness/raw.h"
 
+#define ANYBODY 54321    /* a user and a group that own nothing */
 #define START_SECONDS 20 /* sanitizers and valgrind are slow */
 
 char *
@@ -29,6 +31,20 @@ fsc_test_build_path (const char *name)
   const char *dir = g_getenv ("FSC_TEST_BUILD_DIR");
 
   return g_build_filename (dir != NULL ? dir : FSC_BUILD_DIR, name, NULL);
+}
+
+gboolean
+fsc_test_is_for_all (const char *name)
+{
+  g_autofree char *program = fsc_test_build_path (name);
+  int status = -1;
+  pid_t pid = fork ();
+
+  if (pid == 0)
+    _exit (setgroups (0, NULL) < 0 || setgid (ANYBODY) < 0 || setuid (ANYBODY) < 0
+           || access (program, X_OK) < 0);
+  waitpid (pid, &status, 0);
+  return status == 0;
 }
 
 /* Processes */

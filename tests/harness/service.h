@@ -72,6 +72,10 @@ void fsc_test_service_check_descriptors (FscTestService *service);
 /* A file of the build tree: "fscache/fscached". */
 char *fsc_test_build_path (const char *name);
 
+/* Whether anybody can execute this file of the build tree; only root can tell. Openers, which may
+ * be another user's, are in it. */
+gboolean fsc_test_is_for_all (const char *name);
+
 /* The processes (pid_t) that a process has started: of the service its spawner, of that openers. */
 GArray *fsc_test_list_children (pid_t pid);
 GArray *fsc_test_service_list_openers (FscTestService *service);

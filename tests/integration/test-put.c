@@ -819,28 +819,13 @@ connect_as (FscTestService *service, uid_t uid)
   return client;
 }
 
-/* Whether the openers, which are programs of the build tree, can be reached by anybody. */
-static gboolean
-can_execute (void)
-{
-  g_autofree char *program = fsc_test_build_path ("fscache/openers/open-handle");
-  int status;
-  pid_t pid = fork ();
-
-  if (pid == 0)
-    _exit (setgroups (0, NULL) < 0 || setgid (SOMEBODY) < 0 || setuid (SOMEBODY) < 0
-           || access (program, X_OK) < 0);
-  waitpid (pid, &status, 0);
-  return status == 0;
-}
-
 static void
 test_users (FscTestService *service)
 {
   FscacheClient *root, *other;
   int fd, mine = make_something (), its = make_something ();
 
-  if (geteuid () != 0 || !can_execute ())
+  if (geteuid () != 0 || !fsc_test_is_for_all ("fscache/openers/open-handle"))
     {
       g_test_skip ("this takes root, and openers that others can start");
       close (mine);

@@ -79,27 +79,12 @@ assert_refused (FscacheClient *client, const char *path, int flags, int error)
   g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_SYSTEM);
 }
 
-/* Whether the openers, which are programs of the build tree, can be reached by anybody. */
-static gboolean
-can_execute (void)
-{
-  g_autofree char *program = fsc_test_build_path ("fscache/openers/open-file");
-  int status;
-  pid_t pid = fork ();
-
-  if (pid == 0)
-    _exit (setgroups (0, NULL) < 0 || setgid (SOMEBODY) < 0 || setuid (SOMEBODY) < 0
-           || access (program, X_OK) < 0);
-  waitpid (pid, &status, 0);
-  return status == 0;
-}
-
 static gboolean
 skip (void)
 {
   if (geteuid () != 0)
     g_test_skip ("only root can serve others");
-  else if (!can_execute ())
+  else if (!fsc_test_is_for_all ("fscache/openers/open-file"))
     g_test_skip ("other users may not search the directory of the build");
   else
     return FALSE;

@@ -557,20 +557,6 @@ test_shut_in (void)
 
 /* Users */
 
-static gboolean
-can_execute (void)
-{
-  g_autofree char *program = fsc_test_build_path ("fscache/openers/open-unpack");
-  int status;
-  pid_t pid = fork ();
-
-  if (pid == 0)
-    _exit (setgroups (0, NULL) < 0 || setgid (SOMEBODY) < 0 || setuid (SOMEBODY) < 0
-           || access (program, X_OK) < 0);
-  waitpid (pid, &status, 0);
-  return status == 0;
-}
-
 static ino_t
 open_inode (FscacheClient *client, const char *uri)
 {
@@ -601,7 +587,7 @@ test_users (FscTestService *service)
       g_test_skip ("only root can serve others");
       return;
     }
-  if (!can_execute ())
+  if (!fsc_test_is_for_all ("fscache/openers/open-unpack"))
     {
       g_test_skip ("other users may not search the directory of the build");
       return;

@@ -156,21 +156,12 @@ make (FscTestStage *stage, const char *name, uid_t uid, gid_t gid, mode_t mode)
   g_assert_no_errno (chmod (path, mode & 07777));
 }
 
-/* Whether the openers, which are programs of the build tree, can be reached by anybody. */
-static gboolean
-can_execute (void)
-{
-  g_autofree char *program = fsc_test_build_path ("fscache/openers/open-file");
-
-  return attempt_as (&somebody, attempt_access, program, X_OK) == 0;
-}
-
 static gboolean
 skip (void)
 {
   if (getuid () != 0 || setgroups (0, NULL) < 0)
     g_test_skip ("only root can serve others");
-  else if (!can_execute ())
+  else if (!fsc_test_is_for_all ("fscache/openers/open-file"))
     g_test_skip ("other users may not search the directory of the build");
   else
     return FALSE;

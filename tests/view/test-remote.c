@@ -179,23 +179,6 @@ become (uid_t uid)
     _exit (1);
 }
 
-/* Other users run openers, too. */
-static gboolean
-can_be_others (void)
-{
-  g_autofree char *program = fsc_test_build_path ("fscache/openers/open-file");
-  int status = -1;
-  pid_t pid = fork ();
-
-  if (pid == 0)
-    {
-      become (60000);
-      _exit (access (program, X_OK) < 0);
-    }
-  waitpid (pid, &status, 0);
-  return status == 0;
-}
-
 static void
 open_often (const char *path, uid_t uid)
 {
@@ -223,7 +206,7 @@ test_users (FscTestStage *stage)
   pid_t pids[60];
   Remote remote;
 
-  if (!can_be_others ())
+  if (!fsc_test_is_for_all ("fscache/openers/open-file"))
     {
       g_test_skip (
           "only root can be several users, where all may search the directory of the build");
