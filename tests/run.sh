@@ -21,6 +21,8 @@ Builds in build/ (or \$BUILD_DIR), and runs all tests, or those named.
   --build-dir DIR        builds in DIR
   --option NAME=VALUE    an option for meson setup (may be repeated): werror=true, bench=disabled
   --timeout-multiplier N the tests may take N times as long
+  --again                what fails beside others is run once more, by itself, and named if it passes then;
+                         not what has crashed, nor what a sanitizer has found
   --no-install           installs nothing
   --install-only         nothing but that
   --build-only           does not run the tests
@@ -49,6 +51,7 @@ compiler=
 build=
 multiplier=1
 install=yes
+again=
 what=run
 
 wrong_usage () {
@@ -79,6 +82,7 @@ while [ $# -gt 0 ]; do
   --build-dir) build=$2 && shift 2 ;;
   --option) options+=("-D$2") && shift 2 ;;
   --timeout-multiplier) multiplier=$2 && shift 2 ;;
+  --again) again=yes && shift ;;
   --no-install) install=no && shift ;;
   --install-only) what=install && shift ;;
   --build-only) what=build && shift ;;
@@ -158,15 +162,25 @@ if [ "$sanitize" = thread ] && setarch -R true 2>/dev/null; then
 fi
 
 # They mostly wait.
-processes=$(($(nproc) * 2))
 log=$build/meson-logs/testlog.json
+run () {
+  "${wrapper[@]}" meson test -C "$build" --no-rebuild --print-errorlogs --timeout-multiplier "$multiplier" \
+    --num-processes "$@" || true # the log says all, and more exactly
+}
+
 rm -f "$log"
-"${wrapper[@]}" meson test -C "$build" --no-rebuild --print-errorlogs --timeout-multiplier "$multiplier" \
-  --num-processes "$processes" \
-  "${suites[@]}" "${tests[@]}" || true # the log says all, and more exactly
+run $(($(nproc) * 2)) "${suites[@]}" "${tests[@]}"
 if [ ! -e "$log" ]; then
   echo "tests/run.sh: no test has been run" >&2
   exit 1
 fi
+logs=("$log")
+mapfile -t failed < <([ -z "$again" ] || python3 tests/tap-count.py --again "$log")
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "Once more, each by itself: ${failed[*]}"
+  mv "$log" "$log.first"
+  run 1 "${failed[@]}"
+  logs=("$log.first" "$log")
+fi
 finished=yes
-python3 tests/tap-count.py "$log"
+python3 tests/tap-count.py "${logs[@]}"

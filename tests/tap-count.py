@@ -9,7 +9,12 @@
 # has not run as many tests as it planned counts as a failure (one, in one line), whatever it said
 # before.
 #
-#   tests/tap-count.py TESTLOG.json
+# Of several logs, what a later one says of a program replaces what an earlier one said; a program
+# that passed only then is named. --again prints which programs are worth that: those that failed, but
+# for what crashed or was found by a sanitizer, which no second run makes good.
+#
+#   tests/tap-count.py TESTLOG.json...
+#   tests/tap-count.py --again TESTLOG.json
 #   tests/tap-count.py --self-test
 import json
 import re
@@ -97,6 +102,20 @@ def count_test(test):
     return count
 
 
+def may_pass_alone(test):
+    """Whether it is a failure that other work on the machine may be to blame for."""
+    text = (test.get("stdout") or "") + (test.get("stderr") or "")
+    if "Sanitizer" in text or "runtime error:" in text:
+        return False
+    # An assertion of a test aborts.
+    return test.get("returncode", 0) >= 0 or -test["returncode"] in (signal.SIGABRT, signal.SIGTERM, signal.SIGKILL)
+
+
+def get_target(name):
+    """What meson takes for "project:suite+suite / target"."""
+    return name.rsplit(" / ", 1)[-1]
+
+
 def self_test():
     cases = [
         ("all pass", "1..2\nok 1 /a\nok 2 /b\n", "OK", 0, (2, 0, 0)),
@@ -123,22 +142,46 @@ def self_test():
         ("a failure marked as skipped", "1..1\nnot ok 1 /a # SKIP it cannot be had both ways\n", "FAIL", 0, (0, 1, 0)),
         ("words that look like results", "1..1\nokay, so it goes\nok 1 /a#b\n", "OK", 0, (1, 0, 0)),
     ]
-    print("1..%d" % len(cases))
+    failures = [
+        ("an assertion is run again", {"returncode": -6, "stderr": "ERROR:a.c:1: x"}, True),
+        ("out of time is run again", {"returncode": -15}, True),
+        ("a crash is not", {"returncode": -11}, False),
+        ("what a sanitizer found is not", {"returncode": -6, "stderr": "==1==ERROR: AddressSanitizer: x"}, False),
+        ("nor is undefined behaviour", {"returncode": 1, "stdout": "a.c:1: runtime error: x"}, False),
+    ]
+    print("1..%d" % (len(cases) + len(failures)))
     for i, (title, output, result, status, expected) in enumerate(cases):
         count = count_test({"name": "t", "result": result, "returncode": status, "stdout": output})
         got = (count.passed, len(count.failures), len(count.skips))
         print("%s %d - %s" % ("ok" if got == expected else "not ok", i + 1, title))
         if got != expected:
             print("# counted %s, not %s" % (got, expected))
+    for i, (title, test, expected) in enumerate(failures):
+        print("%s %d - %s" % ("ok" if may_pass_alone(test) == expected else "not ok", len(cases) + i + 1, title))
+
+
+def read_log(path):
+    with open(path) as log:
+        return {test["name"]: test for test in map(json.loads, log)}
 
 
 def main():
     if sys.argv[1:] == ["--self-test"]:
         return self_test()
-    total = Count()
-    with open(sys.argv[1]) as log:
-        for line in log:
-            total.add(count_test(json.loads(line)))
+    if sys.argv[1] == "--again":
+        for test in read_log(sys.argv[2]).values():
+            if count_test(test).failures and may_pass_alone(test):
+                print(get_target(test["name"]))
+        return 0
+    total, tests, second = Count(), {}, []
+    for path in sys.argv[1:]:
+        log = read_log(path)
+        second += [name for name in log if name in tests and not count_test(log[name]).failures]
+        tests.update(log)
+    for test in tests.values():
+        total.add(count_test(test))
+    for name in second:
+        print("passed only by itself: " + name)
     for skip in total.skips:
         print("skipped: " + skip)
     for failure in total.failures:

@@ -11,7 +11,7 @@ shopt -s inherit_errexit
 
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 dir=${TMPDIR:-/tmp}/fscache-trixie-$(id -u)
-run=(tests/run.sh --no-install --build-dir build-trixie --option bench=disabled)
+run=(tests/run.sh --no-install --again --build-dir build-trixie --option bench=disabled)
 tests=(--suite view --suite unit)
 
 # What --bench runs in there. What is measured is built for it, and sshfs rows want an sshd, which
