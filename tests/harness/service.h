@@ -65,6 +65,10 @@ void fsc_test_service_ctl (FscTestService *service, FscTestProgram *result,
 
 #define FSC_TEST_WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
+/* How many descriptors the service has open beyond what clients, openers, local handles and its own
+ * ones account for; waits up to five seconds for that to be none. */
+long fsc_test_service_count_left (FscTestService *service);
+
 /* Waits until the service has as many descriptors open as clients, openers, local handles and its
  * own ones account for; fails if it does not within five seconds. */
 void fsc_test_service_check_descriptors (FscTestService *service);
