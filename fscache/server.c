@@ -17,7 +17,8 @@
 #include "fscache/put.h"
 #include "fscache/warm.h"
 
-/* A user's other programs share the kernel's account of descriptors in flight. */
+/* A user's other programs share the kernel's account of descriptors in flight, which ends at
+ * RLIMIT_NOFILE. */
 #define MAX_IN_FLIGHT 512
 
 /* Descriptors for all but clients and handles: sockets of openers, the loop, logs, room to move. */
@@ -301,7 +302,7 @@ before_wait (gpointer data)
 /* Divides the descriptors that the process may have between handles and clients. */
 static gboolean
 find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients,
-             guint64 *most_handles, GError **error)
+             guint64 *max_in_flight, guint64 *most_handles, GError **error)
 {
   struct rlimit rlimit;
   guint64 total;
@@ -314,6 +315,7 @@ find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients,
       return FALSE;
     }
   total = rlimit.rlim_cur - RESERVE;
+  *max_in_flight = MIN (MAX_IN_FLIGHT, rlimit.rlim_cur / 2);
   limits->idle_time = config->idle_time;
   limits->max_bytes = config->max_bytes;
   limits->max_handles = config->max_handles;
@@ -425,7 +427,8 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   };
   FscLimits limits;
 
-  if (!find_limits (server->config, &limits, &server->max_clients, &server->most_handles, error)
+  if (!find_limits (server->config, &limits, &server->max_clients, &server->max_in_flight,
+                    &server->most_handles, error)
       || !find_root (server, error))
     return FALSE;
   server->loop = fsc_loop_new (before_wait, server, error);
@@ -463,7 +466,6 @@ fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscListener *liste
   server->config = config;
   server->spawner = spawner;
   server->listener = listener;
-  server->max_in_flight = MAX_IN_FLIGHT;
   server->started = g_get_monotonic_time ();
   server->ledger = fsc_ledger_new ();
   g_queue_init (&server->connections);

@@ -222,7 +222,13 @@ watch (SoakWorker *worker)
 }
 
 /* The view may be killed at any time. */
-#define OF_VIEW ENOTCONN, ECONNABORTED, EIO, ENODEV, ESTALE
+static const int *
+get_errors_of_view (const SoakWorker *worker)
+{
+  static const int errors[] = { ENOTCONN, ECONNABORTED, EIO, ENODEV, ESTALE, ENOENT, 0 };
+
+  return worker->is_strict ? NULL : errors;
+}
 
 static void
 read_view (SoakWorker *worker)
@@ -235,10 +241,10 @@ read_view (SoakWorker *worker)
   char content[64] = "";
   ssize_t length;
 
-  if (!soak_count_errno (worker, "view", fd < 0 ? errno : 0, SOAK_ERRORS (OF_VIEW, ENOENT, 0)))
+  if (!soak_count_errno (worker, "view", fd < 0 ? errno : 0, get_errors_of_view (worker)))
     return;
   length = read (fd, content, sizeof content - 1);
-  if (soak_count_errno (worker, "view read", length < 0 ? errno : 0, SOAK_ERRORS (OF_VIEW, 0))
+  if (soak_count_errno (worker, "view read", length < 0 ? errno : 0, get_errors_of_view (worker))
       && !g_str_has_prefix (content, prefix))
     soak_wrong (worker, "%s in the view is \"%s\"", prefix, content);
   close (fd);
@@ -253,7 +259,7 @@ list_view (SoakWorker *worker)
   struct stat st;
 
   soak_count_errno (worker, "view stat", stat (path, &st) < 0 ? errno : 0,
-                    SOAK_ERRORS (OF_VIEW, ENOENT, 0));
+                    get_errors_of_view (worker));
 }
 
 const SoakOperation soak_file_operations[] = {

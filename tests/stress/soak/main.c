@@ -2,7 +2,8 @@
  *
  * fscache-soak: a mixed load of everything, with faults, for as long as told. Ends with what is
  * left: descriptors, resident memory and how it has changed, and how each kind of request has
- * ended. The exit status is 1 if a descriptor is left, an answer was wrong or an error unexpected.
+ * ended. Or it kills one process after the other. The exit status is 1 if a descriptor is left, an
+ * answer was wrong or an error unexpected.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,13 +22,21 @@
 #include "tests/stress/soak/soak.h"
 
 #define EXIT_SKIPPED 77
+/* The helper that unmounts a view which has crashed may come too late, when there is the next one
+ * already, and unmount that. */
+#define VIEW_OPTIONS "no_auto_unmount"
+
 #define TICK_US 200000
+#define KILL_US 5000 /* between two, on average */
+#define KILLS_A_CHECK 50
+#define RECOVERY_SECONDS 10
 #define TICKS_A_SECOND (G_USEC_PER_SEC / TICK_US)
 
 typedef struct
 {
   double seconds;
   double faults;
+  int kills;
   int workers;
   gint64 seed;
 } Options;
@@ -39,6 +48,7 @@ typedef struct
   GRand *random;
   pid_t http, echo;
   pid_t *workers;
+  gint64 started;
   GArray *resident; /* of the service, each second */
   long left;        /* of its descriptors, at the end */
   guint killed[4];
@@ -59,6 +69,8 @@ parse_options (int *argc, char ***argv, Options *options)
       = { { "seconds", 0, 0, G_OPTION_ARG_DOUBLE, &options->seconds, "For so long (10)", "N" },
           { "faults", 0, 0, G_OPTION_ARG_DOUBLE, &options->faults,
             "So many of what is done is wrong (1 %)", "PERCENT" },
+          { "kills", 0, 0, G_OPTION_ARG_INT, &options->kills,
+            "Instead, until so many of clients, openers, spawners and views were killed", "N" },
           { "workers", 0, 0, G_OPTION_ARG_INT, &options->workers, "Processes (6)", "N" },
           { "seed", 0, 0, G_OPTION_ARG_INT64, &options->seed, "What is drawn (from the clock)",
             "N" },
@@ -133,7 +145,7 @@ open_stage (Run *run)
                             "[tcp]\nallow=127.0.0.1:%u\nidle-time=1\n"
                             "[helper odd]\ncommand=%s\nttl=1\n",
                             soak->http_port, soak->pool_port, helper);
-  fsc_test_stage_open_with (&soak->stage, config, NULL);
+  fsc_test_stage_open_with (&soak->stage, config, VIEW_OPTIONS);
   soak->dir = soak->stage.source;
   soak->tally = soak_tally_new ();
   soak->fault_percent = run->options->faults;
@@ -188,45 +200,49 @@ is_due (Run *run, double seconds)
 }
 
 static void
-kill_one (Run *run, GArray *pids, guint what)
+kill_one_of (Run *run, GArray *pids)
 {
   if (pids->len > 0)
+    kill (g_array_index (pids, pid_t, g_rand_int_range (run->random, 0, (gint32) pids->len)),
+          SIGKILL);
+}
+
+/* Those of openers and spawner are started again by who needs them. */
+static void
+kill_a (Run *run, guint what)
+{
+  FscTestStage *stage = &run->soak.stage;
+  g_autoptr (GArray) openers = NULL, spawners = NULL;
+
+  switch (what)
     {
-      kill (g_array_index (pids, pid_t, g_rand_int_range (run->random, 0, (gint32) pids->len)),
-            SIGKILL);
-      run->killed[what]++;
+    case WORKER:
+      kill (run->workers[g_rand_int_range (run->random, 0, run->options->workers)], SIGKILL);
+      break;
+    case OPENER:
+      openers = fsc_test_service_list_openers (stage->service);
+      kill_one_of (run, openers);
+      break;
+    case SPAWNER:
+      spawners = fsc_test_list_children (stage->service->pid);
+      kill_one_of (run, spawners);
+      break;
+    default:
+      fsc_test_stage_kill (stage);
+      fsc_test_stage_start (stage, VIEW_OPTIONS);
     }
+  run->killed[what]++;
 }
 
 /* With faults at 1 %, each so many seconds. */
 static void
 kill_some (Run *run)
 {
-  FscTestStage *stage = &run->soak.stage;
+  static const double seconds[] = { [WORKER] = 1, [OPENER] = 2, [SPAWNER] = 60, [VIEW] = 20 };
 
-  if (is_due (run, 1))
-    {
-      kill (run->workers[g_rand_int_range (run->random, 0, run->options->workers)], SIGKILL);
-      run->killed[WORKER]++;
-    }
-  if (is_due (run, 2))
-    {
-      g_autoptr (GArray) openers = fsc_test_service_list_openers (stage->service);
-
-      kill_one (run, openers, OPENER);
-    }
-  if (is_due (run, 60))
-    {
-      g_autoptr (GArray) spawners = fsc_test_list_children (stage->service->pid);
-
-      kill_one (run, spawners, SPAWNER);
-    }
-  if (is_due (run, 20))
-    {
-      fsc_test_stage_kill (stage);
-      fsc_test_stage_start (stage, NULL);
-      run->killed[VIEW]++;
-    }
+  for (guint what = 0; what < G_N_ELEMENTS (seconds); what++)
+    if (is_due (run, seconds[what]))
+      kill_a (run, what);
 }
 
 static void
@@ -237,13 +253,12 @@ sample (Run *run)
   g_array_append_val (run->resident, kib);
 }
 
+/* Loads for as long as told. */
 static void
 load (Run *run)
 {
   gint64 end = g_get_monotonic_time () + (gint64) (run->options->seconds * G_USEC_PER_SEC);
 
-  for (int i = 0; i < run->options->workers; i++)
-    start_worker (run, i);
   for (guint tick = 0; g_get_monotonic_time () < end; tick++)
     {
       g_usleep (TICK_US);
@@ -252,9 +267,54 @@ load (Run *run)
       if (tick % TICKS_A_SECOND == 0)
         sample (run);
     }
+}
+
+/* Whether all goes well now. Who was started a moment ago, or is still being waited for, may take
+ * some time. */
+static void
+check_works (Run *run)
+{
+  SoakWorker checker = { .soak = &run->soak, .random = run->random, .is_strict = TRUE };
+  gint64 end = g_get_monotonic_time () + RECOVERY_SECONDS * G_USEC_PER_SEC;
+
+  fscache_connect (run->soak.stage.service->socket, FSCACHE_NO_FALLBACK, &checker.client);
+  while (!soak_worker_check (&checker) && g_get_monotonic_time () < end)
+    g_usleep (10000);
+  if (g_get_monotonic_time () >= end)
+    soak_wrong (&checker, "after %d s it does not work again", RECOVERY_SECONDS);
+  fscache_disconnect (checker.client);
+}
+
+/* Kills one after the other at random instants, and sees now and then that all works. */
+static void
+load_and_kill (Run *run)
+{
+  for (int n = 0; n < run->options->kills; n++)
+    {
+      g_usleep ((gulong) g_rand_int_range (run->random, 0, 2 * KILL_US));
+      replace_workers (run);
+      kill_a (run, (guint) g_rand_int_range (run->random, 0, G_N_ELEMENTS (run->killed)));
+      if (n % KILLS_A_CHECK == KILLS_A_CHECK - 1)
+        {
+          check_works (run);
+          sample (run);
+        }
+    }
+}
+
+static void
+work (Run *run)
+{
+  for (int i = 0; i < run->options->workers; i++)
+    start_worker (run, i);
+  if (run->options->kills > 0)
+    load_and_kill (run);
+  else
+    load (run);
   run->soak.tally->is_ending = TRUE;
   for (int i = 0; i < run->options->workers; i++)
     waitpid (run->workers[i], NULL, 0);
+  check_works (run);
 }
 
 /* What is left */
@@ -284,7 +344,7 @@ report (Run *run)
   printf ("killed: %u workers, %u openers, %u spawners, %u views\n", run->killed[WORKER],
           run->killed[OPENER], run->killed[SPAWNER], run->killed[VIEW]);
   printf ("faults: %llu\n", (unsigned long long) tally->faults);
-  printf ("seconds: %.0f\n", run->options->seconds);
+  printf ("seconds: %.0f\n", (double) (g_get_monotonic_time () - run->started) / G_USEC_PER_SEC);
   printf ("requests: %llu\n", (unsigned long long) tally->requests);
   if (resident->len > 0)
     printf ("resident KiB: %.0f at first, %.0f half way, %.0f at the end\n",
@@ -312,7 +372,7 @@ int
 main (int argc, char **argv)
 {
   Options options;
-  Run run = { .options = &options };
+  Run run = { .options = &options, .started = g_get_monotonic_time () };
   int n_arguments = 1;
   gboolean is_good;
 
@@ -329,7 +389,7 @@ main (int argc, char **argv)
   run.workers = g_new0 (pid_t, options.workers);
   run.resident = g_array_new (FALSE, FALSE, sizeof (double));
   open_stage (&run);
-  load (&run);
+  work (&run);
   count_what_is_left (&run);
   is_good = report (&run);
   fsc_test_stage_close (&run.soak.stage);

@@ -56,6 +56,8 @@ typedef struct
   GRand *random;
   FscacheClient *client;
   guint number;
+  gboolean is_strict; /* no fault is an excuse, and errors are only noted */
+  gboolean has_failed;
 } SoakWorker;
 
 /* One thing that a worker does. */
@@ -73,6 +75,9 @@ extern const SoakOperation soak_faults[];
 
 /* Works until it is told to end. Never returns. */
 void soak_worker_run (const Soak *soak, guint number, guint32 seed) G_GNUC_NORETURN;
+
+/* Does one of each but the faults, as a strict worker. Returns whether all have gone well. */
+gboolean soak_worker_check (SoakWorker *worker);
 
 int soak_pick (SoakWorker *worker, int n); /* 0 to n-1 */
 
