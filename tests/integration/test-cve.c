@@ -94,15 +94,6 @@ count_descriptors (Stage *stage)
   return fsc_process_count_descriptors (stage->service->pid, "");
 }
 
-/* The service closes what it closes a moment later. */
-static void
-assert_descriptors (Stage *stage, int expected)
-{
-  for (int i = 0; count_descriptors (stage) != expected && i < 500; i++)
-    g_usleep (10000);
-  g_assert_cmpint (count_descriptors (stage), ==, expected);
-}
-
 static void
 close_stage (Stage *stage)
 {
@@ -233,14 +224,13 @@ static void
 test_2014_3635 (void)
 {
   Stage stage;
-  int fds[FSC_FDS_MAX], before;
+  int fds[FSC_FDS_MAX];
   int null = open ("/dev/null", O_RDONLY | O_CLOEXEC);
 
   open_stage (&stage, 0);
   assert_served (&stage);
   for (guint i = 0; i < FSC_FDS_MAX; i++)
     fds[i] = null;
-  before = count_descriptors (&stage);
   for (guint n = 2; n <= FSC_FDS_MAX; n += n < 8 ? 1 : 49)
     {
       int fd = fsc_test_raw_connect (stage.service->socket);
@@ -259,7 +249,7 @@ test_2014_3635 (void)
       g_assert_cmpint (recv (fd, &byte, 1, 0), <=, 0); /* one too many is not taken for less */
       close (fd);
     }
-  assert_descriptors (&stage, before);
+  fsc_test_service_check_descriptors (stage.service);
   assert_served (&stage);
   close_stage (&stage);
   close (null);
@@ -295,19 +285,18 @@ static void
 test_2014_3637 (void)
 {
   Stage stage;
-  int fd, before, null = open ("/dev/null", O_RDONLY | O_CLOEXEC);
+  int fd, null = open ("/dev/null", O_RDONLY | O_CLOEXEC);
   char byte;
 
   open_stage (&stage, 0);
   assert_served (&stage);
-  before = count_descriptors (&stage);
   fd = fsc_test_raw_connect (stage.service->socket);
   g_assert_cmpint (fsc_channel_send (fd, "FSC", 3, &null, 1, 0), ==, 0);
   g_assert_true (is_readable (fd, PATIENCE_MS));
   g_assert_cmpint (recv (fd, &byte, 1, 0), <=, 0);
-  assert_descriptors (&stage, before);
+  fsc_test_service_check_descriptors (stage.service);
   close (fd);
-  assert_descriptors (&stage, before);
+  fsc_test_service_check_descriptors (stage.service);
   assert_served (&stage);
   close_stage (&stage);
   close (null);
@@ -416,13 +405,12 @@ static void
 test_2020_12049 (void)
 {
   Stage stage;
-  int fds[FSC_FDS_MAX], before;
+  int fds[FSC_FDS_MAX];
 
   open_stage (&stage, FEW_DESCRIPTORS);
   for (guint i = 0; i < FSC_FDS_MAX; i++)
     fds[i] = stage.bystander;
   assert_served (&stage);
-  before = count_descriptors (&stage);
   for (guint i = 0; i < 300; i++)
     {
       int fd = fsc_test_raw_connect (stage.service->socket);
@@ -433,7 +421,7 @@ test_2020_12049 (void)
         ;
       close (fd);
     }
-  assert_descriptors (&stage, before);
+  fsc_test_service_check_descriptors (stage.service);
   assert_served (&stage);
   close_stage (&stage);
 }
@@ -443,11 +431,9 @@ static void
 test_2021_4115 (void)
 {
   Stage stage;
-  int before;
 
   open_stage (&stage, 0);
   assert_served (&stage);
-  before = count_descriptors (&stage);
   for (guint i = 0; i < 500; i++)
     {
       int fd = i % 2 == 0 ? fsc_test_raw_connect (stage.service->socket)
@@ -459,7 +445,7 @@ test_2021_4115 (void)
         ask (fd, i, i % 4 == 1 ? stage.uri : "file:///nonexistent/file");
       close (fd);
     }
-  assert_descriptors (&stage, before);
+  fsc_test_service_check_descriptors (stage.service);
   assert_served (&stage);
   close_stage (&stage);
 }
