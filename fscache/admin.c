@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fscache/settings.h"
 #include "protocol/uri.h"
@@ -107,15 +108,24 @@ find_mounts (FscConnection *connection, guint32 serial, FscBytes uri, gboolean i
   return NULL;
 }
 
-/* What concerns all users is not for who speaks for one of them. */
+/* What concerns all users is not for who speaks for one of them, and where all are served only for
+ * root and the service's own user. */
 static gboolean
 is_for_all (FscConnection *connection, guint32 serial, const char *what)
 {
+  uid_t uid = connection->peer.uid;
+
   if (connection->is_speaking)
     fsc_connection_send_error (connection, serial, FSC_CODE_REFUSED, EPERM,
                                "%s concerns all users, and this client speaks for user %u", what,
                                connection->credential->user.uid);
-  return !connection->is_speaking;
+  else if (uid != 0 && uid != geteuid ())
+    fsc_connection_send_error (connection, serial, FSC_CODE_REFUSED, EPERM,
+                               "%s concerns all users: only root may do it, not user %u", what,
+                               uid);
+  else
+    return TRUE;
+  return FALSE;
 }
 
 /* Whether a record may be of something on one of the mounts: IDs are used again. */

@@ -14,6 +14,7 @@
 
 static const FscParameter service_parameters[] = {
   { "socket", FSC_PARAMETER_PATH, 0, 0, AT (socket), NULL },
+  { "user", FSC_PARAMETER_USER, 0, 0, AT (user), NULL },
   { "max-handles", FSC_PARAMETER_COUNT, 1, 1e9, AT (max_handles), NULL },
   { "max-clients", FSC_PARAMETER_COUNT, 1, 1e9, AT (max_clients), NULL },
   { 0 },
@@ -174,8 +175,22 @@ load_file (FscConfig *config, const char *path, GError **error)
     for (guint i = 0; groups[i] != NULL; i++)
       if (is_named (groups[i]) == named && !load_group (config, path, file, groups[i], error))
         return FALSE;
+  if (config->user.groups != NULL && config->user.uid == 0)
+    return fail (error, path, "service", "user", "whom the service becomes must not be root");
   problem = fsc_providers_check (config->providers, fsc_privileges_can_become_others (), &group);
   return problem == NULL || fail (error, path, group, NULL, problem);
+}
+
+char *
+fsc_config_set_user (FscConfig *config, const char *name)
+{
+  return fsc_parameter_apply (fsc_parameter_find (service_parameters, "user"), config, name);
+}
+
+gint64
+fsc_config_get_deadline (const FscConfig *config, const FscProvider *provider)
+{
+  return provider->deadline != 0 ? provider->deadline : config->lane_deadline;
 }
 
 FscConfig *
@@ -208,6 +223,7 @@ fsc_config_free (FscConfig *config)
 {
   g_free (config->socket);
   g_free (config->warm_list);
+  g_free (config->user.groups);
   fsc_providers_free (config->providers);
   g_free (config);
 }

@@ -17,6 +17,7 @@
 typedef struct
 {
   char *socket;          /* NULL: the default place */
+  FscUser user;          /* whom the service becomes to serve all; no groups: it serves its own */
   guint64 max_handles;   /* 0: from RLIMIT_NOFILE */
   guint64 max_clients;   /* 0: what max_handles leaves */
   guint64 max_bytes;     /* that handles keep; 0: any number */
@@ -35,6 +36,12 @@ typedef struct
  * /etc/fscache/fscached.conf; if there is none, all is default. */
 FscConfig *fsc_config_load (const char *path, GError **error);
 void fsc_config_free (FscConfig *config);
+
+/* Sets [service] user=. Returns what is wrong, or NULL; free with g_free(). */
+char *fsc_config_set_user (FscConfig *config, const char *name);
+
+/* How long one request may take an opener of this provider, in microseconds. */
+gint64 fsc_config_get_deadline (const FscConfig *config, const FscProvider *provider);
 
 /* What there is to set: the names of the groups, and the keys of one, or NULL. */
 GPtrArray *fsc_config_list_groups (const FscConfig *config);

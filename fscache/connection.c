@@ -160,6 +160,39 @@ send_welcome (FscConnection *connection, guint32 serial)
   fsc_connection_send_packet_with (connection, &writer, FSC_OP_WELCOME, serial, fd);
 }
 
+/* Whether this user is served at all, which else is told; and with files only if its groups are
+ * those of the openers. */
+static gboolean
+is_served (FscConnection *connection)
+{
+  if (fsc_spawner_serves_all (connection->server->spawner))
+    {
+      if (connection->credential == NULL)
+        fsc_connection_send_error (connection, 0, FSC_CODE_LIMIT, EUSERS,
+                                   "this fscached cannot serve user %u: it serves as many users as "
+                                   "it can, or that user is in more than %d groups",
+                                   connection->peer.uid, FSC_GROUPS_MAX);
+      return connection->credential != NULL;
+    }
+  if (connection->peer.uid != 0 && !has_own_groups (connection))
+    connection->serves_paths = FALSE;
+  if (connection->peer.uid == geteuid () || connection->peer.uid == 0)
+    return TRUE;
+  fsc_connection_send_error (connection, 0, FSC_CODE_REFUSED, EACCES,
+                             "this fscached serves user %u, not user %u", geteuid (),
+                             connection->peer.uid);
+  return FALSE;
+}
+
+/* Whether it may speak for others: not if that came by what it may not see; and where all are
+ * served the spawner believes that of root alone. */
+static gboolean
+may_speak (const FscConnection *connection)
+{
+  return connection->serves_paths
+         && (!fsc_spawner_serves_all (connection->server->spawner) || connection->peer.uid == 0);
+}
+
 static gboolean
 take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
 {
@@ -171,15 +204,8 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
   if (fds->n == 1 && !check_root (connection, fsc_fds_steal (fds, 0)))
     return FALSE;
 
-  if (connection->peer.uid != 0 && !has_own_groups (connection))
-    connection->serves_paths = FALSE;
-  if (connection->peer.uid != geteuid () && connection->peer.uid != 0)
-    {
-      fsc_connection_send_error (connection, 0, FSC_CODE_REFUSED, EACCES,
-                                 "this fscached serves user %u, not user %u", geteuid (),
-                                 connection->peer.uid);
-      return FALSE;
-    }
+  if (!is_served (connection))
+    return FALSE;
   if (server->connections.length > server->max_clients)
     {
       fsc_connection_send_error (connection, 0, FSC_CODE_LIMIT, EUSERS,
@@ -202,7 +228,7 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
   connection->name = g_strndup (hello.name.data, hello.name.length);
   connection->version = MIN (hello.highest, FSC_PROTOCOL_HIGHEST);
   connection->features = hello.features & FEATURES;
-  if (!connection->serves_paths) /* it would come by what it may not see */
+  if (!may_speak (connection))
     connection->features &= ~(guint32) FSC_FEATURE_SPEAKING;
   send_welcome (connection, 0);
   g_debug ("Client %d (%s) of user %u%s", connection->peer.pid, connection->name,
@@ -383,14 +409,26 @@ connection_free (gpointer data)
   g_free (connection);
 }
 
+/* NULL: it cannot be served, which it is told when it greets. */
+static FscCredential *
+find_credential (FscServer *server, const FscPeer *peer)
+{
+  FscUser user;
+
+  if (peer == NULL)
+    return fsc_credentials_get (server->credentials, FSC_CREDENTIAL_OWN);
+  user = peer->user;
+  return peer->is_known ? fsc_credentials_find (server->credentials, &user) : NULL;
+}
+
 void
-fsc_connection_new (FscServer *server, int socket)
+fsc_connection_new (FscServer *server, int socket, const FscPeer *peer)
 {
   FscConnection *connection = g_new0 (FscConnection, 1);
   socklen_t length = sizeof connection->peer;
 
   connection->server = server;
-  connection->credential = fsc_credentials_get (server->credentials, FSC_CREDENTIAL_OWN);
+  connection->credential = find_credential (server, peer);
   connection->poll = (FscPoll){ .fd = socket, .ready = connection_ready, .data = connection };
   connection->link.data = connection;
   connection->events = EPOLLIN;

@@ -20,8 +20,8 @@
 
 typedef struct FscConnection FscConnection;
 
-/* Takes the socket. */
-void fsc_connection_new (FscServer *server, int socket);
+/* Takes the socket. `peer` is who it is, if the service serves all users; else NULL. */
+void fsc_connection_new (FscServer *server, int socket, const FscPeer *peer);
 
 /* Ends it: all requests are cancelled, all leases end. */
 void fsc_connection_close (FscConnection *connection);

@@ -64,9 +64,7 @@ fsc_lane_describe (const FscLane *lane)
 static gint64
 get_deadline (const FscLane *lane)
 {
-  gint64 own = lane->key->provider->deadline;
-
-  return own != 0 ? own : get_config (lane)->lane_deadline;
+  return fsc_config_get_deadline (get_config (lane), lane->key->provider);
 }
 
 /* When to end what is late. An opener that asks a helper ends that by itself, at the deadline, and

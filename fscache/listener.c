@@ -30,20 +30,21 @@ struct FscListener
   FscAcceptFunc func;
   gpointer data;
   char *path;
+  gboolean is_there; /* the socket is ours to remove */
   int lock_fd;
   guint retry;       /* source id while accepting is suspended */
   gboolean is_short; /* of descriptors, which has been said */
 };
 
 char *
-fsc_listener_get_default_path (void)
+fsc_listener_get_default_path (gboolean is_for_all)
 {
   const char *path = g_getenv ("FSCACHE_SOCKET");
   const char *runtime_dir = g_getenv ("XDG_RUNTIME_DIR");
 
   if (path != NULL && path[0] != '\0')
     return g_strdup (path);
-  if (runtime_dir != NULL && runtime_dir[0] == '/')
+  if (!is_for_all && runtime_dir != NULL && runtime_dir[0] == '/')
     return g_build_filename (runtime_dir, "fscache", "socket", NULL);
   return g_strdup ("/run/fscache/socket");
 }
@@ -179,17 +180,23 @@ remove_stale (const char *path, const struct sockaddr_un *address, GError **erro
 }
 
 static gboolean
-make_directory (const char *path, GError **error)
+make_directory (const char *path, const FscUser *owner, GError **error)
 {
   g_autofree char *directory = g_path_get_dirname (path);
 
-  if (mkdir (directory, 0700) < 0 && errno != EEXIST)
-    return fsc_failure_set_errno (error, errno, "cannot make the directory %s", directory);
+  if (mkdir (directory, 0700) < 0)
+    return errno == EEXIST
+           || fsc_failure_set_errno (error, errno, "cannot make the directory %s", directory);
+  if (owner != NULL
+      && (chmod (directory, 0755) < 0 || chown (directory, owner->uid, owner->gid) < 0))
+    return fsc_failure_set_errno (error, errno, "cannot give the directory %s to user %u",
+                                  directory, owner->uid);
   return TRUE;
 }
 
 static gboolean
-listen_at (FscListener *listener, const struct sockaddr_un *address, GError **error)
+listen_at (FscListener *listener, const struct sockaddr_un *address, const FscUser *owner,
+           GError **error)
 {
   mode_t mask;
   int r;
@@ -197,16 +204,17 @@ listen_at (FscListener *listener, const struct sockaddr_un *address, GError **er
   listener->poll.fd = socket (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (listener->poll.fd < 0)
     return fsc_failure_set_errno (error, errno, "cannot make a socket");
-  mask = umask (0177); /* 0600 from birth */
+  mask = umask (owner != NULL ? 0111 : 0177); /* 0666 or 0600 from birth */
   r = bind (listener->poll.fd, (const struct sockaddr *) address, sizeof *address);
   umask (mask);
   if (r < 0 || listen (listener->poll.fd, BACKLOG) < 0)
     return fsc_failure_set_errno (error, errno, "cannot listen at %s", listener->path);
+  listener->is_there = TRUE;
   return TRUE;
 }
 
 FscListener *
-fsc_listener_new (const char *path, gboolean replace, GError **error)
+fsc_listener_new (const char *path, gboolean replace, const FscUser *owner, GError **error)
 {
   FscListener *listener = g_new0 (FscListener, 1);
   struct sockaddr_un address;
@@ -214,15 +222,10 @@ fsc_listener_new (const char *path, gboolean replace, GError **error)
   listener->path = g_strdup (path);
   listener->lock_fd = -1;
   listener->poll.fd = -1;
-  if (!fill_address (path, &address, error) || !make_directory (path, error)
+  if (!fill_address (path, &address, error) || !make_directory (path, owner, error)
       || !take_lock (listener, &address, replace, error) || !remove_stale (path, &address, error)
-      || !listen_at (listener, &address, error))
-    {
-      if (listener->poll.fd >= 0)
-        close (listener->poll.fd);
-      listener->poll.fd = -1; /* what is there is not ours to remove */
-      g_clear_pointer (&listener, fsc_listener_free);
-    }
+      || !listen_at (listener, &address, owner, error))
+    g_clear_pointer (&listener, fsc_listener_free);
   return listener;
 }
 
@@ -230,18 +233,23 @@ void
 fsc_listener_free (FscListener *listener)
 {
   g_clear_handle_id (&listener->retry, g_source_remove);
+  if (listener->loop != NULL)
+    fsc_loop_remove (listener->loop, &listener->poll);
+  if (listener->is_there)
+    unlink (listener->path);
   if (listener->poll.fd >= 0)
-    {
-      if (listener->loop != NULL)
-        fsc_loop_remove (listener->loop, &listener->poll);
-      unlink (listener->path);
-      close (listener->poll.fd);
-    }
+    close (listener->poll.fd);
   /* The lock file stays: removing it would let two instances lock two files of one name. */
   if (listener->lock_fd >= 0)
     close (listener->lock_fd);
   g_free (listener->path);
   g_free (listener);
+}
+
+int
+fsc_listener_steal_socket (FscListener *listener)
+{
+  return g_steal_fd (&listener->poll.fd);
 }
 
 /* Accepting */

@@ -12,6 +12,7 @@
 #include <glib.h>
 
 #include "fscache/loop.h"
+#include "fscache/spawner.h"
 
 typedef struct FscListener FscListener;
 
@@ -19,11 +20,16 @@ typedef struct FscListener FscListener;
 typedef void (*FscAcceptFunc) (int socket, gpointer data);
 
 /* Where the service is unless it is told otherwise. */
-char *fsc_listener_get_default_path (void);
+char *fsc_listener_get_default_path (gboolean is_for_all);
 
 /* Takes the place at `path`. With `replace`, a live instance is asked to go, and killed if it does
- * not within some seconds. */
-FscListener *fsc_listener_new (const char *path, gboolean replace, GError **error);
+ * not within some seconds. `owner` is NULL, and nobody else may come; or all may, and it is who
+ * will remove the socket (the directory, if it has to be made, is that user's). */
+FscListener *fsc_listener_new (const char *path, gboolean replace, const FscUser *owner,
+                               GError **error);
+
+/* Another process accepts the clients: gives away the socket. The place is still the listener's. */
+int fsc_listener_steal_socket (FscListener *listener);
 
 /* Removes the socket and lets go of the lock. */
 void fsc_listener_free (FscListener *listener);

@@ -31,7 +31,8 @@
 
 #define SUMMARY                                                                                    \
   "Keeps handles to expensive-to-open resources open, and hands duplicates of them to other\n"     \
-  "programs over a Unix socket. Run by a user, it serves that user (and root).\n"
+  "programs over a Unix socket. Run by a user, it serves that user (and root). Run by root with\n" \
+  "--user, it serves all users, each with what that user may open.\n"
 
 #define DESCRIPTION                                                                                \
   "The socket is --socket, else [service] socket= of the configuration, else $FSCACHE_SOCKET, "    \
@@ -45,6 +46,7 @@
   "  fscached --socket /tmp/x/socket       serve at another place\n"                               \
   "  fscached --check-config               say what is wrong with the configuration\n"             \
   "  fscached --replace                    take the place of a running instance\n"                 \
+  "  fscached --user fscache               as root: become this user, and serve all users\n"       \
   "\n"                                                                                             \
   "Exit status: 0 after SIGTERM or SIGINT, 1 if it could not start, 2 for wrong usage."
 
@@ -52,6 +54,7 @@ typedef struct
 {
   char *socket;
   char *config;
+  char *user;
   gint64 max_handles;
   gboolean replace;
   gboolean check_config;
@@ -64,6 +67,7 @@ options_clear (Options *options)
 {
   g_free (options->socket);
   g_free (options->config);
+  g_free (options->user);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
 
@@ -74,6 +78,8 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
       = { { "socket", 's', 0, G_OPTION_ARG_FILENAME, &options->socket, "Listen at PATH", "PATH" },
           { "config", 'c', 0, G_OPTION_ARG_FILENAME, &options->config,
             "Read the configuration FILE", "FILE" },
+          { "user", 'u', 0, G_OPTION_ARG_STRING, &options->user,
+            "As root: serve all users, and become USER for that", "USER" },
           { "max-handles", 0, 0, G_OPTION_ARG_INT64, &options->max_handles,
             "Keep at most N handles (default: three quarters of RLIMIT_NOFILE)", "N" },
           { "replace", 0, 0, G_OPTION_ARG_NONE, &options->replace,
@@ -189,16 +195,60 @@ run (FscServer *server, GError **error)
   g_info ("Stopping");
   fsc_loop_remove (server->loop, &signals);
   close (signals.fd);
+  return !server->has_failed
+         || fsc_failure_set (error, EPIPE,
+                             "the spawner has ended, and only root could start another one");
+}
+
+/* Root alone can serve all. */
+static const FscUser *
+get_user (const FscConfig *config)
+{
+  return config->user.groups != NULL && fsc_privileges_can_become_others () ? &config->user : NULL;
+}
+
+static gboolean
+allow_provider (FscSpawner *spawner, const FscConfig *config, const FscProvider *provider,
+                const char *opener_dir, GError **error)
+{
+  g_auto (GStrv) command
+      = fsc_provider_get_command (provider, opener_dir, fsc_config_get_deadline (config, provider));
+
+  return (provider->user.groups == NULL || fsc_spawner_allow_user (spawner, &provider->user, error))
+         && fsc_spawner_allow_command (spawner, command, error);
+}
+
+/* The spawner has the socket, and stays root. */
+static gboolean
+serve_all (FscSpawner *spawner, FscListener *listener, const FscConfig *config,
+           const char *opener_dir, GError **error)
+{
+  const FscUser *user = get_user (config);
+  const GPtrArray *providers = fsc_providers_get_all (config->providers);
+  int socket = fsc_listener_steal_socket (listener);
+  gboolean is_good = TRUE;
+
+  for (guint i = 0; is_good && i < providers->len; i++)
+    is_good = allow_provider (spawner, config, providers->pdata[i], opener_dir, error);
+  is_good = is_good && fsc_spawner_serve_all (spawner, socket, user, error);
+  close (socket);
+  if (!is_good)
+    return FALSE;
+  fsc_privileges_bound ();
+  if (!fsc_privileges_become (user->uid, user->gid, user->groups, user->n_groups))
+    return fsc_failure_set_errno (error, errno, "cannot become user %u", user->uid);
   return TRUE;
 }
 
 static gboolean
 serve (const FscConfig *config, const Options *options, GError **error)
 {
-  const char *opener_dir = g_getenv ("FSCACHE_OPENER_DIR");
+  const char *other_dir = g_getenv ("FSCACHE_OPENER_DIR");
+  const char *opener_dir = other_dir != NULL ? other_dir : FSC_OPENER_DIR;
+  const FscUser *user = get_user (config);
   g_autofree char *path = options->socket != NULL  ? g_canonicalize_filename (options->socket, NULL)
                           : config->socket != NULL ? g_strdup (config->socket)
-                                                   : fsc_listener_get_default_path ();
+                                                   : fsc_listener_get_default_path (user != NULL);
   g_autoptr (FscSpawner) spawner = NULL;
   g_autoptr (FscListener) listener = NULL;
   g_autoptr (FscServer) server = NULL;
@@ -209,19 +259,33 @@ serve (const FscConfig *config, const Options *options, GError **error)
     return FALSE;
   ask_for_short_slices ();
   prctl (PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
-  listener = fsc_listener_new (path, options->replace, error);
-  if (listener == NULL)
+  listener = fsc_listener_new (path, options->replace, user, error);
+  if (listener == NULL
+      || (user != NULL && !serve_all (spawner, listener, config, opener_dir, error)))
     return FALSE;
   if (!fsc_privileges_drop ())
     return fsc_failure_set_errno (error, errno, "cannot give up capabilities");
   server = fsc_server_new (config, g_steal_pointer (&spawner), g_steal_pointer (&listener),
-                           opener_dir != NULL ? opener_dir : FSC_OPENER_DIR, error);
+                           opener_dir, error);
   if (server == NULL)
     return FALSE;
 
   g_info ("Serving %s, up to %" G_GUINT64_FORMAT " handles and %" G_GUINT64_FORMAT " clients", path,
           fsc_cache_get_limits (server->cache)->max_handles, server->max_clients);
   return run (server, error);
+}
+
+/* Whoever asks for it is to know that it cannot be had. */
+static gboolean
+set_user (FscConfig *config, const char *name, GError **error)
+{
+  g_autofree char *problem = fsc_config_set_user (config, name);
+
+  if (problem == NULL && config->user.uid == 0)
+    problem = g_strdup ("whom the service becomes must not be root");
+  if (problem == NULL && !fsc_privileges_can_become_others ())
+    problem = g_strdup ("only root can serve all users");
+  return problem == NULL || fsc_failure_set (error, EINVAL, "--user %s: %s", name, problem);
 }
 
 int
@@ -256,6 +320,8 @@ main (int argc, char **argv)
     }
   if (config != NULL && options.max_handles > 0)
     config->max_handles = (guint64) options.max_handles;
+  if (config != NULL && options.user != NULL && !set_user (config, options.user, &error))
+    g_clear_pointer (&config, fsc_config_free);
   if (config == NULL || !serve (config, &options, &error))
     {
       fprintf (stderr, "fscached: %s\n", error->message);

@@ -11,6 +11,8 @@
 #include "fscache/spawner.h"
 #include "protocol/protocol.h"
 
+#define MAX_ID (G_MAXUINT32 - 1) /* the last one is none */
+
 G_STATIC_ASSERT (sizeof (guint) == sizeof (guint32) && sizeof (gboolean) == sizeof (guint32));
 
 const FscParameter *
@@ -111,20 +113,30 @@ apply_command (char ***target, const char *text)
 }
 
 static char *
+set_user (FscUser *target, uid_t uid, gid_t gid, const gid_t *groups, guint n)
+{
+  g_free (target->groups);
+  *target = (FscUser){ uid, gid, n, g_memdup2 (groups, n * sizeof groups[0]) };
+  return NULL;
+}
+
+static char *
 apply_user (FscUser *target, const char *text)
 {
   const struct passwd *entry = getpwnam (text);
   gid_t groups[FSC_GROUPS_MAX];
+  guint64 number = 0;
   int n = FSC_GROUPS_MAX;
 
+  if (entry == NULL && g_ascii_string_to_unsigned (text, 10, 0, MAX_ID, &number, NULL))
+    entry = getpwuid ((uid_t) number);
+  if (entry == NULL && number > 0) /* a user need not have a name */
+    return set_user (target, (uid_t) number, (gid_t) number, &(gid_t){ (gid_t) number }, 1);
   if (entry == NULL)
     return g_strdup_printf ("there is no user \"%s\"", text);
-  if (getgrouplist (text, entry->pw_gid, groups, &n) < 0)
+  if (getgrouplist (entry->pw_name, entry->pw_gid, groups, &n) < 0)
     return g_strdup_printf ("the user \"%s\" is in too many groups", text);
-  g_free (target->groups);
-  *target = (FscUser){ entry->pw_uid, entry->pw_gid, (guint) n,
-                       g_memdup2 (groups, (guint) n * sizeof groups[0]) };
-  return NULL;
+  return set_user (target, entry->pw_uid, entry->pw_gid, groups, (guint) n);
 }
 
 char *

@@ -432,6 +432,12 @@ check_allow (const FscProvider *provider)
   return problem;
 }
 
+const GPtrArray *
+fsc_providers_get_all (const FscProviders *providers)
+{
+  return providers->all;
+}
+
 char *
 fsc_providers_check (const FscProviders *providers, gboolean is_privileged, const char **group)
 {

@@ -85,6 +85,9 @@ char *fsc_providers_explain (const FscProviders *providers, FscBytes uri);
 /* The one that has this group of the configuration, or NULL. */
 FscProvider *fsc_providers_find_group (const FscProviders *providers, const char *group);
 
+/* All of them: of FscProvider. Borrowed. */
+const GPtrArray *fsc_providers_get_all (const FscProviders *providers);
+
 /* The names of all groups. */
 GPtrArray *fsc_providers_list_groups (const FscProviders *providers);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -170,19 +171,41 @@ opener_lost (gpointer data)
     fsc_cache_drop_dead (server->cache);
 }
 
+static void
+opener_exited (guint32 id, int status, gpointer data)
+{
+  fsc_lanes_opener_exited (id, status, ((FscServer *) data)->lanes);
+}
+
+/* Only root could start another, and nobody here is root any more. */
+static void
+spawner_lost (gpointer data)
+{
+  FscServer *server = data;
+
+  server->has_failed = TRUE;
+  raise (SIGTERM);
+}
+
 /* Those who have not greeted yet count too: they have a descriptor of the service's. */
 static void
-client_came (int socket, gpointer data)
+peer_came (int socket, const FscPeer *peer, gpointer data)
 {
   FscServer *server = data;
 
   if (server->connections.length < server->max_clients + GREETING_MARGIN)
     {
-      fsc_connection_new (server, socket);
+      fsc_connection_new (server, socket, peer);
       fsc_server_watch_clients (server); /* it has to greet */
     }
   else
     close (socket);
+}
+
+static void
+client_came (int socket, gpointer data)
+{
+  peer_came (socket, NULL, data);
 }
 
 /* Housekeeping. Its timers run only while there is something for them to do: an idle service is not
@@ -425,6 +448,8 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   const FscLanesFuncs funcs = {
     .done = job_done, .progressed = job_progressed, .receiving = job_receiving, .lost = opener_lost
   };
+  const FscSpawnerFuncs spawner_funcs
+      = { .exited = opener_exited, .accepted = peer_came, .lost = spawner_lost };
   FscLimits limits;
 
   if (!find_limits (server->config, &limits, &server->max_clients, &server->max_in_flight,
@@ -447,10 +472,10 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
     watch_memory (server);
   server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->credentials,
                                  server->config, opener_dir, &funcs, server);
-  if (!fsc_spawner_attach (server->spawner, server->loop, fsc_lanes_opener_exited, server->lanes,
-                           error))
+  if (!fsc_spawner_attach (server->spawner, server->loop, &spawner_funcs, server, error))
     return FALSE;
-  if (!fsc_listener_attach (server->listener, server->loop, client_came, server, error))
+  if (!fsc_spawner_serves_all (server->spawner)
+      && !fsc_listener_attach (server->listener, server->loop, client_came, server, error))
     return FALSE;
   if (server->config->warm_list != NULL)
     server->warm = fsc_warm_new (server->cache, server->config->warm_list);

@@ -50,6 +50,7 @@ typedef struct
   guint pooling;                  /* and for pools, */
   gint64 pools_due;               /* when that is due */
   gint64 started;
+  gboolean has_failed; /* it ends because it cannot go on */
 } FscServer;
 
 /* Makes the service. Takes the spawner and the listener. The configuration and opener_dir are

@@ -1,67 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The spawner, both sides; see spawner.h. The two speak in structs over a packet socket: they are
- * one program.
- *
- * The spawner's side allocates nothing and uses no GLib: it may be forked again, from a service
- * that has threads, when it was killed.
+ * The spawner as the service sees it; see spawner.h, and nursery.h for what is said.
  */
 #include "fscache/spawner.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "fscache/failure.h"
+#include "fscache/nursery.h"
 #include "fscache/privileges.h"
 #include "protocol/channel.h"
-#include "protocol/protocol.h"
-
-#define CHILDREN_MAX 1024
-#define COMMAND_MAX 8192
-#define WORDS_MAX 64
-
-typedef struct
-{
-  enum
-  {
-    START,
-    KILL,
-    EXITED
-  } what;
-  guint32 id;
-  int status;
-
-  /* START */
-  gboolean has_user;
-  uid_t uid;
-  gid_t gid;
-  guint32 n_groups;
-  guint32 command_length;
-  char command[COMMAND_MAX]; /* the program's path and its arguments, each with a zero byte */
-  gid_t groups[FSC_GROUPS_MAX];
-} Message;
-
-#define SHORT_MESSAGE offsetof (Message, has_user)
 
 /* Starts that wait until the spawner has read others. */
-#define WAITING_MAX CHILDREN_MAX
+#define WAITING_MAX 1024
 
-/* A message that waits. */
+/* An order that waits. */
 typedef struct
 {
-  Message *message;
+  FscOrder *order;
   size_t length;
   int socket; /* or -1 */
 } Letter;
@@ -71,205 +34,14 @@ struct FscSpawner
   FscLoop *loop;
   FscPoll poll; /* its descriptor is our end of the socket */
   gboolean is_privileged;
-  FscExitedFunc exited;
+  gboolean serves_all;
+  FscSpawnerFuncs funcs;
   gpointer data;
   pid_t pid;
   guint32 last_id;
   GHashTable *running; /* ids */
   GQueue waiting;      /* of Letter, which the socket has no room for yet */
 };
-
-/* The spawner's side */
-
-typedef struct
-{
-  guint32 id;
-  pid_t pid;
-} Child;
-
-typedef struct
-{
-  int socket;
-  guint n;
-  Child children[CHILDREN_MAX];
-} Nursery;
-
-static gboolean
-become (const Message *message)
-{
-  return !message->has_user
-         || (setgroups (message->n_groups, message->groups) == 0
-             && setresgid (message->gid, message->gid, message->gid) == 0
-             && setresuid (message->uid, message->uid, message->uid) == 0);
-}
-
-/* Variables, the program, and its arguments, of which the first is the program's name. Returns the
- * program's path. */
-static const char *
-split_command (const Message *message, char **environment, char **arguments)
-{
-  const char *program = NULL;
-  char *name;
-  guint n = 0;
-
-  for (guint32 at = 0; at < message->command_length;
-       at += (guint32) strlen (message->command + at) + 1)
-    {
-      char *word = (char *) message->command + at;
-
-      if (program == NULL && strchr (word, '=') != NULL)
-        *environment++ = word;
-      else if (program == NULL)
-        program = arguments[n++] = word;
-      else
-        arguments[n++] = word;
-    }
-  *environment = arguments[n] = NULL;
-  name = program != NULL ? strrchr (program, '/') : NULL;
-  if (name != NULL)
-    arguments[0] = name + 1;
-  return program;
-}
-
-static void
-run_child (const Message *message, int socket, pid_t parent)
-{
-  char path[] = "PATH=/usr/bin:/bin", language[] = "LANG=C";
-  char *environment[2 + WORDS_MAX + 1] = { path, language };
-  char *arguments[WORDS_MAX + 1];
-  const char *program;
-  struct rlimit no_core = { 0 };
-  sigset_t none;
-  int null;
-
-  sigemptyset (&none);
-  sigprocmask (SIG_SETMASK, &none, NULL);
-  for (int number = 1; number < NSIG; number++)
-    signal (number, SIG_DFL);
-
-  fsc_privileges_bound ();
-  if (!become (message))
-    _exit (126);
-  prctl (PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* becoming another user has ended it */
-  if (getppid () != parent)
-    _exit (126);
-  if (socket != 3 && (dup2 (socket, 3) < 0 || close (socket) < 0))
-    _exit (126);
-  if (fcntl (3, F_SETFD, 0) < 0)
-    _exit (126);
-  null = open ("/dev/null", O_RDWR);
-  if (null < 0 || dup2 (null, 0) < 0 || dup2 (null, 1) < 0)
-    _exit (126);
-  syscall (SYS_close_range, 4, ~0U, 0);
-  setrlimit (RLIMIT_CORE, &no_core);
-  umask (0);
-  if (chdir ("/") < 0)
-    _exit (126);
-  if (!fsc_privileges_drop ())
-    _exit (126);
-  program = split_command (message, environment + 2, arguments);
-  if (program != NULL)
-    execve (program, arguments, environment);
-  _exit (127);
-}
-
-static void
-report (Nursery *nursery, guint32 id, int status)
-{
-  Message message = { .what = EXITED, .id = id, .status = status };
-
-  fsc_channel_send (nursery->socket, &message, SHORT_MESSAGE, NULL, 0, 0);
-}
-
-static void
-start (Nursery *nursery, const Message *message, int socket)
-{
-  pid_t parent = getpid ();
-  pid_t pid = nursery->n < CHILDREN_MAX ? fork () : -1;
-
-  if (pid == 0)
-    run_child (message, socket, parent);
-  if (pid < 0)
-    report (nursery, message->id, 126 << 8);
-  else
-    nursery->children[nursery->n++] = (Child){ message->id, pid };
-}
-
-static void
-reap (Nursery *nursery)
-{
-  int status;
-  pid_t pid;
-
-  while ((pid = waitpid (-1, &status, WNOHANG)) > 0)
-    for (guint i = 0; i < nursery->n; i++)
-      if (nursery->children[i].pid == pid)
-        {
-          report (nursery, nursery->children[i].id, status);
-          nursery->children[i] = nursery->children[--nursery->n];
-          break;
-        }
-}
-
-/* Returns FALSE when the service is gone. */
-static gboolean
-take_message (Nursery *nursery)
-{
-  Message message;
-  FscFds fds;
-  ssize_t length = fsc_channel_receive (nursery->socket, &message, sizeof message, &fds, 1, NULL,
-                                        MSG_DONTWAIT);
-
-  if (length == -EAGAIN)
-    return TRUE;
-  if (length < (ssize_t) SHORT_MESSAGE)
-    return FALSE;
-  if (message.what == START && fds.n == 1 && length >= (ssize_t) offsetof (Message, groups))
-    start (nursery, &message, fds.fds[0]);
-  else if (message.what == KILL)
-    for (guint i = 0; i < nursery->n; i++)
-      if (nursery->children[i].id == message.id)
-        kill (nursery->children[i].pid, SIGKILL);
-  fsc_fds_clear (&fds);
-  return TRUE;
-}
-
-static void
-run_spawner (int socket)
-{
-  Nursery nursery = { .socket = socket };
-  sigset_t chld;
-  int signals;
-
-  setsid (); /* Ctrl-C is for the service */
-  prctl (PR_SET_NAME, "fscached-spawn", 0, 0, 0);
-  for (int number = 1; number < NSIG; number++)
-    signal (number, SIG_DFL);
-  sigemptyset (&chld);
-  sigaddset (&chld, SIGCHLD);
-  sigprocmask (SIG_SETMASK, &chld, NULL);
-  signals = signalfd (-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-
-  for (;;)
-    {
-      struct pollfd fds[]
-          = { { .fd = socket, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
-      struct signalfd_siginfo info;
-
-      if (poll (fds, G_N_ELEMENTS (fds), -1) < 0 && errno != EINTR)
-        break;
-      if (fds[0].revents != 0 && !take_message (&nursery))
-        break;
-      while (read (signals, &info, sizeof info) > 0)
-        ;
-      reap (&nursery);
-    }
-  for (guint i = 0; i < nursery.n; i++)
-    kill (nursery.children[i].pid, SIGKILL);
-  _exit (0);
-}
-
-/* The service's side */
 
 /* Forks a spawner. Our end of the socket is in spawner->poll.fd. */
 static gboolean
@@ -287,7 +59,7 @@ fork_spawner (FscSpawner *spawner, GError **error)
       if (dup2 (sockets[1], 3) < 0)
         _exit (126);
       syscall (SYS_close_range, 4, ~0U, 0);
-      run_spawner (3);
+      fsc_nursery_run (3);
     }
   close (sockets[1]);
   if (pid < 0)
@@ -296,10 +68,18 @@ fork_spawner (FscSpawner *spawner, GError **error)
       close (sockets[0]);
       return FALSE;
     }
-  fsc_channel_refuse_fds (sockets[0]);
   spawner->poll.fd = sockets[0];
   spawner->pid = pid;
   return TRUE;
+}
+
+/* Its orders bring descriptors only where it accepts clients. */
+static gboolean
+start_listening (FscSpawner *spawner)
+{
+  if (!spawner->serves_all)
+    fsc_channel_refuse_fds (spawner->poll.fd);
+  return fsc_loop_add (spawner->loop, &spawner->poll, EPOLLIN);
 }
 
 static void
@@ -309,11 +89,12 @@ free_letter (gpointer data)
 
   if (letter->socket >= 0)
     close (letter->socket);
-  g_free (letter->message);
+  g_free (letter->order);
   g_free (letter);
 }
 
-/* It was killed, and its openers with it: tell of them, and make another. */
+/* It was killed, and its openers with it: tell of them, and make another. One that was root cannot
+ * be made again. */
 static void
 replace_spawner (FscSpawner *spawner)
 {
@@ -327,7 +108,12 @@ replace_spawner (FscSpawner *spawner)
   g_queue_clear_full (&spawner->waiting, free_letter);
   kill (spawner->pid, SIGKILL); /* if it has only closed its socket */
   waitpid (spawner->pid, NULL, 0);
-  if (fork_spawner (spawner, &error) && fsc_loop_add (spawner->loop, &spawner->poll, EPOLLIN))
+  if (spawner->serves_all)
+    {
+      spawner->funcs.lost (spawner->data);
+      return;
+    }
+  if (fork_spawner (spawner, &error) && start_listening (spawner))
     g_warning ("The spawner has ended; another was started");
   else
     g_critical ("The spawner has ended, and no other can be started: %s",
@@ -336,13 +122,13 @@ replace_spawner (FscSpawner *spawner)
   ids = g_hash_table_get_keys_as_array (spawner->running, &n);
   g_hash_table_steal_all (spawner->running);
   for (guint i = 0; i < n; i++)
-    spawner->exited (GPOINTER_TO_UINT (ids[i]), SIGKILL, spawner->data);
+    spawner->funcs.exited (GPOINTER_TO_UINT (ids[i]), SIGKILL, spawner->data);
 }
 
 static int
-send_message (FscSpawner *spawner, const Message *message, size_t length, int socket)
+send_order (FscSpawner *spawner, const FscOrder *order, size_t length, int socket)
 {
-  int r = fsc_channel_send (spawner->poll.fd, message, length, &socket, socket >= 0, MSG_DONTWAIT);
+  int r = fsc_channel_send (spawner->poll.fd, order, length, &socket, socket >= 0, MSG_DONTWAIT);
 
   return r == -ETOOMANYREFS ? -EAGAIN : r;
 }
@@ -353,7 +139,7 @@ send_waiting (FscSpawner *spawner)
   const Letter *letter;
 
   while ((letter = g_queue_peek_head (&spawner->waiting)) != NULL
-         && send_message (spawner, letter->message, letter->length, letter->socket) != -EAGAIN)
+         && send_order (spawner, letter->order, letter->length, letter->socket) != -EAGAIN)
     free_letter (g_queue_pop_head (&spawner->waiting));
   if (spawner->loop != NULL)
     fsc_loop_modify (spawner->loop, &spawner->poll,
@@ -363,9 +149,9 @@ send_waiting (FscSpawner *spawner)
 /* Nothing is lost, and nothing overtakes: what cannot be sent now is sent when there is room.
  * Borrows the socket, or -1. Returns 0 or a negative errno. */
 static int
-post (FscSpawner *spawner, const Message *message, size_t length, int socket)
+post (FscSpawner *spawner, const FscOrder *order, size_t length, int socket)
 {
-  int r = spawner->waiting.length == 0 ? send_message (spawner, message, length, socket) : -EAGAIN;
+  int r = spawner->waiting.length == 0 ? send_order (spawner, order, length, socket) : -EAGAIN;
   Letter letter = { .length = length, .socket = -1 };
 
   if (r != -EAGAIN)
@@ -376,31 +162,53 @@ post (FscSpawner *spawner, const Message *message, size_t length, int socket)
       if (letter.socket < 0)
         return -errno;
     }
-  letter.message = g_memdup2 (message, length);
+  letter.order = g_memdup2 (order, length);
   g_queue_push_tail (&spawner->waiting, g_memdup2 (&letter, sizeof letter));
   send_waiting (spawner);
   return 0;
+}
+
+/* Returns FALSE if it is not what a spawner says. */
+static gboolean
+take_order (FscSpawner *spawner, FscOrder *order, FscFds *fds)
+{
+  FscPeer peer = { .pid = order->status, .is_known = order->has_user };
+
+  if (order->what == FSC_ORDER_EXITED)
+    {
+      g_hash_table_remove (spawner->running, GUINT_TO_POINTER (order->id));
+      spawner->funcs.exited (order->id, order->status, spawner->data);
+      return TRUE;
+    }
+  if (order->what != FSC_ORDER_ACCEPTED || fds->n != 1)
+    return FALSE;
+  peer.user = (FscUser){ order->uid, order->gid, order->n_groups, order->payload };
+  spawner->funcs.accepted (fsc_fds_steal (fds, 0), &peer, spawner->data);
+  return TRUE;
 }
 
 static void
 spawner_ready (FscPoll *poll, guint32 events)
 {
   FscSpawner *spawner = poll->data;
-  Message message;
+  FscOrder order;
+  FscFds fds = { 0 };
   ssize_t length;
+  gboolean is_good;
 
   if ((events & EPOLLOUT) != 0)
     send_waiting (spawner);
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
     return;
-  length = fsc_channel_receive (poll->fd, &message, sizeof message, NULL, 0, NULL, MSG_DONTWAIT);
-
-  if (length == (ssize_t) SHORT_MESSAGE && message.what == EXITED)
-    {
-      g_hash_table_remove (spawner->running, GUINT_TO_POINTER (message.id));
-      spawner->exited (message.id, message.status, spawner->data);
-    }
-  else if (length != -EAGAIN)
+  length = fsc_channel_receive (poll->fd, &order, sizeof order, &fds, spawner->serves_all ? 1 : 0,
+                                NULL, MSG_DONTWAIT);
+  if (length == -EAGAIN)
+    return;
+  if (length == -EMFILE) /* a client that cannot be served; it sees the end */
+    return;
+  is_good = length > 0 && fsc_order_is_valid (&order, length) && take_order (spawner, &order, &fds);
+  fsc_fds_clear (&fds);
+  if (!is_good)
     replace_spawner (spawner);
 }
 
@@ -437,79 +245,132 @@ fsc_spawner_is_privileged (const FscSpawner *spawner)
 }
 
 gboolean
-fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc exited, gpointer data,
+fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, const FscSpawnerFuncs *funcs, gpointer data,
                     GError **error)
 {
-  if (!fsc_loop_add (loop, &spawner->poll, EPOLLIN))
-    return fsc_failure_set_errno (error, errno, "epoll");
   spawner->loop = loop;
-  spawner->exited = exited;
+  if (!start_listening (spawner))
+    {
+      spawner->loop = NULL;
+      return fsc_failure_set_errno (error, errno, "epoll");
+    }
+  spawner->funcs = *funcs;
   spawner->data = data;
   return TRUE;
 }
 
+static void
+put_user (FscOrder *order, const FscUser *user)
+{
+  g_assert (user->n_groups <= FSC_GROUPS_MAX && order->command_length == 0);
+  order->has_user = TRUE;
+  order->uid = user->uid;
+  order->gid = user->gid;
+  order->n_groups = user->n_groups;
+  if (user->n_groups > 0)
+    memcpy (order->payload, user->groups, user->n_groups * sizeof user->groups[0]);
+}
+
 /* Returns FALSE if it is too long. */
 static gboolean
-put_command (Message *message, char *const *command)
+put_command (FscOrder *order, char *const *command)
 {
-  guint n = 0;
-
-  for (; command[n] != NULL; n++)
+  for (guint n = 0; command[n] != NULL; n++)
     {
       size_t size = strlen (command[n]) + 1;
 
-      if (n >= WORDS_MAX || size > sizeof message->command - message->command_length)
+      if (n >= FSC_ORDER_WORDS_MAX || size > FSC_ORDER_COMMAND_MAX - order->command_length)
         return FALSE;
-      memcpy (message->command + message->command_length, command[n], size);
-      message->command_length += (guint32) size;
+      memcpy (fsc_order_get_command (order) + order->command_length, command[n], size);
+      order->command_length += (guint32) size;
     }
   return TRUE;
+}
+
+static const char *
+get_program (char *const *command)
+{
+  while (command[1] != NULL && strchr (command[0], '=') != NULL)
+    command++;
+  return command[0];
+}
+
+/* Before there is a loop: waits for room. */
+static gboolean
+tell (FscSpawner *spawner, const FscOrder *order, int socket, GError **error)
+{
+  int r = fsc_channel_send (spawner->poll.fd, order, fsc_order_get_length (order), &socket,
+                            socket >= 0, 0);
+
+  return r == 0 || fsc_failure_set_errno (error, -r, "cannot tell the spawner what to do");
+}
+
+gboolean
+fsc_spawner_allow_command (FscSpawner *spawner, char *const *command, GError **error)
+{
+  FscOrder order = { .what = FSC_ORDER_ALLOW };
+
+  if (!put_command (&order, command))
+    return fsc_failure_set_errno (error, E2BIG, "cannot start %s", get_program (command));
+  return tell (spawner, &order, -1, error);
+}
+
+gboolean
+fsc_spawner_allow_user (FscSpawner *spawner, const FscUser *user, GError **error)
+{
+  FscOrder order = { .what = FSC_ORDER_ALLOW };
+
+  put_user (&order, user);
+  return tell (spawner, &order, -1, error);
+}
+
+gboolean
+fsc_spawner_serve_all (FscSpawner *spawner, int listener, const FscUser *own, GError **error)
+{
+  FscOrder order = { .what = FSC_ORDER_SERVE };
+
+  put_user (&order, own);
+  spawner->serves_all = TRUE;
+  return tell (spawner, &order, listener, error);
+}
+
+gboolean
+fsc_spawner_serves_all (const FscSpawner *spawner)
+{
+  return spawner->serves_all;
 }
 
 guint32
 fsc_spawner_start (FscSpawner *spawner, char *const *command, const FscUser *user, int socket,
                    GError **error)
 {
-  Message message = { .what = START, .id = ++spawner->last_id };
-  size_t length = offsetof (Message, groups);
+  FscOrder order = { .what = FSC_ORDER_START, .id = ++spawner->last_id };
   int r;
 
   if (user != NULL)
-    {
-      g_assert (user->n_groups <= FSC_GROUPS_MAX);
-      message.has_user = TRUE;
-      message.uid = user->uid;
-      message.gid = user->gid;
-      message.n_groups = user->n_groups;
-      if (user->n_groups > 0)
-        memcpy (message.groups, user->groups, user->n_groups * sizeof user->groups[0]);
-      length += user->n_groups * sizeof user->groups[0];
-    }
-
-  if (!put_command (&message, command))
+    put_user (&order, user);
+  if (!put_command (&order, command))
     r = -E2BIG;
   else if (spawner->waiting.length >= WAITING_MAX)
     r = -EAGAIN;
   else
-    r = post (spawner, &message, length, socket);
+    r = post (spawner, &order, fsc_order_get_length (&order), socket);
   if (r < 0)
     {
-      while (command[1] != NULL && strchr (command[0], '=') != NULL)
-        command++;
-      fsc_failure_set_errno (error, -r, "cannot start %s", command[0]);
+      fsc_failure_set_errno (error, -r, "cannot start %s", get_program (command));
       return 0;
     }
-  g_hash_table_add (spawner->running, GUINT_TO_POINTER (message.id));
-  return message.id;
+  g_hash_table_add (spawner->running, GUINT_TO_POINTER (order.id));
+  return order.id;
 }
 
 void
 fsc_spawner_kill (FscSpawner *spawner, guint32 id)
 {
-  Message message = { .what = KILL, .id = id };
+  FscOrder order = { .what = FSC_ORDER_KILL, .id = id };
 
   if (fsc_spawner_is_running (spawner, id))
-    post (spawner, &message, SHORT_MESSAGE, -1);
+    post (spawner, &order, fsc_order_get_length (&order), -1);
 }
 
 gboolean

@@ -5,7 +5,9 @@
  * handles could not start anything quickly; the spawner has a handful.
  *
  * It is also what is left of root: if the service is started as that, the spawner keeps what it
- * takes to start a process as another user, which the service gives up.
+ * takes to start a process as another user, which the service gives up. In a service for all users
+ * it accepts the clients, too, and tells who they are; nursery.h says what it does not let the
+ * service do.
  *
  * An opener starts with a clean environment, no capabilities, no_new_privs, its socket at
  * descriptor 3, /dev/null at 0 and 1, the service's standard error at 2, and nothing else. It is
@@ -35,10 +37,38 @@ FscSpawner *fsc_spawner_new (GError **error);
 void fsc_spawner_free (FscSpawner *spawner);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscSpawner, fsc_spawner_free)
 
-/* Called when a process has ended, with its status of waitpid(2). */
-typedef void (*FscExitedFunc) (guint32 id, int status, gpointer data);
-gboolean fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, FscExitedFunc exited,
+/* A client, as the kernel knows it. */
+typedef struct
+{
+  pid_t pid;
+  gboolean is_known; /* else it cannot be served: there are too many users, or it is in too many
+                        groups */
+  FscUser user;      /* its groups are borrowed */
+} FscPeer;
+
+typedef struct
+{
+  /* A process has ended, with its status of waitpid(2). */
+  void (*exited) (guint32 id, int status, gpointer data);
+
+  /* For all users: a client has come. Takes the socket: non-blocking and close-on-exec. */
+  void (*accepted) (int socket, const FscPeer *peer, gpointer data);
+
+  /* For all users: the spawner has ended, and there can be no other. */
+  void (*lost) (gpointer data);
+} FscSpawnerFuncs;
+
+gboolean fsc_spawner_attach (FscSpawner *spawner, FscLoop *loop, const FscSpawnerFuncs *funcs,
                              gpointer data, GError **error);
+
+/* For a service that is to serve all users, while it is root. What it will have to start, and as
+ * whom besides its clients; and then: accept them at this socket (borrowed), start as `own` what is
+ * to run as nobody else, and hear nothing more of this. Each waits for room. */
+gboolean fsc_spawner_allow_command (FscSpawner *spawner, char *const *command, GError **error);
+gboolean fsc_spawner_allow_user (FscSpawner *spawner, const FscUser *user, GError **error);
+gboolean fsc_spawner_serve_all (FscSpawner *spawner, int listener, const FscUser *own,
+                                GError **error);
+gboolean fsc_spawner_serves_all (const FscSpawner *spawner);
 
 /* Whether it can start a process as somebody else than the service. */
 gboolean fsc_spawner_is_privileged (const FscSpawner *spawner);

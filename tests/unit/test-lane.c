@@ -236,7 +236,9 @@ stage_start (Stage *stage)
 
   stage->lanes = fsc_lanes_new (stage->loop, stage->spawner, stage->mounts, stage->credentials,
                                 &stage->config, stage->dir, &funcs, stage);
-  fsc_spawner_attach (stage->spawner, stage->loop, fsc_lanes_opener_exited, stage->lanes, &error);
+  fsc_spawner_attach (stage->spawner, stage->loop,
+                      &(FscSpawnerFuncs){ .exited = fsc_lanes_opener_exited }, stage->lanes,
+                      &error);
   g_assert_no_error (error);
 }
 
@@ -1831,7 +1833,8 @@ test_kill_when_full (void)
   pid_t spawner;
 
   stage_init (&stage, 1, 60);
-  fsc_spawner_attach (stage.spawner, stage.loop, note_exit, exited, &error);
+  fsc_spawner_attach (stage.spawner, stage.loop, &(FscSpawnerFuncs){ .exited = note_exit }, exited,
+                      &error);
   g_assert_no_error (error);
   wait_for ((spawner = find_spawner ()) != 0); /* it has a name of its own by now */
   g_assert_cmpint (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), ==, 0);
