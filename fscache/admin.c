@@ -392,6 +392,8 @@ fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader
       return TRUE;
     }
 
+  if (fsc_connection_is_refused (connection, serial, "pin", target.uri))
+    return TRUE;
   item.uri = target.uri;
   request = fsc_request_new (connection, serial, 1);
   request->waiters[0] = fsc_cache_open (connection->server->cache, connection->credential->number,

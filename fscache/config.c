@@ -12,6 +12,8 @@
 
 #define AT(member) offsetof (FscConfig, member)
 
+#define RULE_GROUP "rule " /* and its name */
+
 static const FscParameter service_parameters[] = {
   { "socket", FSC_PARAMETER_PATH, 0, 0, AT (socket), NULL },
   { "user", FSC_PARAMETER_USER, 0, 0, AT (user), NULL },
@@ -51,14 +53,50 @@ static const struct
   { "cache", cache_parameters },
   { "lanes", lanes_parameters },
   { "warm", warm_parameters },
+  { RULE_GROUP "NAME", fsc_rule_parameters }, /* each of them */
 };
 
-static gboolean
-fail (GError **error, const char *path, const char *group, const char *key, const char *problem)
+/* What is wrong with a file: all of it, a line for each. */
+typedef struct
 {
-  g_set_error (error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_INVALID_VALUE, "%s: [%s]%s%s: %s", path,
-               group, key != NULL ? " " : "", key != NULL ? key : "", problem);
-  return FALSE;
+  const char *path, *text;
+  GString *problems;
+} Report;
+
+/* The number of the last line where a group sets a key, which is the one that counts; of the
+ * group's first line, if `key` is NULL or is not there; 1 if there is no such group. GKeyFile
+ * forgets it. */
+static guint
+find_line (const char *text, const char *group, const char *key)
+{
+  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
+  g_autofree char *header = g_strdup_printf ("[%s]", group);
+  gboolean is_inside = FALSE;
+  guint found = 0, of_group = 0;
+
+  for (guint i = 0; lines[i] != NULL; i++)
+    {
+      char *line = g_strstrip (lines[i]);
+
+      if (line[0] == '[')
+        {
+          is_inside = g_str_has_prefix (line, header);
+          of_group = is_inside && of_group == 0 ? i + 1 : of_group;
+        }
+      else if (is_inside && key != NULL && g_str_has_prefix (line, key)
+               && g_str_has_prefix (g_strchug (line + strlen (key)), "="))
+        found = i + 1;
+    }
+  return found != 0 ? found : MAX (of_group, 1);
+}
+
+static void
+complain (Report *report, const char *group, const char *key, const char *problem)
+{
+  g_string_append_printf (report->problems, "%s%s:%u: [%s]%s%s: %s",
+                          report->problems->len > 0 ? "\n" : "", report->path,
+                          find_line (report->text, group, key), group, key != NULL ? " " : "",
+                          key != NULL ? key : "", problem);
 }
 
 GPtrArray *
@@ -112,55 +150,95 @@ is_named (const char *group)
   return strchr (group, ' ') != NULL;
 }
 
-static gboolean
-load_group (FscConfig *config, const char *path, GKeyFile *file, const char *group, GError **error)
+static void
+load_keys (Report *report, GKeyFile *file, const char *group, const FscParameter *parameters,
+           FscProvider *provider, gpointer target)
 {
-  g_auto (GStrv) keys = g_key_file_get_keys (file, group, NULL, error);
+  g_auto (GStrv) keys = g_key_file_get_keys (file, group, NULL, NULL);
+
+  for (guint i = 0; keys != NULL && keys[i] != NULL; i++)
+    {
+      g_autoptr (GError) fault = NULL;
+      g_autofree char *value = g_key_file_get_string (file, group, keys[i], &fault);
+      g_autofree char *problem = NULL;
+      const FscParameter *parameter = fsc_parameter_find (parameters, keys[i]);
+
+      if (fault != NULL) /* a value may come with it */
+        problem = g_strdup (fault->message);
+      else if (parameter == NULL)
+        problem = g_strdup ("there is no such key");
+      else
+        problem = provider != NULL ? fsc_provider_set (provider, parameter, g_strstrip (value))
+                                   : fsc_parameter_apply (parameter, target, g_strstrip (value));
+      if (problem != NULL)
+        complain (report, group, keys[i], problem);
+    }
+}
+
+static void
+load_rule (FscConfig *config, Report *report, GKeyFile *file, const char *group)
+{
+  FscRule *rule = fsc_rules_add (config->rules, group + strlen (RULE_GROUP));
+  gsize length = report->problems->len;
+  g_autofree char *problem = NULL;
+  const char *key;
+
+  load_keys (report, file, group, fsc_rule_parameters, NULL, rule);
+  if (report->problems->len == length)
+    problem = fsc_rule_compile (rule, &key);
+  if (problem != NULL)
+    complain (report, group, key, problem);
+}
+
+static void
+load_group (FscConfig *config, Report *report, GKeyFile *file, const char *group)
+{
   g_autofree char *problem = NULL;
   const FscParameter *parameters;
   FscProvider *provider;
 
-  if (keys == NULL)
-    return FALSE;
+  if (g_str_has_prefix (group, RULE_GROUP))
+    {
+      load_rule (config, report, file, group);
+      return;
+    }
   if (g_str_has_prefix (group, FSC_HELPER_GROUP))
     problem = fsc_providers_add_helper (config->providers, group);
   else if (is_named (group))
     problem = fsc_providers_add_named (config->providers, group);
+  parameters = problem == NULL ? find_group (config, group, &provider) : NULL;
+  if (problem == NULL && parameters == NULL)
+    problem = print_groups (config);
   if (problem != NULL)
-    return fail (error, path, group, NULL, problem);
-  parameters = find_group (config, group, &provider);
-  if (parameters == NULL)
-    {
-      problem = print_groups (config);
-      return fail (error, path, group, NULL, problem);
-    }
-  for (guint i = 0; keys[i] != NULL; i++)
-    {
-      g_autoptr (GError) fault = NULL;
-      g_autofree char *value = g_key_file_get_string (file, group, keys[i], &fault);
-      const FscParameter *parameter = fsc_parameter_find (parameters, keys[i]);
+    complain (report, group, NULL, problem);
+  else
+    load_keys (report, file, group, parameters, provider, config);
+}
 
-      if (fault != NULL) /* a value may come with it */
-        return fail (error, path, group, keys[i], fault->message);
-      if (parameter == NULL)
-        return fail (error, path, group, keys[i], "there is no such key");
-      g_strstrip (value);
-      problem = provider != NULL ? fsc_provider_set (provider, parameter, value)
-                                 : fsc_parameter_apply (parameter, config, value);
-      if (problem != NULL)
-        return fail (error, path, group, keys[i], problem);
-    }
-  return TRUE;
+static void
+load_groups (FscConfig *config, Report *report, GKeyFile *file)
+{
+  g_auto (GStrv) groups = g_key_file_get_groups (file, NULL);
+  g_autofree char *problem = NULL;
+  const char *group = NULL;
+
+  for (int named = 0; named <= 1; named++) /* these begin with what the others have set */
+    for (guint i = 0; groups[i] != NULL; i++)
+      if (is_named (groups[i]) == named)
+        load_group (config, report, file, groups[i]);
+  if (config->user.groups != NULL && config->user.uid == 0)
+    complain (report, "service", "user", "whom the service becomes must not be root");
+  problem = fsc_providers_check (config->providers, fsc_privileges_can_become_others (), &group);
+  if (problem != NULL)
+    complain (report, group, NULL, problem);
 }
 
 static gboolean
 load_file (FscConfig *config, const char *path, GError **error)
 {
   g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_autoptr (GString) problems = g_string_new (NULL);
   g_autofree char *content = NULL;
-  g_autofree char *problem = NULL;
-  g_auto (GStrv) groups = NULL;
-  const char *group = NULL;
   gsize length = 0;
 
   /* Not g_key_file_load_from_file(), which does not take /dev/null for an empty file. */
@@ -170,15 +248,10 @@ load_file (FscConfig *config, const char *path, GError **error)
       g_prefix_error (error, "%s: ", path);
       return FALSE;
     }
-  groups = g_key_file_get_groups (file, NULL);
-  for (int named = 0; named <= 1; named++) /* these begin with what the others have set */
-    for (guint i = 0; groups[i] != NULL; i++)
-      if (is_named (groups[i]) == named && !load_group (config, path, file, groups[i], error))
-        return FALSE;
-  if (config->user.groups != NULL && config->user.uid == 0)
-    return fail (error, path, "service", "user", "whom the service becomes must not be root");
-  problem = fsc_providers_check (config->providers, fsc_privileges_can_become_others (), &group);
-  return problem == NULL || fail (error, path, group, NULL, problem);
+  load_groups (config, &(Report){ path, content, problems }, file);
+  if (problems->len > 0)
+    g_set_error_literal (error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_INVALID_VALUE, problems->str);
+  return problems->len == 0;
 }
 
 char *
@@ -209,6 +282,7 @@ fsc_config_load (const char *path, GError **error)
   config->lane_deadline = 10 * G_USEC_PER_SEC;
   config->lane_idle_time = 30 * G_USEC_PER_SEC;
   config->providers = fsc_providers_new ();
+  config->rules = fsc_rules_new ();
 
   for (guint i = 0; path == NULL && i < G_N_ELEMENTS (places); i++)
     if (g_file_test (places[i], G_FILE_TEST_EXISTS))
@@ -225,5 +299,6 @@ fsc_config_free (FscConfig *config)
   g_free (config->warm_list);
   g_free (config->user.groups);
   fsc_providers_free (config->providers);
+  fsc_rules_free (config->rules);
   g_free (config);
 }

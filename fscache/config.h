@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The configuration: a GKeyFile, with a default for everything. Unknown groups, unknown keys and
- * values out of range are errors that name file, group and key: a misspelt limit must not be no
- * limit.
+ * values out of range are errors that name file, line, group and key, all at once: a misspelt limit
+ * must not be no limit.
  */
 #pragma once
 
 #include <glib.h>
 
 #include "fscache/provider.h"
+#include "fscache/rules.h"
 
 /* The most that may be written. */
 #define FSC_CONFIG_BYTES_MAX G_GUINT64_CONSTANT (1000000000000000)
@@ -30,6 +31,7 @@ typedef struct
   gint64 lane_idle_time; /* microseconds, after which an opener without work ends */
   char *warm_list;       /* a file that lists what is opened at the start, or NULL */
   FscProviders *providers;
+  FscRules *rules;
 } FscConfig;
 
 /* `path` NULL takes the first that exists of $XDG_CONFIG_HOME/fscache/fscached.conf and

@@ -237,6 +237,62 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
   return TRUE;
 }
 
+/* Rules */
+
+/* Whether a process has given up what only a sandbox makes it give up: a Landlock sandbox is not to
+ * be seen from outside, but has that for its condition. What cannot be seen counts as one. */
+static gboolean
+is_confined (pid_t pid)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/status", pid);
+  g_autofree char *status = NULL;
+
+  return !g_file_get_contents (path, &status, NULL, NULL)
+         || strstr (status, "\nNoNewPrivs:\t0\n") == NULL
+         || strstr (status, "\nSeccomp:\t0\n") == NULL;
+}
+
+static gboolean
+is_sandboxed (gpointer data)
+{
+  FscConnection *connection = data;
+
+  if (!connection->has_asked_whether_sandboxed)
+    {
+      connection->has_asked_whether_sandboxed = TRUE;
+      connection->is_sandboxed = !connection->serves_paths || is_confined (connection->peer.pid);
+    }
+  return connection->is_sandboxed;
+}
+
+const FscRule *
+fsc_connection_find_refusal (FscConnection *connection, FscBytes uri)
+{
+  const GPtrArray *rules = connection->credential->rules;
+  char canonical[FSC_URI_MAX + 1];
+  const char *reason;
+  const FscRule *rule;
+
+  if (rules == NULL || fsc_uri_canonicalize (uri, canonical, sizeof canonical, &reason) < 0)
+    return NULL; /* what is no URI is refused as that */
+  rule = fsc_rules_find (rules, canonical, is_sandboxed, connection);
+  return rule != NULL && rule->is_refusal ? rule : NULL;
+}
+
+gboolean
+fsc_connection_is_refused (FscConnection *connection, guint32 serial, const char *verb,
+                           FscBytes uri)
+{
+  const FscRule *rule = fsc_connection_find_refusal (connection, uri);
+  char name[FSC_NAME_IN_TEXT_MAX];
+
+  if (rule != NULL)
+    fsc_connection_send_error (connection, serial, FSC_CODE_REFUSED, EACCES,
+                               "cannot %s %s: [rule %s] refuses it", verb,
+                               fsc_uri_abbreviate (uri, name), rule->name);
+  return rule != NULL;
+}
+
 /* It is served as that user from now on. */
 static void
 speak_for (FscConnection *connection, guint32 serial, FscUser *user)

@@ -26,6 +26,7 @@ typedef struct
   FscUser user;
   FscChanges *changes;         /* NULL: there is no inotify to be had */
   FscGenerations *generations; /* NULL: it cannot be made */
+  GPtrArray *rules;            /* of FscRule: those that may concern it; NULL: none */
 } FscCredential;
 
 typedef struct FscCredentials FscCredentials;

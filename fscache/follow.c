@@ -601,7 +601,8 @@ fsc_follows_take_watch (FscFollows *follows, FscConnection *connection, guint32 
       return TRUE;
     }
   item.uri = (FscBytes){ canonical, (size_t) length };
-  if (!is_allowed (follows, connection, serial, &item))
+  if (fsc_connection_is_refused (connection, serial, "watch", item.uri)
+      || !is_allowed (follows, connection, serial, &item))
     return TRUE;
 
   follow = g_new0 (Follow, 1);

@@ -105,8 +105,9 @@ fsc_puts_take (FscPuts *puts, FscConnection *connection, guint32 serial, FscRead
   if (!fsc_uri_has_scheme (what.uri, FSC_PUT_SCHEME))
     refuse (connection, serial, what.uri, FSC_CODE_BAD_REQUEST, EINVAL,
             "a descriptor can be put under a name of handle: only");
-  else if (may_be_put (connection, serial, &what,
-                       count_under_way (puts, connection->credential->number)))
+  else if (!fsc_connection_is_refused (connection, serial, "put", what.uri)
+           && may_be_put (connection, serial, &what,
+                          count_under_way (puts, connection->credential->number)))
     start (puts, connection, serial, &what);
   return TRUE;
 }

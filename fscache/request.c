@@ -161,15 +161,29 @@ refuse_item (FscRequest *request, guint index, FscCode code, int error, const ch
 }
 
 static void
+refuse_by_rule (FscRequest *request, guint index, FscBytes uri, const FscRule *rule)
+{
+  char name[FSC_NAME_IN_TEXT_MAX];
+  g_autofree char *text = g_strdup_printf ("cannot open %s: [rule %s] refuses it",
+                                           fsc_uri_abbreviate (uri, name), rule->name);
+  const FscAnswer answer = { .code = FSC_CODE_REFUSED, .error = EACCES, .text = text };
+
+  item_answered (&answer, request, index);
+}
+
+static void
 open_item (FscRequest *request, guint index, const FscItem *item)
 {
   FscConnection *connection = request->connection;
+  const FscRule *rule = fsc_connection_find_refusal (connection, item->uri);
 
   if (!connection->serves_paths && fsc_uri_names_path (item->uri))
     refuse_item (request, index, FSC_CODE_NOT_SERVED, EXDEV,
                  "cannot open %s: this client sees another file tree, or is in other groups, than "
                  "the service",
                  item->uri);
+  else if (rule != NULL)
+    refuse_by_rule (request, index, item->uri, rule);
   else
     request->waiters[index]
         = fsc_cache_open (connection->server->cache, connection->credential->number, item,

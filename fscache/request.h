@@ -45,6 +45,8 @@ struct FscConnection
   gboolean refuses_fds; /* it is certain that nothing in its socket has descriptors */
   gboolean is_closed;
   gboolean serves_paths;
+  gboolean is_sandboxed; /* as far as that was asked: */
+  gboolean has_asked_whether_sandboxed;
   struct ucred peer;
   FscCredential *credential; /* as whom it is served */
   gboolean has_asked;        /* for anything but to speak for another */
@@ -59,6 +61,13 @@ struct FscConnection
   FscAccount account;
   FscOutbox outbox;
 };
+
+/* The rule that refuses a URI to this client, or NULL. */
+const FscRule *fsc_connection_find_refusal (FscConnection *connection, FscBytes uri);
+
+/* Whether a rule refuses it; then the client is told: "cannot VERB ...". */
+gboolean fsc_connection_is_refused (FscConnection *connection, guint32 serial, const char *verb,
+                                    FscBytes uri);
 
 void fsc_connection_send_packet (FscConnection *connection, FscWriter *writer, FscOpcode opcode,
                                  guint32 serial);

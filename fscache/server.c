@@ -408,6 +408,7 @@ credential_made (FscCredential *credential, gpointer data)
 {
   FscServer *server = data;
 
+  credential->rules = fsc_rules_select (server->config->rules, &credential->user);
   make_generations (server, credential);
   if (server->config->is_watching)
     start_watching (server, credential);

@@ -278,7 +278,7 @@ test_errors (void)
     const char *parts[3];
   } cases[] = {
     { "[servcie]\nsocket=/x\n",
-      { "[servcie]", "no such group", "service, cache, lanes, warm, file, unpack, " } },
+      { "[servcie]", "no such group", "service, cache, lanes, warm, rule NAME, file, unpack, " } },
     { "[lane]\n", { "[lane]", "no such group" } },
     { "[service]\nmax-handels=5\n", { "[service] max-handels", "no such key" } },
     { "[cache]\nttl=5\n", { "[cache] ttl", "no such key" } }, /* that of another group */
