@@ -36,8 +36,8 @@ struct FscListener
   gboolean is_short; /* of descriptors, which has been said */
 };
 
-char *
-fsc_listener_get_default_path (gboolean is_for_all)
+static char *
+get_default_path (gboolean is_for_all)
 {
   const char *path = g_getenv ("FSCACHE_SOCKET");
   const char *runtime_dir = g_getenv ("XDG_RUNTIME_DIR");
@@ -213,20 +213,64 @@ listen_at (FscListener *listener, const struct sockaddr_un *address, const FscUs
   return TRUE;
 }
 
-FscListener *
-fsc_listener_new (const char *path, gboolean replace, const FscUser *owner, GError **error)
+static gboolean
+make_socket (FscListener *listener, const char *path, gboolean replace, const FscUser *owner,
+             GError **error)
 {
-  FscListener *listener = g_new0 (FscListener, 1);
   struct sockaddr_un address;
 
-  listener->path = g_strdup (path);
+  listener->path = path != NULL ? g_strdup (path) : get_default_path (owner != NULL);
+  return fill_address (listener->path, &address, error)
+         && make_directory (listener->path, owner, error)
+         && take_lock (listener, &address, replace, error)
+         && remove_stale (listener->path, &address, error)
+         && listen_at (listener, &address, owner, error);
+}
+
+/* To listen once more makes this process the one that whoever connects has for its peer. It comes
+ * before the lock, so that who finds that taken and is to replace this service never ends the
+ * program that made the socket. */
+static gboolean
+adopt_socket (FscListener *listener, const char *path, gboolean replace, GError **error)
+{
+  struct sockaddr_un address = { 0 };
+  socklen_t length = sizeof address - 1; /* it may have no zero byte at its end */
+  int fd = listener->poll.fd;
+
+  if (getsockname (fd, (struct sockaddr *) &address, &length) < 0)
+    return fsc_failure_set_errno (error, errno, "cannot ask for the place of the socket");
+  if (address.sun_path[0] != '/')
+    return fsc_failure_set (error, EINVAL,
+                            "the socket that was passed has no place in a directory");
+  listener->path = g_strdup (address.sun_path);
+  if (path != NULL && !g_str_equal (path, listener->path))
+    return fsc_failure_set (error, EINVAL, "the socket is to be %s, and the one passed is %s", path,
+                            listener->path);
+  if (fcntl (fd, F_SETFL, O_NONBLOCK) < 0 || listen (fd, BACKLOG) < 0)
+    return fsc_failure_set_errno (error, errno, "cannot listen at %s", listener->path);
+  return take_lock (listener, &address, replace, error);
+}
+
+FscListener *
+fsc_listener_new (const char *path, int socket, gboolean replace, const FscUser *owner,
+                  GError **error)
+{
+  FscListener *listener = g_new0 (FscListener, 1);
+  gboolean is_good;
+
   listener->lock_fd = -1;
-  listener->poll.fd = -1;
-  if (!fill_address (path, &address, error) || !make_directory (path, owner, error)
-      || !take_lock (listener, &address, replace, error) || !remove_stale (path, &address, error)
-      || !listen_at (listener, &address, owner, error))
+  listener->poll.fd = socket;
+  is_good = socket >= 0 ? adopt_socket (listener, path, replace, error)
+                        : make_socket (listener, path, replace, owner, error);
+  if (!is_good)
     g_clear_pointer (&listener, fsc_listener_free);
   return listener;
+}
+
+const char *
+fsc_listener_get_path (const FscListener *listener)
+{
+  return listener->path;
 }
 
 void

@@ -19,6 +19,7 @@
 
 #include "fscache/config.h"
 #include "fscache/failure.h"
+#include "fscache/manager.h"
 #include "fscache/privileges.h"
 #include "fscache/server.h"
 
@@ -39,7 +40,9 @@
   "else\n"                                                                                         \
   "$XDG_RUNTIME_DIR/fscache/socket, else /run/fscache/socket. The configuration is --config, "     \
   "else\n"                                                                                         \
-  "$XDG_CONFIG_HOME/fscache/fscached.conf, else /etc/fscache/fscached.conf.\n"                     \
+  "$XDG_CONFIG_HOME/fscache/fscached.conf, else /etc/fscache/fscached.conf. systemd may pass "     \
+  "the\n"                                                                                          \
+  "socket (ListenSequentialPacket=), and is told when the service is ready.\n"                     \
   "\n"                                                                                             \
   "Examples:\n"                                                                                    \
   "  fscached                              serve this user\n"                                      \
@@ -113,16 +116,16 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
 }
 
 /* A closed 0, 1 or 2 would become a handle or a socket, and be written to by whoever logs. What
- * else was inherited is not ours to keep open. */
+ * else was inherited, and not passed, is not ours to keep open. */
 static void
-put_descriptors_in_order (void)
+put_descriptors_in_order (guint n_passed)
 {
   int fd;
 
   do
     fd = open ("/dev/null", O_RDWR);
   while (fd >= 0 && fd <= 2);
-  close_range (3, ~0U, 0);
+  close_range (3 + n_passed, ~0U, 0);
 }
 
 static void
@@ -183,16 +186,32 @@ stop (FscPoll *poll, guint32 events)
   g_main_loop_quit (poll->data);
 }
 
+static char *
+describe (const FscServer *server)
+{
+  return g_strdup_printf ("Serving %s, up to %" G_GUINT64_FORMAT " handles and %" G_GUINT64_FORMAT
+                          " clients",
+                          fsc_listener_get_path (server->listener),
+                          fsc_cache_get_limits (server->cache)->max_handles, server->max_clients);
+}
+
 static gboolean
 run (FscServer *server, GError **error)
 {
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   FscPoll signals = { .fd = open_signals (), .ready = stop, .data = loop };
+  g_autofree char *status = describe (server);
+  guint watchdog;
 
   if (signals.fd < 0 || !fsc_loop_add (server->loop, &signals, EPOLLIN))
     return fsc_failure_set_errno (error, errno, "cannot wait for signals");
+  watchdog = fsc_manager_watch (server->loop);
+  fsc_manager_say_ready (status);
+  g_info ("%s", status);
   g_main_loop_run (loop);
+  fsc_manager_say_stopping ();
   g_info ("Stopping");
+  g_clear_handle_id (&watchdog, g_source_remove);
   fsc_loop_remove (server->loop, &signals);
   close (signals.fd);
   return !server->has_failed
@@ -240,15 +259,24 @@ serve_all (FscSpawner *spawner, FscListener *listener, const FscConfig *config,
   return TRUE;
 }
 
+static FscListener *
+open_listener (const FscConfig *config, const Options *options, guint n_passed, GError **error)
+{
+  g_autofree char *path = options->socket != NULL ? g_canonicalize_filename (options->socket, NULL)
+                                                  : g_strdup (config->socket);
+  int socket;
+
+  if (!fsc_manager_take_socket (n_passed, &socket, error))
+    return NULL;
+  return fsc_listener_new (path, socket, options->replace, get_user (config), error);
+}
+
 static gboolean
-serve (const FscConfig *config, const Options *options, GError **error)
+serve (const FscConfig *config, const Options *options, guint n_passed, GError **error)
 {
   const char *other_dir = g_getenv ("FSCACHE_OPENER_DIR");
   const char *opener_dir = other_dir != NULL ? other_dir : FSC_OPENER_DIR;
   const FscUser *user = get_user (config);
-  g_autofree char *path = options->socket != NULL  ? g_canonicalize_filename (options->socket, NULL)
-                          : config->socket != NULL ? g_strdup (config->socket)
-                                                   : fsc_listener_get_default_path (user != NULL);
   g_autoptr (FscSpawner) spawner = NULL;
   g_autoptr (FscListener) listener = NULL;
   g_autoptr (FscServer) server = NULL;
@@ -259,7 +287,7 @@ serve (const FscConfig *config, const Options *options, GError **error)
     return FALSE;
   ask_for_short_slices ();
   prctl (PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
-  listener = fsc_listener_new (path, options->replace, user, error);
+  listener = open_listener (config, options, n_passed, error);
   if (listener == NULL
       || (user != NULL && !serve_all (spawner, listener, config, opener_dir, error)))
     return FALSE;
@@ -267,12 +295,7 @@ serve (const FscConfig *config, const Options *options, GError **error)
     return fsc_failure_set_errno (error, errno, "cannot give up capabilities");
   server = fsc_server_new (config, g_steal_pointer (&spawner), g_steal_pointer (&listener),
                            opener_dir, error);
-  if (server == NULL)
-    return FALSE;
-
-  g_info ("Serving %s, up to %" G_GUINT64_FORMAT " handles and %" G_GUINT64_FORMAT " clients", path,
-          fsc_cache_get_limits (server->cache)->max_handles, server->max_clients);
-  return run (server, error);
+  return server != NULL && run (server, error);
 }
 
 /* Whoever asks for it is to know that it cannot be had. */
@@ -294,9 +317,10 @@ main (int argc, char **argv)
   g_autoptr (FscConfig) config = NULL;
   g_autoptr (GError) error = NULL;
   g_auto (Options) options = { 0 };
+  guint n_passed = fsc_manager_count_descriptors ();
 
   setlocale (LC_ALL, "");
-  put_descriptors_in_order ();
+  put_descriptors_in_order (n_passed);
   signal (SIGPIPE, SIG_IGN);
   g_log_writer_default_set_use_stderr (TRUE);
   if (!parse_options (&argc, &argv, &options, &error))
@@ -322,7 +346,7 @@ main (int argc, char **argv)
     config->max_handles = (guint64) options.max_handles;
   if (config != NULL && options.user != NULL && !set_user (config, options.user, &error))
     g_clear_pointer (&config, fsc_config_free);
-  if (config == NULL || !serve (config, &options, &error))
+  if (config == NULL || !serve (config, &options, n_passed, &error))
     {
       fprintf (stderr, "fscached: %s\n", error->message);
       return 1;

@@ -37,7 +37,7 @@ EOF
 # What Debian 12 calls what is needed. The last line is for tests, which say so when they skip.
 packages=(
   gcc libc6-dev dpkg-dev meson ninja-build pkg-config python3 libglib2.0-dev libjson-glib-dev
-  libfuse3-dev libarchive-dev libcurl4-openssl-dev zlib1g-dev nettle-dev libseccomp-dev fuse3 attr git sqlite3
+  libfuse3-dev libarchive-dev libcurl4-openssl-dev zlib1g-dev nettle-dev libseccomp-dev libsystemd-dev systemd fuse3 attr git sqlite3
   scdoc nginx-light openssl redis-server
   sshfs openssh-sftp-server procps xfsprogs btrfs-progs zstd xz-utils bzip2 lz4 zip p7zip-full cpio
 )

@@ -197,6 +197,8 @@ run (FscTestService *service)
       dup2 (log, 1);
       dup2 (log, 2);
       g_setenv ("FSCACHE_OPENER_DIR", service->opener_dir, TRUE);
+      if (service->set_up != NULL)
+        service->set_up (service->set_up_data);
       execv (program, (char **) arguments->pdata);
       _exit (127);
     }

@@ -23,8 +23,10 @@ typedef struct
   guint max_descriptors; /* or 0: as this process; RLIMIT_NOFILE, also for the next start */
   pid_t pid;             /* 0: not running */
   char **arguments;      /* more of them, or NULL */
-  char *descriptors;     /* of the test, before */
-  long base;             /* of the service, when it had just started */
+  void (*set_up) (gpointer data); /* or NULL: called in its process, before its program runs */
+  gpointer set_up_data;
+  char *descriptors; /* of the test, before */
+  long base;         /* of the service, when it had just started */
 } FscTestService;
 
 /* Makes the directory, writes the configuration (NULL: empty), starts the service with these
