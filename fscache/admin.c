@@ -523,11 +523,7 @@ find_wanted (FscConnection *connection, guint32 serial, const FscList *list, Wan
   if (list->uri.length == 0)
     return TRUE;
   if (list->is_pattern)
-    {
-      g_autofree char *pattern = g_strndup (list->uri.data, list->uri.length);
-
-      wanted->pattern = g_pattern_spec_new (pattern);
-    }
+    wanted->pattern = fsc_cache_make_pattern (list->uri);
   else if (fsc_uri_canonicalize (list->uri, text, sizeof text, &reason) > 0)
     wanted->uri = g_strdup (text);
   else

@@ -5,6 +5,14 @@
  */
 #include "fscache/entry.h"
 
+GPatternSpec *
+fsc_cache_make_pattern (FscBytes text)
+{
+  g_autofree char *valid = g_utf8_make_valid (text.data, (gssize) text.length);
+
+  return g_pattern_spec_new (valid);
+}
+
 guint64
 fsc_cache_foreach (FscCache *cache, guint32 credential, const FscTarget *target, FscEntryFunc func,
                    gpointer data)

@@ -409,11 +409,7 @@ fsc_match_init (FscMatch *match, guint32 credential, const FscTarget *target)
   if (target == NULL || target->uri.length == 0)
     return;
   if (target->is_pattern)
-    {
-      g_autofree char *pattern = g_strndup (target->uri.data, target->uri.length);
-
-      match->pattern = g_pattern_spec_new (pattern);
-    }
+    match->pattern = fsc_cache_make_pattern (target->uri);
   else if (fsc_uri_canonicalize (target->uri, canonical, sizeof canonical, &reason) > 0)
     match->uri = g_strdup (canonical);
   else

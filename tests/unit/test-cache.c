@@ -1895,6 +1895,7 @@ test_patterns (void)
     { "file:///srv", 0 },
     { "nonsense", 0 },
     { "*\xff*", 0 },
+    { "*a?\xf0", 0 },
   };
   g_autofree char *fill = g_strnfill (4000, 'a');
   g_autofree char *long_uri = g_strconcat ("file:///", fill, NULL);
