@@ -124,8 +124,9 @@ attempt (FscacheClient *client, int64_t now)
       return;
     }
 
-  /* A full backlog: it is there. Its first requests wait, too. */
-  if (r == -EAGAIN && !link->had_grace)
+  /* A full backlog, or one that went before it was greeted: it is there, or was just now. Its first
+   * requests wait, too. */
+  if ((r == -EAGAIN || r == -EPIPE || r == -ECONNRESET) && !link->had_grace)
     begin_grace (link, now);
 
   if (link->trouble.code == FSCACHE_ERROR_REFUSED)

@@ -23,6 +23,8 @@
 
 #define KILLS 20
 #define BACK_MS 500
+#define GREETINGS 5
+#define GOING_US 100000
 #define WATCHDOG_US 200000
 
 typedef struct
@@ -320,6 +322,55 @@ test_activated (void)
   manager_free (manager);
 }
 
+static gpointer
+connect_once (gpointer service)
+{
+  return fsc_test_service_connect (service);
+}
+
+/* A service that goes as soon as somebody has come. */
+static gpointer
+accept_and_close (gpointer data)
+{
+  const Manager *manager = data;
+  gint64 until = g_get_monotonic_time () + GOING_US;
+  guint n = 0;
+
+  while (g_get_monotonic_time () < until)
+    {
+      int fd = accept4 (manager->passed, NULL, NULL, SOCK_CLOEXEC);
+
+      if (fd < 0)
+        continue; /* not to sleep makes it quicker than the client's greeting */
+      close (fd);
+      n++;
+    }
+  return GUINT_TO_POINTER (n);
+}
+
+/* To go in the middle of a greeting is no reason to fail either: the next one will be there. */
+static void
+test_greeting (void)
+{
+  Manager *manager = manager_new ();
+  FscTestService *service = manager->service;
+
+  listen_for (manager, SOCK_SEQPACKET);
+  fcntl (manager->passed, F_SETFL, O_NONBLOCK);
+  for (int i = 0; i < GREETINGS; i++)
+    {
+      GThread *going = g_thread_new ("going", accept_and_close, manager);
+      GThread *load = g_thread_new ("load", connect_once, service);
+      guint n = GPOINTER_TO_UINT (g_thread_join (going));
+
+      fsc_test_service_start (service);
+      fscache_disconnect (g_thread_join (load));
+      g_assert_cmpuint (n, >, 0);
+      fsc_test_service_stop (service);
+    }
+  manager_free (manager);
+}
+
 /* To take the place of an activated service ends that, and not who has made the socket: that would
  * be this test. The manager's socket then still belongs to nobody but the manager. */
 static void
@@ -398,6 +449,7 @@ main (int argc, char **argv)
   g_test_add_func ("/systemd/failed", test_failed);
   g_test_add_func ("/systemd/watchdog", test_watchdog);
   g_test_add_func ("/systemd/activated", test_activated);
+  g_test_add_func ("/systemd/greeting", test_greeting);
   g_test_add_func ("/systemd/replaced", test_replaced);
   g_test_add_func ("/systemd/refused", test_refused);
   g_test_add_func ("/systemd/many", test_many);
