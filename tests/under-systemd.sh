@@ -3,7 +3,7 @@
 #
 # Installs the service in a copy of this system, boots that with its own systemd, in namespaces of
 # its own, and tries the unit for all users: started by its first client, killed while there are
-# clients, stopped. Nothing of this system is changed. As root; needs systemd 252 or newer, cgroup2
+# clients, stopped. Then a user's own, started and killed. Nothing of this system is changed. As root; needs systemd 252 or newer, cgroup2
 # and overlayfs. Ends with how long clients waited for a service that was killed, and
 # "N passed, N failed, 0 skipped".
 #
@@ -53,6 +53,28 @@ kill_often () {
   done
 }
 
+# A user without a session has a systemd if root starts it.
+as_user () {
+  local place=/run/own
+  setpriv --reuid nobody --regid nogroup --init-groups env XDG_RUNTIME_DIR=$place HOME=$place "$@"
+}
+ask_own () { as_user fscachectl --socket /run/own/fscache/socket cat /srv/secret; }
+
+try_own () {
+  local pid
+  mkdir -m 700 /run/own
+  chown nobody /run/own
+  systemd-run -q --unit own -p User=nobody -p Delegate=yes -p Type=notify \
+    -E XDG_RUNTIME_DIR=/run/own -E HOME=/run/own /lib/systemd/systemd --user
+  check "a user's socket is there" as_user systemctl --user enable --now fscached.socket
+  check "the user's service comes" ask_own
+  pid=$(as_user systemctl --user show -P MainPID fscached)
+  check "it is the user's" is "$(ps -o user= -p "$pid")" nobody
+  kill -KILL "$pid"
+  check "and comes again" ask_own
+  check "being another one" fails is "$(as_user systemctl --user show -P MainPID fscached)" "$pid"
+}
+
 try () {
   touch /tmp/refused
   echo content >/srv/file
@@ -76,6 +98,7 @@ try () {
   check "it stops" systemctl stop fscached.service
   check "cleanly" is "$(show Result)" success
   check "and comes again" ask
+  try_own
   echo "killed 20 times, $(wc -l </tmp/asked) calls meanwhile; ms until the next answer: p50" \
     "$(sort -n /tmp/waited | sed -n 10p), at most $(sort -n /tmp/waited | tail -n 1)"
   [ "$n_failed" -eq 0 ] || cat /tmp/log
