@@ -7,7 +7,7 @@
 #   test-units.sh SOURCES BUILT FSCACHED
 set -eu
 sources=$1 built=$2 fscached=$(realpath "$3")
-exposure=53
+exposure=54
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
