@@ -195,8 +195,8 @@ void fsc_cache_give_back (FscCache *cache, guint64 lease, gpointer lessee, gbool
 /* The same, and of what was put the name is forgotten: who was lent it has it, and keeps it. */
 void fsc_cache_take (FscCache *cache, guint64 lease, gpointer lessee);
 
-/* The glob that a client has sent: any bytes. What is no UTF-8 in it is like nothing in any URI, and
- * GLib would end the program for it. */
+/* The glob that a client has sent: any bytes. What is no UTF-8 in it is like nothing in any URI,
+ * and GLib would end the program for it. */
 GPatternSpec *fsc_cache_make_pattern (FscBytes text);
 
 /* Calls `func` for each entry that matches: all kinds of open of one URI (written in any way), or

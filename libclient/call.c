@@ -103,7 +103,7 @@ void
 fsc_client_answer_fail (FscAnswer *answer, FscacheCode code, int error, FscBytes text)
 {
   *answer = (FscAnswer){ .code = code, .error = error, .fd = -1 };
-  if (text.length > 0)
+  if (text.length > 0 && text.data[0] != '\0')
     answer->text = strndup (text.data, text.length); /* without memory: a sentence made here */
 }
 

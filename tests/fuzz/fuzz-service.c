@@ -133,6 +133,23 @@ fsc_listener_free (FscListener *listener)
 {
 }
 
+/* It is welcome, unless the script is to say it. */
+static void
+welcome_service (const Opener *opener)
+{
+  const FscTestMessage welcome = { .header = { .opcode = FSC_OP_WELCOME },
+                                   .welcome = { .version = 1,
+                                                .features = 0xff,
+                                                .packet_max = FSC_PACKET_MAX,
+                                                .items_max = FSC_ITEMS_MAX,
+                                                .name = { "opener", strlen ("opener") } } };
+  guint8 packet[128];
+  int length = fsc_test_message_encode (&welcome, packet, sizeof packet);
+
+  if (opener->id % 4 != 0)
+    fsc_script_send (opener->socket, packet, (size_t) length, 0, 0);
+}
+
 /* The stage */
 
 typedef struct
@@ -254,7 +271,9 @@ hear_all (Stage *stage)
       Opener *opener = &stage->spawner.openers[i];
 
       while (opener->socket >= 0 && hear (stage, opener->socket, FALSE, &header))
-        if (header.opcode == FSC_OP_OPEN)
+        if (header.opcode == FSC_OP_HELLO)
+          welcome_service (opener);
+        else if (header.opcode == FSC_OP_OPEN)
           opener->open = header.serial;
         else if (header.opcode == FSC_OP_HAND)
           opener->hand = header.serial;
