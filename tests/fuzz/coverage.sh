@@ -14,8 +14,8 @@ if [ $# -lt 1 ] || [ $# -gt 2 ]; then
 fi
 source=$(cd "$(dirname "$0")/../.." && pwd)
 least=${2:-95}
-targets=(codec uri config service reply)
-decoders=(protocol/{codec,text,uri,uri-path}.c fscache/{config,parameter,rules,request}.c libclient/receive.c)
+targets=(codec uri config state service reply)
+decoders=(protocol/{codec,text,uri,uri-path}.c fscache/{config,parameter,rules,request,state}.c libclient/receive.c)
 beside=(protocol/channel.c fscache/{admin,connection,opener}.c)
 
 if [ ! -d "$1" ]; then
