@@ -4,11 +4,11 @@
 # Runs a fuzzer of a build with -Dfuzz=true for some seconds, starting from its corpus. What it finds
 # is left in the build folder as crash-*, with a line that says how to repeat it.
 #
-#   tests/fuzz/run-fuzzer.sh BUILD-FOLDER codec|uri|config|service|reply|unpack SECONDS
+#   tests/fuzz/run-fuzzer.sh BUILD-FOLDER codec|uri|config|state|service|reply|unpack SECONDS
 set -eu
 
 if [ $# -ne 3 ]; then
-  echo "usage: $0 BUILD-FOLDER codec|uri|config|service|reply|unpack SECONDS" >&2
+  echo "usage: $0 BUILD-FOLDER codec|uri|config|state|service|reply|unpack SECONDS" >&2
   exit 2
 fi
 folder=$(cd "$1" && pwd)/tests/fuzz
