@@ -8,8 +8,6 @@
 #include <gio/gio.h>
 #include <string.h>
 
-#include "fscache/privileges.h"
-
 #define AT(member) offsetof (FscConfig, member)
 
 #define RULE_GROUP "rule " /* and its name */
@@ -216,7 +214,7 @@ load_group (FscConfig *config, Report *report, GKeyFile *file, const char *group
 }
 
 static void
-load_groups (FscConfig *config, Report *report, GKeyFile *file)
+load_groups (FscConfig *config, Report *report, GKeyFile *file, gboolean can_be_others)
 {
   g_auto (GStrv) groups = g_key_file_get_groups (file, NULL);
   g_autofree char *problem = NULL;
@@ -228,13 +226,13 @@ load_groups (FscConfig *config, Report *report, GKeyFile *file)
         load_group (config, report, file, groups[i]);
   if (config->user.groups != NULL && config->user.uid == 0)
     complain (report, "service", "user", "whom the service becomes must not be root");
-  problem = fsc_providers_check (config->providers, fsc_privileges_can_become_others (), &group);
+  problem = fsc_providers_check (config->providers, can_be_others, &group);
   if (problem != NULL)
     complain (report, group, NULL, problem);
 }
 
 static gboolean
-load_file (FscConfig *config, const char *path, GError **error)
+load_file (FscConfig *config, const char *path, gboolean can_be_others, GError **error)
 {
   g_autoptr (GKeyFile) file = g_key_file_new ();
   g_autoptr (GString) problems = g_string_new (NULL);
@@ -248,7 +246,7 @@ load_file (FscConfig *config, const char *path, GError **error)
       g_prefix_error (error, "%s: ", path);
       return FALSE;
     }
-  load_groups (config, &(Report){ path, content, problems }, file);
+  load_groups (config, &(Report){ path, content, problems }, file, can_be_others);
   if (problems->len > 0)
     g_set_error_literal (error, G_KEY_FILE_ERROR, G_KEY_FILE_ERROR_INVALID_VALUE, problems->str);
   return problems->len == 0;
@@ -267,7 +265,7 @@ fsc_config_get_deadline (const FscConfig *config, const FscProvider *provider)
 }
 
 FscConfig *
-fsc_config_load (const char *path, GError **error)
+fsc_config_load (const char *path, gboolean can_be_others, GError **error)
 {
   g_autoptr (FscConfig) config = g_new0 (FscConfig, 1);
   g_autofree char *own
@@ -281,13 +279,13 @@ fsc_config_load (const char *path, GError **error)
   config->lane_queue = 100000;
   config->lane_deadline = 10 * G_USEC_PER_SEC;
   config->lane_idle_time = 30 * G_USEC_PER_SEC;
-  config->providers = fsc_providers_new ();
+  config->providers = fsc_providers_new (can_be_others);
   config->rules = fsc_rules_new ();
 
   for (guint i = 0; path == NULL && i < G_N_ELEMENTS (places); i++)
     if (g_file_test (places[i], G_FILE_TEST_EXISTS))
       path = places[i];
-  if (path != NULL && !load_file (config, path, error))
+  if (path != NULL && !load_file (config, path, can_be_others, error))
     return NULL;
   return g_steal_pointer (&config);
 }

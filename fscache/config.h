@@ -35,8 +35,9 @@ typedef struct
 } FscConfig;
 
 /* `path` NULL takes the first that exists of $XDG_CONFIG_HOME/fscache/fscached.conf and
- * /etc/fscache/fscached.conf; if there is none, all is default. */
-FscConfig *fsc_config_load (const char *path, GError **error);
+ * /etc/fscache/fscached.conf; if there is none, all is default. `can_be_others` is whether openers
+ * can be other users. */
+FscConfig *fsc_config_load (const char *path, gboolean can_be_others, GError **error);
 void fsc_config_free (FscConfig *config);
 
 /* Sets [service] user=. Returns what is wrong, or NULL; free with g_free(). */

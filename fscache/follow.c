@@ -649,6 +649,27 @@ fsc_follows_forget (FscFollows *follows, FscConnection *connection)
   g_clear_pointer (&connection->watches, g_hash_table_unref);
 }
 
+void
+fsc_follows_end_refused (FscFollows *follows, GQueue *connections)
+{
+  for (GList *l = connections->head; l != NULL; l = l->next)
+    {
+      FscConnection *connection = l->data;
+      g_autoptr (GList) watches
+          = connection->watches != NULL ? g_hash_table_get_values (connection->watches) : NULL;
+
+      for (GList *w = watches; w != NULL; w = w->next)
+        {
+          Follow *follow = w->data;
+          const char *uri = follow->followed->uri;
+
+          if (fsc_connection_is_refused (connection, follow->serial, "watch",
+                                         (FscBytes){ uri, strlen (uri) }))
+            follow_end (follow);
+        }
+    }
+}
+
 /* Life of all */
 
 FscFollows *

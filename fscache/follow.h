@@ -49,6 +49,9 @@ gboolean fsc_follows_take_watch (FscFollows *follows, FscConnection *connection,
 gboolean fsc_follows_take_unwatch (FscFollows *follows, FscConnection *connection, guint32 serial,
                                    FscReader *reader);
 
+/* Ends the watches of what a rule refuses by now, with a word to who watches. */
+void fsc_follows_end_refused (FscFollows *follows, GQueue *connections);
+
 /* A client goes: it watches nothing any more. */
 void fsc_follows_forget (FscFollows *follows, FscConnection *connection);
 

@@ -58,6 +58,9 @@ FscLanes *fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
                          const FscCredentials *credentials, const FscConfig *config,
                          const char *opener_dir, const FscLanesFuncs *funcs, gpointer data);
 
+/* What is asked for from now on is opened as this says, which has to stay as long as the lanes. */
+void fsc_lanes_set_config (FscLanes *lanes, const FscConfig *config);
+
 /* Fails all jobs and ends all openers. */
 void fsc_lanes_free (FscLanes *lanes);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscLanes, fsc_lanes_free)

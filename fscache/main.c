@@ -21,6 +21,7 @@
 #include "fscache/failure.h"
 #include "fscache/manager.h"
 #include "fscache/privileges.h"
+#include "fscache/reload.h"
 #include "fscache/server.h"
 
 /* The shortest that the scheduler gives. */
@@ -51,6 +52,7 @@
   "  fscached --replace                    take the place of a running instance\n"                 \
   "  fscached --user fscache               as root: become this user, and serve all users\n"       \
   "\n"                                                                                             \
+  "SIGHUP has it read the configuration again; nobody is disconnected for that.\n"                 \
   "Exit status: 0 after SIGTERM or SIGINT, 1 if it could not start, 2 for wrong usage."
 
 typedef struct
@@ -162,8 +164,8 @@ ask_for_short_slices (void)
   syscall (SYS_sched_setattr, 0, &attributes, 0);
 }
 
-/* SIGTERM and SIGINT as a descriptor. (g_unix_signal_add() would make a thread, and libc is slower
- * in a process that has two.) */
+/* SIGTERM, SIGINT and SIGHUP as a descriptor. (g_unix_signal_add() would make a thread, and libc is
+ * slower in a process that has two.) */
 static int
 open_signals (void)
 {
@@ -172,19 +174,27 @@ open_signals (void)
   sigemptyset (&signals);
   sigaddset (&signals, SIGTERM);
   sigaddset (&signals, SIGINT);
+  sigaddset (&signals, SIGHUP);
   sigprocmask (SIG_BLOCK, &signals, NULL);
   return signalfd (-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static void
-stop (FscPoll *poll, guint32 events)
+static FscConfig *
+load (const Options *options, gboolean can_be_others, GError **error)
 {
-  struct signalfd_siginfo info;
+  FscConfig *config = fsc_config_load (options->config, can_be_others, error);
 
-  while (read (poll->fd, &info, sizeof info) > 0)
-    ;
-  g_main_loop_quit (poll->data);
+  if (config != NULL && options->max_handles > 0)
+    config->max_handles = (guint64) options->max_handles;
+  return config;
 }
+
+typedef struct
+{
+  GMainLoop *loop;
+  FscServer *server;
+  const Options *options;
+} Run;
 
 static char *
 describe (const FscServer *server)
@@ -195,11 +205,45 @@ describe (const FscServer *server)
                           fsc_cache_get_limits (server->cache)->max_handles, server->max_clients);
 }
 
+/* If it is no good, what there is holds on. */
+static void
+reload (Run *run)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *status = NULL;
+  FscConfig *config = load (run->options, fsc_spawner_is_privileged (run->server->spawner), &error);
+
+  fsc_manager_say_reloading ();
+  if (config != NULL && fsc_reload (run->server, config, &error))
+    g_message ("The configuration was read again");
+  else
+    g_warning ("The configuration stays as it was:\n%s", error->message);
+  status = describe (run->server);
+  fsc_manager_say_ready (status);
+}
+
+static void
+take_signals (FscPoll *poll, guint32 events)
+{
+  Run *run = poll->data;
+  struct signalfd_siginfo info;
+  gboolean is_hangup = FALSE;
+
+  while (read (poll->fd, &info, sizeof info) > 0)
+    if (info.ssi_signo == SIGHUP)
+      is_hangup = TRUE;
+    else
+      g_main_loop_quit (run->loop);
+  if (is_hangup)
+    reload (run);
+}
+
 static gboolean
-run (FscServer *server, GError **error)
+run (FscServer *server, const Options *options, GError **error)
 {
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
-  FscPoll signals = { .fd = open_signals (), .ready = stop, .data = loop };
+  Run run = { loop, server, options };
+  FscPoll signals = { .fd = open_signals (), .ready = take_signals, .data = &run };
   g_autofree char *status = describe (server);
   guint watchdog;
 
@@ -295,7 +339,7 @@ serve (const FscConfig *config, const Options *options, guint n_passed, GError *
     return fsc_failure_set_errno (error, errno, "cannot give up capabilities");
   server = fsc_server_new (config, g_steal_pointer (&spawner), g_steal_pointer (&listener),
                            opener_dir, error);
-  return server != NULL && run (server, error);
+  return server != NULL && run (server, options, error);
 }
 
 /* Whoever asks for it is to know that it cannot be had. */
@@ -336,14 +380,12 @@ main (int argc, char **argv)
   if (options.verbose)
     g_log_set_debug_enabled (TRUE);
 
-  config = fsc_config_load (options.config, &error);
+  config = load (&options, fsc_privileges_can_become_others (), &error);
   if (config != NULL && options.check_config)
     {
       printf ("The configuration is good.\n");
       return 0;
     }
-  if (config != NULL && options.max_handles > 0)
-    config->max_handles = (guint64) options.max_handles;
   if (config != NULL && options.user != NULL && !set_user (config, options.user, &error))
     g_clear_pointer (&config, fsc_config_free);
   if (config == NULL || !serve (config, &options, n_passed, &error))

@@ -46,6 +46,12 @@ fsc_manager_say_ready (const char *status)
 }
 
 void
+fsc_manager_say_reloading (void)
+{
+  sd_notifyf (FALSE, "RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT, g_get_monotonic_time ());
+}
+
+void
 fsc_manager_say_stopping (void)
 {
   sd_notify (FALSE, "STOPPING=1\nSTATUS=Stopping");
@@ -85,6 +91,11 @@ fsc_manager_take_socket (guint n_passed, int *socket, GError **error)
 
 void
 fsc_manager_say_ready (const char *status)
+{
+}
+
+void
+fsc_manager_say_reloading (void)
 {
 }
 

@@ -24,6 +24,9 @@ gboolean fsc_manager_take_socket (guint n_passed, int *socket, GError **error);
 /* READY=1: `status` is a sentence for those who ask how the service is. */
 void fsc_manager_say_ready (const char *status);
 
+/* RELOADING=1: a configuration is read again; READY=1 follows, however that ends. */
+void fsc_manager_say_reloading (void);
+
 /* STOPPING=1 */
 void fsc_manager_say_stopping (void);
 

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fscache/privileges.h"
 #include "protocol/uri.h"
 
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789+-."
@@ -154,6 +153,7 @@ static const FscProvider helper = {
 struct FscProviders
 {
   GPtrArray *all; /* of FscProvider */
+  gboolean can_be_others;
 };
 
 static guint
@@ -181,10 +181,11 @@ provider_free (gpointer data)
 }
 
 FscProviders *
-fsc_providers_new (void)
+fsc_providers_new (gboolean can_be_others)
 {
   FscProviders *providers = g_new0 (FscProviders, 1);
 
+  providers->can_be_others = can_be_others;
   providers->all = g_ptr_array_new_with_free_func (provider_free);
   for (guint i = 0; i < G_N_ELEMENTS (registered); i++)
     fsc_providers_add (providers, &registered[i]);
@@ -216,7 +217,7 @@ fsc_providers_add (FscProviders *providers, const FscProvider *registration)
   for (guint i = 0; i < n; i++)
     if (provider->parameters[i].initial != NULL)
       set_initial (provider, &provider->parameters[i], provider->parameters[i].initial);
-  if (provider->guard != NULL && geteuid () != 0 && !fsc_privileges_can_become_others ())
+  if (provider->guard != NULL && !providers->can_be_others)
     set_initial (provider, fsc_parameter_find (provider->parameters, provider->guard), "*");
   g_ptr_array_add (providers->all, provider);
   return provider;

@@ -59,8 +59,9 @@ typedef struct FscProviders FscProviders;
 
 #define FSC_HELPER_GROUP "helper " /* and its name */
 
-/* Those that are registered, with their parameters as they are by default. */
-FscProviders *fsc_providers_new (void);
+/* Those that are registered, with their parameters as they are by default: whether those that open
+ * for whoever asks can do so as the user who asks decides about some. */
+FscProviders *fsc_providers_new (gboolean can_be_others);
 void fsc_providers_free (FscProviders *providers);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscProviders, fsc_providers_free)
 

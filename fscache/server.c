@@ -489,7 +489,9 @@ fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscListener *liste
 {
   FscServer *server = g_new0 (FscServer, 1);
 
-  server->config = config;
+  server->config = server->first_config = config;
+  server->configs = g_ptr_array_new_with_free_func ((GDestroyNotify) fsc_config_free);
+  server->opener_dir = opener_dir;
   server->spawner = spawner;
   server->listener = listener;
   server->started = g_get_monotonic_time ();
@@ -531,7 +533,26 @@ fsc_server_free (FscServer *server)
   fsc_spawner_free (server->spawner);
   fsc_listener_free (server->listener);
   g_clear_pointer (&server->loop, fsc_loop_free);
+  g_ptr_array_unref (server->configs);
   g_free (server);
+}
+
+gboolean
+fsc_server_set_limits (FscServer *server, const FscConfig *config, GError **error)
+{
+  guint64 max_clients, max_in_flight, most_handles;
+  FscLimits limits;
+
+  if (!find_limits (config, &limits, &max_clients, &max_in_flight, &most_handles, error))
+    return FALSE;
+  server->max_clients = max_clients;
+  server->max_in_flight = max_in_flight;
+  server->most_handles = most_handles;
+  fsc_cache_set_limits (server->cache, &limits);
+  fsc_cache_set_max_put (server->cache,
+                         fsc_providers_find_group (config->providers, "handle")->max_names);
+  g_clear_handle_id (&server->sweeping, g_source_remove); /* it is armed anew, for the new time */
+  return TRUE;
 }
 
 /* Of all credentials together. */

@@ -21,7 +21,10 @@
 
 typedef struct
 {
-  const FscConfig *config;
+  const FscConfig *config;       /* that holds now */
+  const FscConfig *first_config; /* with which it was started */
+  GPtrArray *configs;            /* those that came later */
+  const char *opener_dir;
   FscLoop *loop;
   FscSpawner *spawner;
   FscMounts *mounts;
@@ -57,6 +60,9 @@ typedef struct
  * borrowed. */
 FscServer *fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscListener *listener,
                            const char *opener_dir, GError **error);
+
+/* Has the limits of a configuration, if they fit together. */
+gboolean fsc_server_set_limits (FscServer *server, const FscConfig *config, GError **error);
 
 /* Disconnects all clients, ends all openers, closes everything. */
 void fsc_server_free (FscServer *server);

@@ -44,7 +44,7 @@ check (const uint8_t *data, size_t size)
   g_autofree char *path = g_strdup_printf ("/proc/self/fd/%d", fd);
 
   require (fd >= 0 && write (fd, data, size) == (ssize_t) size);
-  config = fsc_config_load (path, &error);
+  config = fsc_config_load (path, TRUE, &error);
   close (fd);
   require ((config == NULL) == (error != NULL));
   if (error != NULL)

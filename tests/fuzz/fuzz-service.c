@@ -195,7 +195,7 @@ get_config (void)
       g_autofree char *path = g_strdup_printf ("/proc/self/fd/%d", fd);
 
       fsc_script_require (fd >= 0 && write (fd, text, strlen (text)) == (ssize_t) strlen (text));
-      config = fsc_config_load (path, &error);
+      config = fsc_config_load (path, TRUE, &error);
       close (fd);
       fsc_script_require (config != NULL);
     }

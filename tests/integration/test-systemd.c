@@ -190,6 +190,35 @@ test_ready (void)
 }
 
 static void
+write_config (const Manager *manager, const char *text)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_file_set_contents (manager->service->config, text, -1, &error);
+  g_assert_no_error (error);
+}
+
+/* Reloading begins with the time and ends in being ready, also with what is no good. */
+static void
+test_reloading (void)
+{
+  const char *const texts[] = { "[service]\nmax-handles=123\n", "[limits]\nmax-handles=none\n" };
+  Manager *manager = manager_new ();
+
+  write_config (manager, "");
+  fsc_test_service_start (manager->service);
+  assert_hears (manager, "READY=1\n*");
+  for (guint i = 0; i < G_N_ELEMENTS (texts); i++)
+    {
+      write_config (manager, texts[i]);
+      g_assert_no_errno (kill (manager->service->pid, SIGHUP));
+      assert_hears (manager, "RELOADING=1\nMONOTONIC_USEC=*");
+      assert_hears (manager, "READY=1\nSTATUS=Serving *, up to 123 handles *");
+    }
+  manager_free (manager);
+}
+
+static void
 test_failed (void)
 {
   Manager *manager = manager_new ();
@@ -446,6 +475,7 @@ main (int argc, char **argv)
   fsc_test_init (&argc, &argv);
 
   g_test_add_func ("/systemd/ready", test_ready);
+  g_test_add_func ("/systemd/reloading", test_reloading);
   g_test_add_func ("/systemd/failed", test_failed);
   g_test_add_func ("/systemd/watchdog", test_watchdog);
   g_test_add_func ("/systemd/activated", test_activated);

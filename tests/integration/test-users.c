@@ -429,6 +429,51 @@ test_processes (const Stage *stage)
   g_assert_cmpuint (n_found, ==, 1);
 }
 
+/* A rule for one user, while all go on. What root would have to start is not taken. */
+
+static void
+find_refused (const Stage *stage)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  FscacheReply reply = { .code = FSCACHE_OK };
+
+  for (guint i = 0; reply.code != FSCACHE_ERROR_REFUSED && i < 5000; i++)
+    {
+      fscache_open (client, stage->open, O_RDONLY, &reply);
+      fscache_reply_clear (client, &reply);
+      g_usleep (1000);
+    }
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_REFUSED);
+  fscache_disconnect (client);
+}
+
+static void
+reload_with (const Stage *stage, const char *config)
+{
+  fsc_test_write (stage->service->config, config);
+  g_assert_no_errno (kill (stage->service->pid, SIGHUP));
+}
+
+static void
+test_reload (const Stage *stage)
+{
+  FscacheClient *root = fsc_test_service_connect (stage->service);
+  static const char rule[] = "[rule one]\nusers=" G_STRINGIFY (SOMEBODY) "\naction=refuse\n";
+  g_autofree char *with_helper = g_strconcat (rule, "[helper x]\ncommand=/bin/true\n", NULL);
+  FscacheReply reply;
+
+  assert_opens (root, stage->open, FSCACHE_SOURCE_OPENED);
+  g_assert_no_errno (chmod (stage->service->config, 0644));
+  reload_with (stage, rule);
+  run_as (SOMEBODY, find_refused, stage);
+  reload_with (stage, with_helper);
+  g_usleep (100000);
+  g_assert_cmpint (fscache_open (root, "helper+x:a", O_RDONLY, &reply), <, 0);
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_UNKNOWN_SCHEME);
+  assert_opens (root, stage->open, FSCACHE_SOURCE_CACHE);
+  fscache_disconnect (root);
+}
+
 /* Nobody could start openers any more: the service ends, and says so. */
 static void
 test_lost (const Stage *stage)
@@ -483,6 +528,7 @@ main (int argc, char **argv)
   ADD ("/users/cve-2018-1116", test_cve_2018_1116);
   ADD ("/users/cve-2019-12447", test_cve_2019_12447);
   ADD ("/users/processes", test_processes);
+  ADD ("/users/reload", test_reload);
   ADD ("/users/lost", test_lost);
   g_test_add_func ("/users/wrong", test_wrong_user);
   return g_test_run ();

@@ -24,7 +24,7 @@ load (const char *text, GError **error, char **path)
   g_assert_cmpint (fd, >=, 0);
   close (fd);
   g_assert_true (g_file_set_contents (name, text, -1, NULL));
-  config = fsc_config_load (name, error);
+  config = fsc_config_load (name, geteuid () == 0, error);
   g_unlink (name);
   if (path != NULL)
     *path = g_steal_pointer (&name);
@@ -174,7 +174,7 @@ test_arguments (void)
     { "words", "", "must not be empty" },
     { "words", "a = b", NULL },
   };
-  g_autoptr (FscProviders) providers = fsc_providers_new ();
+  g_autoptr (FscProviders) providers = fsc_providers_new (geteuid () == 0);
   FscProvider *provider = fsc_providers_add (providers, &registration);
   g_auto (GStrv) command = NULL;
   g_autofree char *line = NULL;
@@ -209,7 +209,7 @@ test_guard (void)
   };
   static const FscProvider registration
       = { .schemes = { "x" }, .program = "x", .guard = "allow", .parameters = parameters };
-  g_autoptr (FscProviders) providers = fsc_providers_new ();
+  g_autoptr (FscProviders) providers = fsc_providers_new (geteuid () == 0);
   FscProvider *provider = fsc_providers_add (providers, &registration);
 
   g_assert_cmpstr (provider->arguments[0], ==, geteuid () == 0 ? NULL : "*");
@@ -488,21 +488,21 @@ test_files (void)
   g_autofree char *path = g_build_filename (dir, "fscached.conf", NULL);
 
   /* One that is named must be there. */
-  g_assert_null (fsc_config_load ("/nonexistent/fscached.conf", &error));
+  g_assert_null (fsc_config_load ("/nonexistent/fscached.conf", geteuid () == 0, &error));
   g_assert_nonnull (strstr (error->message, "/nonexistent/fscached.conf"));
   g_clear_error (&error);
-  g_assert_null (fsc_config_load ("/", &error));
+  g_assert_null (fsc_config_load ("/", geteuid () == 0, &error));
   g_assert_nonnull (error);
   g_clear_error (&error);
 
   /* The user's own is found. (This directory is the test's: see main().) */
   g_assert_cmpint (g_mkdir_with_parents (dir, 0700), ==, 0);
   g_assert_true (g_file_set_contents (path, "[lanes]\nopeners=9\n", -1, NULL));
-  config = fsc_config_load (NULL, &error);
+  config = fsc_config_load (NULL, geteuid () == 0, &error);
   g_assert_no_error (error);
   g_assert_cmpuint (config->lane_openers, ==, 9);
   g_assert_true (g_file_set_contents (path, "[lanes]\nopeners=x\n", -1, NULL));
-  g_assert_null (fsc_config_load (NULL, &error));
+  g_assert_null (fsc_config_load (NULL, geteuid () == 0, &error));
   g_assert_true (g_str_has_prefix (error->message, path));
   g_unlink (path);
   g_rmdir (dir);

@@ -204,7 +204,7 @@ stage_init (Stage *stage, guint n_openers, double deadline)
   g_autoptr (GError) error = NULL;
 
   *stage = (Stage){ .descriptors = fsc_test_list_descriptors () };
-  stage->config = (FscConfig){ .providers = fsc_providers_new (),
+  stage->config = (FscConfig){ .providers = fsc_providers_new (geteuid () == 0),
                                .lane_openers = n_openers,
                                .lane_queue = 1000,
                                .lane_deadline = (gint64) (deadline * G_USEC_PER_SEC),
