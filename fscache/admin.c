@@ -201,7 +201,7 @@ mounts_released (guint n_left, gpointer data)
 
   if (connection == NULL)
     return;
-  connection->n_unanswered--;
+  fsc_connection_answered (connection, 1);
   begin_counters (&page);
   put_counter ("mounts", mounts->len, &page);
   put_counter ("handles", drop->n_handles, &page);
@@ -234,7 +234,7 @@ drop_mounts (FscConnection *connection, guint32 serial, const FscTarget *target)
         += fsc_cache_drop_mount (server->cache, g_array_index (mounts, FscMount, i).id, holders);
   for (GList *l = server->connections.head; l != NULL; l = l->next)
     n_lost += fsc_outbox_release (&((FscConnection *) l->data)->outbox, mounts, holders, name);
-  connection->n_unanswered++;
+  fsc_connection_expect (connection, 1);
   fsc_lanes_release (server->lanes, mounts, holders, name, &drop->n_openers, &drop->n_failed,
                      mounts_released, drop);
   drop->n_failed += n_lost;
@@ -395,7 +395,7 @@ fsc_admin_take_pin (FscConnection *connection, guint32 serial, FscReader *reader
   if (fsc_connection_is_refused (connection, serial, "pin", target.uri))
     return TRUE;
   item.uri = target.uri;
-  request = fsc_request_new (connection, serial, 1);
+  request = fsc_request_new (connection, serial, 1, reader->length);
   request->waiters[0] = fsc_cache_open (connection->server->cache, connection->credential->number,
                                         &item, connection, pin_opened, request, 0);
   fsc_request_answered (request);

@@ -36,6 +36,16 @@ static const FscParameter lanes_parameters[] = {
   { 0 },
 };
 
+#define AT_SHARE(share) AT (shares.max[FSC_SHARE_##share])
+
+static const FscParameter shares_parameters[] = {
+  { "requests", FSC_PARAMETER_COUNT, 1, 1e9, AT_SHARE (REQUESTS), NULL },
+  { "descriptors", FSC_PARAMETER_COUNT, 1, 1e9, AT_SHARE (DESCRIPTORS), NULL },
+  { "unread", FSC_PARAMETER_BYTES, 1, FSC_CONFIG_BYTES_MAX, AT_SHARE (UNREAD), NULL },
+  { "users", FSC_PARAMETER_COUNT, 1, 1e6, AT (shares.max_users), NULL },
+  { 0 },
+};
+
 static const FscParameter warm_parameters[] = {
   { "list", FSC_PARAMETER_PATH, 0, 0, AT (warm_list), NULL },
   { 0 },
@@ -47,11 +57,9 @@ static const struct
   const char *name;
   const FscParameter *parameters;
 } own_groups[] = {
-  { "service", service_parameters },
-  { "cache", cache_parameters },
-  { "lanes", lanes_parameters },
-  { "warm", warm_parameters },
-  { RULE_GROUP "NAME", fsc_rule_parameters }, /* each of them */
+  { "service", service_parameters }, { "cache", cache_parameters },
+  { "lanes", lanes_parameters },     { "shares", shares_parameters },
+  { "warm", warm_parameters },       { RULE_GROUP "NAME", fsc_rule_parameters }, /* each of them */
 };
 
 /* What is wrong with a file: all of it, a line for each. */

@@ -10,6 +10,7 @@
 
 #include "fscache/provider.h"
 #include "fscache/rules.h"
+#include "fscache/shares.h"
 
 /* The most that may be written. */
 #define FSC_CONFIG_BYTES_MAX G_GUINT64_CONSTANT (1000000000000000)
@@ -29,6 +30,7 @@ typedef struct
   guint lane_queue;      /* requests that may wait in a lane */
   gint64 lane_deadline;  /* microseconds */
   gint64 lane_idle_time; /* microseconds, after which an opener without work ends */
+  FscShareLimits shares; /* what is not 0 of requests, descriptors, unread and users */
   char *warm_list;       /* a file that lists what is opened at the start, or NULL */
   FscProviders *providers;
   FscRules *rules;

@@ -29,6 +29,33 @@
 
 /* Waiting for the loop */
 
+/* Whether the user has more under way than it may: then it is not asked for more, rather than
+ * refused. Whoever has none at all may have one. */
+static gboolean
+is_over (const FscStake *stake, FscShare share)
+{
+  return stake->used[share] > 0 && !fsc_stake_has_room (stake, share, 1);
+}
+
+/* Not at once when there is room for one, else all would be woken for it. */
+static gboolean
+is_eased (const FscStake *stake, FscShare share)
+{
+  return stake->used[share] <= fsc_stake_get_limit (stake, share) / 4 * 3;
+}
+
+static void
+set_paused (FscConnection *connection, gboolean is_paused)
+{
+  if (is_paused == connection->is_paused)
+    return;
+  connection->is_paused = is_paused;
+  if (is_paused)
+    g_queue_push_tail_link (&connection->stake->paused, &connection->pause_link);
+  else
+    g_queue_unlink (&connection->stake->paused, &connection->pause_link);
+}
+
 static void
 update_events (FscConnection *connection)
 {
@@ -42,7 +69,7 @@ update_events (FscConnection *connection)
     events = 0; /* no event tells when that ends */
   else if (fsc_outbox_is_blocked (&connection->outbox))
     events = EPOLLOUT | EPOLLET;
-  else if (connection->n_unanswered > FSC_UNANSWERED_MAX)
+  else if (connection->n_unanswered > FSC_UNANSWERED_MAX || connection->is_paused)
     events = 0;
   else
     events = EPOLLIN;
@@ -52,6 +79,19 @@ update_events (FscConnection *connection)
     {
       connection->events = events;
       fsc_loop_modify (connection->server->loop, &connection->poll, events);
+    }
+}
+
+void
+fsc_connection_resume_paused (FscStake *stake)
+{
+  while (stake->paused.head != NULL && is_eased (stake, FSC_SHARE_REQUESTS)
+         && is_eased (stake, FSC_SHARE_UNREAD))
+    {
+      FscConnection *connection = stake->paused.head->data;
+
+      set_paused (connection, FALSE);
+      update_events (connection);
     }
 }
 
@@ -193,10 +233,41 @@ may_speak (const FscConnection *connection)
          && (!fsc_spawner_serves_all (connection->server->spawner) || connection->peer.uid == 0);
 }
 
+/* It counts from when it comes: whoever does not greet has a descriptor of the service's, too. */
+static gboolean
+charge (FscConnection *connection)
+{
+  if (!fsc_stake_has_room (connection->stake, FSC_SHARE_CONNECTIONS, 1))
+    return FALSE;
+  fsc_stake_charge (connection->stake, FSC_SHARE_CONNECTIONS, 1);
+  connection->is_charged = TRUE;
+  return TRUE;
+}
+
+/* There may be room by now. */
+static gboolean
+is_within_share (FscConnection *connection)
+{
+  if (!connection->is_charged && charge (connection))
+    connection->server->n_turned_away--;
+  return connection->is_charged;
+}
+
+static void
+refuse_connection (FscConnection *connection)
+{
+  const FscShares *shares = connection->stake->shares;
+  g_autofree char *text = shares->is_divided
+                              ? fsc_stake_explain (connection->stake, FSC_SHARE_CONNECTIONS)
+                              : g_strdup_printf ("max-clients %" G_GUINT64_FORMAT " is reached",
+                                                 shares->limits.max[FSC_SHARE_CONNECTIONS]);
+
+  fsc_connection_send_error (connection, 0, FSC_CODE_LIMIT, EUSERS, "%s", text);
+}
+
 static gboolean
 take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
 {
-  FscServer *server = connection->server;
   FscHello hello;
 
   if (!fsc_codec_get_hello (reader, &hello) || fsc_reader_finish (reader) < 0)
@@ -206,11 +277,9 @@ take_hello (FscConnection *connection, FscReader *reader, FscFds *fds)
 
   if (!is_served (connection))
     return FALSE;
-  if (server->connections.length > server->max_clients)
+  if (!is_within_share (connection))
     {
-      fsc_connection_send_error (connection, 0, FSC_CODE_LIMIT, EUSERS,
-                                 "max-clients %" G_GUINT64_FORMAT " is reached",
-                                 server->max_clients);
+      refuse_connection (connection);
       return FALSE;
     }
   if (hello.lowest > FSC_PROTOCOL_HIGHEST || hello.highest < FSC_PROTOCOL_LOWEST
@@ -430,6 +499,8 @@ receive (FscConnection *connection)
   fsc_closer_clear_foreign (&fds);
   if (is_good)
     {
+      set_paused (connection, is_over (connection->stake, FSC_SHARE_REQUESTS)
+                                  || is_over (connection->stake, FSC_SHARE_UNREAD));
       update_events (connection);
       return;
     }
@@ -461,8 +532,36 @@ connection_free (gpointer data)
   FscConnection *connection = data;
 
   g_array_unref (connection->leases);
+  fsc_stake_unref (connection->stake);
   g_free (connection->name);
   g_free (connection);
+}
+
+/* The connections of one user have their turns together, where there are several users; what cannot
+ * be had is not needed. */
+static FscLoopGroup *
+get_group (FscServer *server, FscStake *stake)
+{
+  if (stake->group == NULL && stake->shares->is_divided)
+    stake->group = fsc_loop_group_new (server->loop);
+  return stake->group;
+}
+
+/* It was the last one. */
+static void
+leave_group (FscStake *stake)
+{
+  if (stake->used[FSC_SHARE_CONNECTIONS] == 0)
+    g_clear_pointer (&stake->group, fsc_loop_group_free);
+}
+
+static void
+discharge (FscConnection *connection)
+{
+  if (connection->is_charged)
+    fsc_stake_discharge (connection->stake, FSC_SHARE_CONNECTIONS, 1);
+  connection->is_charged = FALSE;
+  leave_group (connection->stake);
 }
 
 /* NULL: it cannot be served, which it is told when it greets. */
@@ -478,7 +577,7 @@ find_credential (FscServer *server, const FscPeer *peer)
 }
 
 void
-fsc_connection_new (FscServer *server, int socket, const FscPeer *peer)
+fsc_connection_new (FscServer *server, int socket, const FscPeer *peer, gboolean may_greet)
 {
   FscConnection *connection = g_new0 (FscConnection, 1);
   socklen_t length = sizeof connection->peer;
@@ -487,20 +586,29 @@ fsc_connection_new (FscServer *server, int socket, const FscPeer *peer)
   connection->credential = find_credential (server, peer);
   connection->poll = (FscPoll){ .fd = socket, .ready = connection_ready, .data = connection };
   connection->link.data = connection;
+  connection->pause_link.data = connection;
   connection->events = EPOLLIN;
   connection->since = fsc_loop_get_time (server->loop);
   connection->leases = g_array_new (FALSE, FALSE, sizeof (FscLease));
   g_queue_init (&connection->requests);
-  if (getsockopt (socket, SOL_SOCKET, SO_PEERCRED, &connection->peer, &length) < 0
+  if (getsockopt (socket, SOL_SOCKET, SO_PEERCRED, &connection->peer, &length) < 0)
+    connection->peer.uid = (uid_t) -1;
+  connection->stake = fsc_shares_ref_stake (server->shares, connection->peer.uid);
+  if (charge (connection))
+    connection->poll.group = get_group (server, connection->stake);
+  if (connection->peer.uid == (uid_t) -1 || (!connection->is_charged && !may_greet)
       || !fsc_loop_add (server->loop, &connection->poll, EPOLLIN))
     {
+      discharge (connection);
       fsc_closer_close_foreign (socket);
       connection_free (connection);
       return;
     }
+  server->n_turned_away += !connection->is_charged;
   connection->number = ++server->last_connection;
   fsc_account_init (&connection->account, server->ledger);
-  fsc_outbox_init (&connection->outbox, server, connection, socket, connection_free);
+  fsc_outbox_init (&connection->outbox, server, connection, connection->stake, socket,
+                   connection_free);
   g_queue_push_tail_link (&server->connections, &connection->link);
 }
 
@@ -521,7 +629,11 @@ fsc_connection_close (FscConnection *connection)
     fsc_cache_give_back (server->cache, g_array_index (connection->leases, FscLease, i).id,
                          connection, TRUE);
   fsc_account_clear (&connection->account);
+  fsc_connection_answered (connection, connection->n_unanswered); /* there will be no answer */
+  set_paused (connection, FALSE);
   fsc_loop_remove (server->loop, &connection->poll);
+  server->n_turned_away -= !connection->is_charged;
+  discharge (connection);
   g_queue_unlink (&server->connections, &connection->link);
 
   /* Holders may have duplicates of the socket: the client must see the end all the same. */

@@ -20,8 +20,9 @@
 
 typedef struct FscConnection FscConnection;
 
-/* Takes the socket. `peer` is who it is, if the service serves all users; else NULL. */
-void fsc_connection_new (FscServer *server, int socket, const FscPeer *peer);
+/* Takes the socket. `peer` is who it is, if the service serves all users; else NULL. If its user
+ * has too many connections it may only greet, and be told; or is closed, if it `may_greet` not. */
+void fsc_connection_new (FscServer *server, int socket, const FscPeer *peer, gboolean may_greet);
 
 /* Ends it: all requests are cancelled, all leases end. */
 void fsc_connection_close (FscConnection *connection);
@@ -32,6 +33,10 @@ void fsc_connection_tell_progress (gpointer request, guint index, const FscProgr
 /* Sends what waits, as far as the client reads. If it was found not to, nothing is tried until the
  * loop says that it has (or with `force`). */
 void fsc_connection_flush (FscConnection *connection, gboolean force);
+
+/* The user has less than before: its connections that are not read from are read from again, if
+ * that is enough less. */
+void fsc_connection_resume_paused (FscStake *stake);
 
 /* How much of what it has asked for is not answered. */
 guint fsc_connection_get_n_waiting (const FscConnection *connection);

@@ -11,6 +11,11 @@
 
 #define EVENTS_MAX 64
 
+/* So many events of a group are handled whatever it takes, and then so many more as long as that
+ * has not taken so long. */
+#define GROUP_EVENTS 4
+#define GROUP_US 50
+
 /* GLib would poll() the epoll descriptor, and only then could it be asked: two system calls a turn
  * where one does. So GLib's poll function is replaced by one that waits in epoll_wait(), with
  * GLib's own wakeup descriptor among the watched. It is given no data: this is the one variable of
@@ -27,17 +32,54 @@ typedef struct
   FscLoop *loop;
 } LoopSource;
 
+/* What one epoll descriptor has told. */
+typedef struct
+{
+  int epoll_fd;
+  int n_events;
+  struct epoll_event events[EVENTS_MAX];
+} Set;
+
 struct FscLoop
 {
   GSource *source;
-  int epoll_fd;
+  Set set;
   int wakeup_fd; /* GLib's, once it is known */
   void (*before_wait) (gpointer data);
   gpointer data;
   gint64 time; /* when the events of this turn came */
-  int n_events;
-  struct epoll_event events[EVENTS_MAX]; /* of this turn */
 };
+
+struct FscLoopGroup
+{
+  FscPoll poll;
+  FscLoop *loop;
+  Set set;
+  gboolean is_busy; /* its events are being handled */
+  gboolean is_dead; /* and then it is to be freed */
+};
+
+/* Asks for up to so many events, and handles them. Returns how many there were. */
+static int
+handle_events (FscLoop *loop, Set *set, int most, int timeout, gboolean *is_woken)
+{
+  int n = epoll_wait (set->epoll_fd, set->events, most, timeout);
+
+  set->n_events = MAX (n, 0);
+  if (set == &loop->set)
+    loop->time = g_get_monotonic_time ();
+  for (int i = 0; i < set->n_events; i++)
+    {
+      FscPoll *poll = set->events[i].data.ptr;
+
+      if (poll == (FscPoll *) &loop->wakeup_fd)
+        *is_woken = TRUE;
+      else if (poll != NULL)
+        poll->ready (poll, set->events[i].events);
+    }
+  set->n_events = 0;
+  return n;
+}
 
 static gboolean
 prepare (GSource *source, int *timeout)
@@ -55,21 +97,7 @@ prepare (GSource *source, int *timeout)
 static gboolean
 turn (FscLoop *loop, int timeout, gboolean *is_woken)
 {
-  int n = epoll_wait (loop->epoll_fd, loop->events, EVENTS_MAX, timeout);
-
-  loop->n_events = MAX (n, 0);
-  loop->time = g_get_monotonic_time ();
-  for (int i = 0; i < loop->n_events; i++)
-    {
-      FscPoll *poll = loop->events[i].data.ptr;
-
-      if (poll == (FscPoll *) &loop->wakeup_fd)
-        *is_woken = TRUE;
-      else if (poll != NULL)
-        poll->ready (poll, loop->events[i].events);
-    }
-  loop->n_events = 0;
-  return n > 0;
+  return handle_events (loop, &loop->set, EVENTS_MAX, timeout, is_woken) > 0;
 }
 
 /* Waits for events, and handles them, until GLib has something to do. `fds` are GLib's wakeup
@@ -79,12 +107,12 @@ static int
 wait_for_events (GPollFD *fds, guint n_fds, int timeout)
 {
   FscLoop *loop = polled_loop;
-  guint own = n_fds == 2 && fds[1].fd == loop->epoll_fd;
+  guint own = n_fds == 2 && fds[1].fd == loop->set.epoll_fd;
   GPollFD *wakeup = &fds[1 - own];
   gboolean is_woken = FALSE;
   gint64 due;
 
-  if (n_fds != 2 || fds[own].fd != loop->epoll_fd)
+  if (n_fds != 2 || fds[own].fd != loop->set.epoll_fd)
     {
       int n_ready = g_poll (fds, n_fds, timeout);
 
@@ -96,7 +124,7 @@ wait_for_events (GPollFD *fds, guint n_fds, int timeout)
       struct epoll_event event = { .events = EPOLLIN, .data.ptr = &loop->wakeup_fd };
 
       loop->wakeup_fd = wakeup->fd;
-      epoll_ctl (loop->epoll_fd, EPOLL_CTL_ADD, wakeup->fd, &event);
+      epoll_ctl (loop->set.epoll_fd, EPOLL_CTL_ADD, wakeup->fd, &event);
     }
 
   due = timeout > 0 ? loop->time + timeout * 1000LL : timeout;
@@ -129,8 +157,8 @@ fsc_loop_new (void (*before_wait) (gpointer data), gpointer data, GError **error
   loop->data = data;
   loop->wakeup_fd = -1;
   loop->time = g_get_monotonic_time ();
-  loop->epoll_fd = epoll_create1 (EPOLL_CLOEXEC);
-  if (loop->epoll_fd < 0)
+  loop->set.epoll_fd = epoll_create1 (EPOLL_CLOEXEC);
+  if (loop->set.epoll_fd < 0)
     {
       fsc_failure_set_errno (error, errno, "cannot make an epoll");
       g_free (loop);
@@ -138,7 +166,7 @@ fsc_loop_new (void (*before_wait) (gpointer data), gpointer data, GError **error
     }
   loop->source = g_source_new (&funcs, sizeof (LoopSource));
   ((LoopSource *) loop->source)->loop = loop;
-  g_source_add_unix_fd (loop->source, loop->epoll_fd, G_IO_IN);
+  g_source_add_unix_fd (loop->source, loop->set.epoll_fd, G_IO_IN);
   g_source_set_static_name (loop->source, "fscached descriptors");
   /* What is done before the wait may set timers: GLib is to look at those after. */
   g_source_set_priority (loop->source, G_PRIORITY_HIGH);
@@ -159,8 +187,14 @@ fsc_loop_free (FscLoop *loop)
   polled_loop = NULL;
   g_source_destroy (loop->source);
   g_source_unref (loop->source);
-  close (loop->epoll_fd);
+  close (loop->set.epoll_fd);
   g_free (loop);
+}
+
+static Set *
+get_set (FscLoop *loop, const FscPoll *poll)
+{
+  return poll->group != NULL ? &poll->group->set : &loop->set;
 }
 
 gboolean
@@ -168,7 +202,7 @@ fsc_loop_add (FscLoop *loop, FscPoll *poll, guint32 events)
 {
   struct epoll_event event = { .events = events, .data.ptr = poll };
 
-  return epoll_ctl (loop->epoll_fd, EPOLL_CTL_ADD, poll->fd, &event) == 0;
+  return epoll_ctl (get_set (loop, poll)->epoll_fd, EPOLL_CTL_ADD, poll->fd, &event) == 0;
 }
 
 void
@@ -176,16 +210,65 @@ fsc_loop_modify (FscLoop *loop, FscPoll *poll, guint32 events)
 {
   struct epoll_event event = { .events = events, .data.ptr = poll };
 
-  epoll_ctl (loop->epoll_fd, EPOLL_CTL_MOD, poll->fd, &event);
+  epoll_ctl (get_set (loop, poll)->epoll_fd, EPOLL_CTL_MOD, poll->fd, &event);
 }
 
 void
 fsc_loop_remove (FscLoop *loop, FscPoll *poll)
 {
-  epoll_ctl (loop->epoll_fd, EPOLL_CTL_DEL, poll->fd, NULL);
-  for (int i = 0; i < loop->n_events; i++)
-    if (loop->events[i].data.ptr == poll)
-      loop->events[i].data.ptr = NULL;
+  Set *set = get_set (loop, poll);
+
+  epoll_ctl (set->epoll_fd, EPOLL_CTL_DEL, poll->fd, NULL);
+  for (int i = 0; i < set->n_events; i++)
+    if (set->events[i].data.ptr == poll)
+      set->events[i].data.ptr = NULL;
+}
+
+/* Groups */
+
+/* All that was asked for is handled: the kernel hands out in turn what is ready, and would not know
+ * of what was put off. */
+static void
+group_ready (FscPoll *poll, guint32 events)
+{
+  FscLoopGroup *group = poll->data;
+
+  group->is_busy = TRUE;
+  while (handle_events (group->loop, &group->set, GROUP_EVENTS, 0, NULL) == GROUP_EVENTS
+         && g_get_monotonic_time () - group->loop->time < GROUP_US)
+    ;
+  group->is_busy = FALSE;
+  if (group->is_dead)
+    fsc_loop_group_free (group);
+}
+
+FscLoopGroup *
+fsc_loop_group_new (FscLoop *loop)
+{
+  FscLoopGroup *group = g_new0 (FscLoopGroup, 1);
+
+  group->loop = loop;
+  group->set.epoll_fd = epoll_create1 (EPOLL_CLOEXEC);
+  group->poll = (FscPoll){ .fd = group->set.epoll_fd, .ready = group_ready, .data = group };
+  if (group->set.epoll_fd >= 0 && fsc_loop_add (loop, &group->poll, EPOLLIN))
+    return group;
+  if (group->set.epoll_fd >= 0)
+    close (group->set.epoll_fd);
+  g_free (group);
+  return NULL;
+}
+
+void
+fsc_loop_group_free (FscLoopGroup *group)
+{
+  if (group->is_busy)
+    {
+      group->is_dead = TRUE;
+      return;
+    }
+  fsc_loop_remove (group->loop, &group->poll);
+  close (group->set.epoll_fd);
+  g_free (group);
 }
 
 guint

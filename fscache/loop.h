@@ -10,6 +10,7 @@
 
 typedef struct FscLoop FscLoop;
 typedef struct FscPoll FscPoll;
+typedef struct FscLoopGroup FscLoopGroup;
 
 /* A watched descriptor; lives inside its owner. The descriptor is borrowed. */
 struct FscPoll
@@ -17,6 +18,7 @@ struct FscPoll
   int fd;
   void (*ready) (FscPoll *poll, guint32 events);
   gpointer data;
+  FscLoopGroup *group; /* or NULL: it is alone */
 };
 
 /* `before_wait` is called before each wait for events: what was collected while events were handled
@@ -32,6 +34,13 @@ void fsc_loop_modify (FscLoop *loop, FscPoll *poll, guint32 events);
 
 /* After this `ready` is not called any more, not even for an event that was fetched already. */
 void fsc_loop_remove (FscLoop *loop, FscPoll *poll);
+
+/* Descriptors that have their turn together: a turn of the loop asks each group for what is ready,
+ * but handles no more of it than takes some 50 us. So whoever has a thousand descriptors that are
+ * always ready keeps nobody waiting for longer than that. NULL with errno set on failure. Nothing
+ * may be in it when it is freed. */
+FscLoopGroup *fsc_loop_group_new (FscLoop *loop);
+void fsc_loop_group_free (FscLoopGroup *group);
 
 /* As g_timeout_add(), which is not to be used while the loop runs: it would not be noticed before
  * the next of GLib's turns. */

@@ -199,10 +199,10 @@ typedef struct
 static char *
 describe (const FscServer *server)
 {
-  return g_strdup_printf ("Serving %s, up to %" G_GUINT64_FORMAT " handles and %" G_GUINT64_FORMAT
-                          " clients",
-                          fsc_listener_get_path (server->listener),
-                          fsc_cache_get_limits (server->cache)->max_handles, server->max_clients);
+  return g_strdup_printf (
+      "Serving %s, up to %" G_GUINT64_FORMAT " handles and %" G_GUINT64_FORMAT " clients",
+      fsc_listener_get_path (server->listener), fsc_cache_get_limits (server->cache)->max_handles,
+      server->shares->limits.max[FSC_SHARE_CONNECTIONS]);
 }
 
 /* If it is no good, what there is holds on. */

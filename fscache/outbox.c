@@ -49,14 +49,30 @@ typedef struct
   FscEvent event;
   FscOutboxEvents *events; /* whose it is, while it waits */
   FscHolder *holder;       /* who sends it; NULL: from here */
+  size_t n_charged;        /* bytes, of what the user's replies may have */
   guint n, n_fds, capacity;
   Reply replies[];
 } Parcel;
 
+static void
+charge (Parcel *parcel, size_t n)
+{
+  parcel->n_charged += n;
+  fsc_stake_charge (parcel->outbox->stake, FSC_SHARE_UNREAD, n);
+}
+
+static void
+uncharge (Parcel *parcel, size_t n)
+{
+  parcel->n_charged -= n;
+  fsc_stake_discharge (parcel->outbox->stake, FSC_SHARE_UNREAD, n);
+}
+
 static Parcel *
 parcel_new (FscOutbox *outbox, guint32 serial, FscHolder *holder, guint capacity)
 {
-  Parcel *parcel = g_malloc (sizeof *parcel + capacity * sizeof parcel->replies[0]);
+  size_t size = sizeof (Parcel) + capacity * sizeof (Reply);
+  Parcel *parcel = g_malloc (size);
 
   *parcel = (Parcel){
     .link.data = parcel,
@@ -67,6 +83,7 @@ parcel_new (FscOutbox *outbox, guint32 serial, FscHolder *holder, guint capacity
     .holder = holder,
     .capacity = capacity,
   };
+  charge (parcel, size);
   return parcel;
 }
 
@@ -93,6 +110,7 @@ static void
 parcel_free (Parcel *parcel)
 {
   parcel_leave_events (parcel);
+  uncharge (parcel, parcel->n_charged);
   for (guint i = 0; i < parcel->n; i++)
     reply_clear (&parcel->replies[i]);
   if (parcel->owns_packet_fd)
@@ -126,6 +144,7 @@ parcel_add (Parcel *parcel, const Reply *reply)
 {
   parcel->n_fds += reply->result.has_fd;
   parcel->length += fsc_codec_result_size (&reply->result);
+  charge (parcel, reply->result.text.length);
   parcel->replies[parcel->n++] = *reply;
 }
 
@@ -160,6 +179,7 @@ fsc_outbox_push_packet (FscOutbox *outbox, const void *packet, size_t length, in
   Parcel *parcel = parcel_new (outbox, 0, NULL, 0);
 
   parcel->packet = g_memdup2 (packet, length);
+  charge (parcel, length);
   parcel->length = length;
   parcel->packet_fd = fd;
   parcel->owns_packet_fd = takes_fd;
@@ -260,7 +280,10 @@ set_event (Parcel *parcel, const FscAnswer *answer)
   Reply reply;
 
   if (parcel->n > 0)
-    reply_clear (&parcel->replies[0]);
+    {
+      uncharge (parcel, parcel->replies[0].result.text.length);
+      reply_clear (&parcel->replies[0]);
+    }
   parcel->n = parcel->n_fds = 0;
   parcel->length = sizeof (FscWireHeader) + sizeof (FscWireEvent);
   parcel->holder = answer->handle != NULL ? answer->handle->holder : NULL;
@@ -318,13 +341,14 @@ fail_event (Parcel *parcel, FscCode code, int error, const char *text)
 static void
 set_unread (FscOutbox *outbox, guint n)
 {
-  FscServer *server = outbox->server;
+  FscStake *stake = outbox->stake;
 
   if (outbox->n_unread == 0 && n > 0)
-    g_queue_push_tail_link (&server->unread, &outbox->unread_link);
+    g_queue_push_tail_link (&stake->unread, &outbox->unread_link);
   else if (outbox->n_unread > 0 && n == 0)
-    g_queue_unlink (&server->unread, &outbox->unread_link);
-  server->in_flight = server->in_flight - outbox->n_unread + n;
+    g_queue_unlink (&stake->unread, &outbox->unread_link);
+  fsc_stake_discharge (stake, FSC_SHARE_DESCRIPTORS, outbox->n_unread);
+  fsc_stake_charge (stake, FSC_SHARE_DESCRIPTORS, n);
   outbox->n_unread = n;
 }
 
@@ -402,18 +426,34 @@ starve (FscOutbox *outbox)
         = fsc_loop_add_timeout (outbox->server->loop, STARVED_MS, retry_starved, outbox->server);
 }
 
-/* Of what the others leave, a client may have half, so that however many do not read, there is
- * something left for the next; and one descriptor is sent even if there is not. So whoever has read
- * all that it was sent never waits for anybody else. */
+/* Of what the others leave of what the user may have, a client may have half, so that however many
+ * do not read, there is something left for the next; and one descriptor is sent even if there is
+ * not. So whoever has read all that it was sent never waits for anybody else. */
 static guint
 find_room (const FscOutbox *outbox)
 {
-  const FscServer *server = outbox->server;
-  guint64 others = server->in_flight - outbox->n_unread;
-  guint64 share = others < server->max_in_flight ? (server->max_in_flight - others) / 2 : 0;
+  const FscStake *stake = outbox->stake;
+  guint64 limit = fsc_stake_get_limit (stake, FSC_SHARE_DESCRIPTORS);
+  guint64 others = stake->used[FSC_SHARE_DESCRIPTORS] - outbox->n_unread;
+  guint64 share = others < limit ? (limit - others) / 2 : 0;
 
   share = CLAMP (share, 1, FSC_FDS_MAX);
   return share > outbox->n_unread ? (guint) share - outbox->n_unread : 0;
+}
+
+/* How many of what was sent to the user are unread. A user with many clients who do not read is not
+ * to make the service ask for each of them again and again. */
+static void
+reclaim_all (FscStake *stake, gint64 time)
+{
+  if (stake->shares->is_divided && stake->reclaimed_at == time)
+    return;
+  stake->reclaimed_at = time;
+  for (GList *l = stake->unread.head, *next; l != NULL; l = next)
+    {
+      next = l->next;
+      reclaim (l->data);
+    }
 }
 
 /* How many more descriptors may be sent, if `wanted` are to be. If none, this is asked again when
@@ -424,11 +464,7 @@ get_room (FscOutbox *outbox, guint wanted)
   if (find_room (outbox) < wanted)
     reclaim (outbox);
   if (find_room (outbox) < MIN (wanted, FSC_FDS_MAX - outbox->n_unread))
-    for (GList *l = outbox->server->unread.head, *next; l != NULL; l = next)
-      {
-        next = l->next;
-        reclaim (l->data);
-      }
+    reclaim_all (outbox->stake, fsc_loop_get_time (outbox->server->loop));
   return find_room (outbox);
 }
 
@@ -824,11 +860,12 @@ fsc_outbox_blocked_since (const FscOutbox *outbox)
 /* Life */
 
 void
-fsc_outbox_init (FscOutbox *outbox, FscServer *server, gpointer owner, int socket,
+fsc_outbox_init (FscOutbox *outbox, FscServer *server, gpointer owner, FscStake *stake, int socket,
                  GDestroyNotify free_owner)
 {
-  *outbox
-      = (FscOutbox){ .server = server, .owner = owner, .socket = socket, .free_owner = free_owner };
+  *outbox = (FscOutbox){
+    .server = server, .owner = owner, .stake = stake, .socket = socket, .free_owner = free_owner
+  };
   outbox->unread_link.data = outbox;
   outbox->dirty_link.data = owner;
   g_queue_init (&outbox->parcels);

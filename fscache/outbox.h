@@ -10,6 +10,7 @@
 
 #include "fscache/cache.h"
 #include "fscache/server.h"
+#include "fscache/shares.h"
 
 /* The EVENTs of one WATCH; lives in whoever watches, all zero at first. While the client has not
  * read the last one, or it cannot be sent, there is one that waits, and it always is the newest. */
@@ -24,11 +25,12 @@ typedef struct
   FscServer *server;
   gpointer owner; /* the connection */
   GDestroyNotify free_owner;
-  int socket; /* borrowed; -1 once closed */
+  FscStake *stake; /* its user's; borrowed: the owner has it as long as that is */
+  int socket;      /* borrowed; -1 once closed */
   GQueue parcels;
   GQueue held_back;   /* EVENTs of those of whom the client has not read the last one */
   guint64 n_readings; /* how often it was found that the client has read all, and one */
-  GList unread_link;  /* in the server's list while n_unread is not 0 */
+  GList unread_link;  /* in the stake's list while n_unread is not 0 */
   guint n_unread;     /* descriptors sent and not known to be read */
   guint n_handing;    /* packets that holders are sending */
   guint n_handed;     /* their descriptors; part of n_unread */
@@ -41,8 +43,8 @@ typedef struct
   gboolean has_sent_table;    /* and is not known to have read it */
 } FscOutbox;
 
-void fsc_outbox_init (FscOutbox *outbox, FscServer *server, gpointer owner, int socket,
-                      GDestroyNotify free_owner);
+void fsc_outbox_init (FscOutbox *outbox, FscServer *server, gpointer owner, FscStake *stake,
+                      int socket, GDestroyNotify free_owner);
 
 /* Forgets all that waits. Calls free_owner once no holder is sending any more. */
 void fsc_outbox_close (FscOutbox *outbox);

@@ -79,7 +79,7 @@ start (FscPuts *puts, FscConnection *connection, guint32 serial, const FscPut *w
   putting->serial = serial;
   putting->link.data = putting;
   g_queue_push_tail_link (&puts->under_way, &putting->link);
-  connection->n_unanswered++;
+  fsc_connection_expect (connection, 1);
   fsc_lanes_start (puts->server->lanes, &putting->job);
 }
 
@@ -157,7 +157,7 @@ fsc_puts_finish (FscJob *job, FscOutcome *outcome)
 
   g_queue_unlink (&putting->puts->under_way, &putting->link);
   if (connection != NULL)
-    connection->n_unanswered--;
+    fsc_connection_answered (connection, 1);
   if (connection != NULL && outcome->code != FSC_CODE_OK)
     fsc_connection_send_error (connection, putting->serial, outcome->code, outcome->error, "%s",
                                outcome->text);

@@ -74,8 +74,12 @@ fsc_connection_send_done (FscConnection *connection, guint32 serial, guint64 cou
 
 /* OPEN */
 
+/* What waits for an answer takes about twice its length. So that the number of requests that a user
+ * may have also bounds their memory, a long one counts for several. */
+#define PIECE 512
+
 FscRequest *
-fsc_request_new (FscConnection *connection, guint32 serial, guint n_items)
+fsc_request_new (FscConnection *connection, guint32 serial, guint n_items, size_t length)
 {
   /* Not g_malloc0(): glibc's calloc() does not look where free() has put the last one. */
   FscRequest *request = g_malloc (sizeof *request + n_items * sizeof request->waiters[0]);
@@ -86,9 +90,11 @@ fsc_request_new (FscConnection *connection, guint32 serial, guint n_items)
     .serial = serial,
     .n_items = n_items,
     .n_unanswered = n_items + 1, /* it must not go while items are begun */
+    .n_pieces = (guint) (length / PIECE),
   };
   memset (request->waiters, 0, n_items * sizeof request->waiters[0]);
-  connection->n_unanswered += n_items + 1;
+  fsc_connection_expect (connection, n_items + 1);
+  fsc_stake_charge (connection->stake, FSC_SHARE_REQUESTS, request->n_pieces);
   g_queue_push_tail_link (&connection->requests, &request->link);
   return request;
 }
@@ -96,6 +102,7 @@ fsc_request_new (FscConnection *connection, guint32 serial, guint n_items)
 static void
 request_free (FscRequest *request)
 {
+  fsc_stake_discharge (request->connection->stake, FSC_SHARE_REQUESTS, request->n_pieces);
   g_queue_unlink (&request->connection->requests, &request->link);
   g_free (request);
 }
@@ -103,7 +110,7 @@ request_free (FscRequest *request)
 void
 fsc_request_answered (FscRequest *request)
 {
-  request->connection->n_unanswered--;
+  fsc_connection_answered (request->connection, 1);
   if (--request->n_unanswered == 0)
     request_free (request);
 }
@@ -228,7 +235,7 @@ fsc_request_take_open (FscConnection *connection, guint32 serial, FscReader *rea
   if (fsc_reader_finish (reader) < 0)
     return FALSE;
 
-  request = fsc_request_new (connection, serial, n);
+  request = fsc_request_new (connection, serial, n, reader->length);
   for (guint32 i = 0; i < n; i++)
     open_item (request, i, n > 1 ? &items[i] : &one);
   fsc_request_answered (request);
@@ -241,7 +248,7 @@ fsc_request_cancel (FscRequest *request, gboolean is_answered)
   FscConnection *connection = request->connection;
 
   request->n_unanswered++;
-  connection->n_unanswered++;
+  fsc_connection_expect (connection, 1);
   for (guint i = 0; i < request->n_items; i++)
     {
       FscAnswer answer

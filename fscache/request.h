@@ -12,6 +12,7 @@
 
 #include "fscache/connection.h"
 #include "fscache/outbox.h"
+#include "fscache/shares.h"
 
 typedef struct FscRequest FscRequest;
 
@@ -23,6 +24,7 @@ struct FscRequest
   guint32 serial;
   guint n_items;
   guint n_unanswered;
+  guint n_pieces; /* its size: charged beside its items */
   FscWaiter *waiters[];
 };
 
@@ -37,10 +39,14 @@ struct FscConnection
 {
   FscPoll poll;
   FscServer *server;
-  guint64 number; /* is used only once */
-  char *name;     /* as the client has told it, or NULL */
-  GList link;     /* in the server's list */
-  gint64 since;   /* when it came */
+  guint64 number;   /* is used only once */
+  char *name;       /* as the client has told it, or NULL */
+  GList link;       /* in the server's list */
+  FscStake *stake;  /* its user's; a reference */
+  GList pause_link; /* in the stake's list while is_paused */
+  gboolean is_paused;
+  gboolean is_charged; /* it is within its user's share; else it only greets, to be told */
+  gint64 since;        /* when it came */
   gboolean is_greeted;
   gboolean refuses_fds; /* it is certain that nothing in its socket has descriptors */
   gboolean is_closed;
@@ -92,9 +98,25 @@ void fsc_connection_note_gift (FscConnection *connection, const FscAnswer *answe
 /* A lease ends, if the client has it; flags as of GIVE_BACK. */
 void fsc_connection_end_lease (FscConnection *connection, guint64 lease, guint32 flags);
 
+/* Something, or so much, was asked for that is not answered; and has been. */
+static inline void
+fsc_connection_expect (FscConnection *connection, guint n)
+{
+  connection->n_unanswered += n;
+  fsc_stake_charge (connection->stake, FSC_SHARE_REQUESTS, n);
+}
+
+static inline void
+fsc_connection_answered (FscConnection *connection, guint n)
+{
+  connection->n_unanswered -= n;
+  fsc_stake_discharge (connection->stake, FSC_SHARE_REQUESTS, n);
+}
+
 /* Whoever makes a request calls fsc_request_answered() once more than it has items, when all are
- * begun. The last answer frees it. */
-FscRequest *fsc_request_new (FscConnection *connection, guint32 serial, guint n_items);
+ * begun. The last answer frees it. `length` is that of what it says, in bytes. */
+FscRequest *fsc_request_new (FscConnection *connection, guint32 serial, guint n_items,
+                             size_t length);
 void fsc_request_answered (FscRequest *request);
 
 /* Ends what has not been answered, with an answer or without. */

@@ -19,13 +19,19 @@
 #include "fscache/warm.h"
 
 /* A user's other programs share the kernel's account of descriptors in flight, which ends at
- * RLIMIT_NOFILE. */
+ * RLIMIT_NOFILE. (A service for all users has a user of its own.) */
 #define MAX_IN_FLIGHT 512
+
+/* What the users of a service for all of them have together, if the configuration does not say. Of
+ * three users, each may have as many requests as libfscache has under way for one client. */
+#define REQUESTS_MAX (12 * FSC_UNANSWERED_MAX)
+#define UNREAD_MAX (32 << 20)
+#define USERS_MAX 256
 
 /* Descriptors for all but clients and handles: sockets of openers, the loop, logs, room to move. */
 #define RESERVE 64
 
-/* How many more than max-clients may be connected, to be told in words that there are too many. */
+/* How many more than their share may be connected, to be told in words that there are too many. */
 #define GREETING_MARGIN 16
 
 /* Entries are looked at for being idle: all of them within half a minute, and few at once. */
@@ -187,19 +193,13 @@ spawner_lost (gpointer data)
   raise (SIGTERM);
 }
 
-/* Those who have not greeted yet count too: they have a descriptor of the service's. */
 static void
 peer_came (int socket, const FscPeer *peer, gpointer data)
 {
   FscServer *server = data;
 
-  if (server->connections.length < server->max_clients + GREETING_MARGIN)
-    {
-      fsc_connection_new (server, socket, peer);
-      fsc_server_watch_clients (server); /* it has to greet */
-    }
-  else
-    close (socket);
+  fsc_connection_new (server, socket, peer, server->n_turned_away < GREETING_MARGIN);
+  fsc_server_watch_clients (server); /* it has to greet */
 }
 
 static void
@@ -294,6 +294,16 @@ arm_pools (FscServer *server)
                                           expire_pools, server);
 }
 
+static void
+resume_paused (FscServer *server)
+{
+  g_autoptr (GPtrArray) stakes = fsc_shares_ref_all (server->shares);
+
+  server->shares->has_eased = FALSE;
+  for (guint i = 0; i < stakes->len; i++)
+    fsc_connection_resume_paused (stakes->pdata[i]);
+}
+
 /* What was collected while events were handled goes out, until nothing is left. */
 static void
 before_wait (gpointer data)
@@ -315,6 +325,8 @@ before_wait (gpointer data)
         }
     }
   while (again);
+  if (server->shares->has_eased)
+    resume_paused (server);
   arm_pools (server);
   if (server->sweeping == 0 && is_sweep_wanted (server))
     arm_sweep (server);
@@ -322,13 +334,49 @@ before_wait (gpointer data)
 
 /* Limits */
 
+/* What may be set, from the configuration and from what the process may have. */
+typedef struct
+{
+  FscLimits cache;
+  FscShareLimits shares;
+  guint64 most_handles;
+} Limits;
+
+/* What users have together beside what the cache keeps. A user who is alone may ask for as much as
+ * there is memory for, as before there were shares. */
+static void
+find_shares (gboolean is_for_all, guint64 n_descriptors, guint64 max_clients,
+             FscShareLimits *limits)
+{
+  guint64 *max = limits->max;
+
+  max[FSC_SHARE_CONNECTIONS] = max_clients;
+  if (max[FSC_SHARE_DESCRIPTORS] == 0)
+    max[FSC_SHARE_DESCRIPTORS]
+        = is_for_all ? n_descriptors / 2 : MIN (MAX_IN_FLIGHT, n_descriptors / 2);
+  if (is_for_all && max[FSC_SHARE_REQUESTS] == 0)
+    max[FSC_SHARE_REQUESTS] = REQUESTS_MAX;
+  if (is_for_all && max[FSC_SHARE_UNREAD] == 0)
+    max[FSC_SHARE_UNREAD] = UNREAD_MAX;
+  if (limits->max_users == 0)
+    limits->max_users = USERS_MAX;
+}
+
+/* Limits that hold from now on. */
+static void
+set_limits (FscServer *server, const Limits *limits)
+{
+  server->most_handles = limits->most_handles;
+  fsc_shares_set_limits (server->shares, &limits->shares);
+  fsc_server_set_cache_limits (server, &limits->cache);
+}
+
 /* Divides the descriptors that the process may have between handles and clients. */
 static gboolean
-find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients,
-             guint64 *max_in_flight, guint64 *most_handles, GError **error)
+find_limits (const FscConfig *config, gboolean is_for_all, Limits *limits, GError **error)
 {
   struct rlimit rlimit;
-  guint64 total;
+  guint64 total, max_clients = config->max_clients, max_handles = config->max_handles;
 
   if (getrlimit (RLIMIT_NOFILE, &rlimit) < 0 || rlimit.rlim_cur <= 2 * RESERVE)
     {
@@ -338,24 +386,24 @@ find_limits (const FscConfig *config, FscLimits *limits, guint64 *max_clients,
       return FALSE;
     }
   total = rlimit.rlim_cur - RESERVE;
-  *max_in_flight = MIN (MAX_IN_FLIGHT, rlimit.rlim_cur / 2);
-  limits->idle_time = config->idle_time;
-  limits->max_bytes = config->max_bytes;
-  limits->max_handles = config->max_handles;
-  *max_clients = config->max_clients;
-  if (limits->max_handles == 0)
-    limits->max_handles = *max_clients == 0 ? total / 4 * 3 : total - MIN (*max_clients, total - 1);
-  if (*max_clients == 0)
-    *max_clients = total - MIN (limits->max_handles, total - 1);
-  if (limits->max_handles + *max_clients > total)
+  if (max_handles == 0)
+    max_handles = max_clients == 0 ? total / 4 * 3 : total - MIN (max_clients, total - 1);
+  if (max_clients == 0)
+    max_clients = total - MIN (max_handles, total - 1);
+  if (max_handles + max_clients > total)
     {
       g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED,
                    "max-handles %" G_GUINT64_FORMAT " and max-clients %" G_GUINT64_FORMAT
                    " are more than RLIMIT_NOFILE allows: %" G_GUINT64_FORMAT " together",
-                   limits->max_handles, *max_clients, total);
+                   max_handles, max_clients, total);
       return FALSE;
     }
-  *most_handles = total - *max_clients;
+  limits->most_handles = total - max_clients;
+  limits->cache = (FscLimits){ .max_handles = max_handles,
+                               .max_bytes = config->max_bytes,
+                               .idle_time = config->idle_time };
+  limits->shares = config->shares;
+  find_shares (is_for_all, rlimit.rlim_cur, max_clients, &limits->shares);
   return TRUE;
 }
 
@@ -451,19 +499,21 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   };
   const FscSpawnerFuncs spawner_funcs
       = { .exited = opener_exited, .accepted = peer_came, .lost = spawner_lost };
-  FscLimits limits;
+  gboolean is_for_all = fsc_spawner_serves_all (server->spawner);
+  Limits limits;
 
-  if (!find_limits (server->config, &limits, &server->max_clients, &server->max_in_flight,
-                    &server->most_handles, error)
-      || !find_root (server, error))
+  if (!find_limits (server->config, is_for_all, &limits, error) || !find_root (server, error))
     return FALSE;
+  server->most_handles = limits.most_handles;
+  server->shares = fsc_shares_new (is_for_all, geteuid ());
   server->loop = fsc_loop_new (before_wait, server, error);
   if (server->loop == NULL)
     return FALSE;
   server->mounts = fsc_mounts_new (server->loop, error);
   if (server->mounts == NULL)
     return FALSE;
-  server->cache = fsc_cache_new (&provider, server, &limits);
+  server->cache = fsc_cache_new (&provider, server, &limits.cache);
+  set_limits (server, &limits);
   fsc_cache_set_max_put (server->cache,
                          fsc_providers_find_group (server->config->providers, "handle")->max_names);
   server->credentials = fsc_credentials_new (credential_made, server);
@@ -497,7 +547,6 @@ fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscListener *liste
   server->started = g_get_monotonic_time ();
   server->ledger = fsc_ledger_new ();
   g_queue_init (&server->connections);
-  g_queue_init (&server->unread);
   g_queue_init (&server->dirty);
   if (!server_start (server, opener_dir, error))
     g_clear_pointer (&server, fsc_server_free);
@@ -529,6 +578,7 @@ fsc_server_free (FscServer *server)
   g_clear_pointer (&server->cache, fsc_cache_free);
   g_clear_pointer (&server->ledger, fsc_ledger_free);
   g_clear_pointer (&server->credentials, fsc_credentials_free);
+  g_clear_pointer (&server->shares, fsc_shares_free);
   g_clear_pointer (&server->mounts, fsc_mounts_free);
   fsc_spawner_free (server->spawner);
   fsc_listener_free (server->listener);
@@ -537,21 +587,28 @@ fsc_server_free (FscServer *server)
   g_free (server);
 }
 
+void
+fsc_server_set_cache_limits (FscServer *server, const FscLimits *limits)
+{
+  FscShareLimits shares = server->shares->limits;
+
+  shares.max[FSC_SHARE_HANDLES] = limits->max_handles;
+  shares.max[FSC_SHARE_BYTES] = limits->max_bytes;
+  fsc_shares_set_limits (server->shares, &shares);
+  fsc_cache_set_limits (server->cache, limits);
+  g_clear_handle_id (&server->sweeping, g_source_remove); /* it is armed anew, for the new time */
+}
+
 gboolean
 fsc_server_set_limits (FscServer *server, const FscConfig *config, GError **error)
 {
-  guint64 max_clients, max_in_flight, most_handles;
-  FscLimits limits;
+  Limits limits;
 
-  if (!find_limits (config, &limits, &max_clients, &max_in_flight, &most_handles, error))
+  if (!find_limits (config, server->shares->is_divided, &limits, error))
     return FALSE;
-  server->max_clients = max_clients;
-  server->max_in_flight = max_in_flight;
-  server->most_handles = most_handles;
-  fsc_cache_set_limits (server->cache, &limits);
+  set_limits (server, &limits);
   fsc_cache_set_max_put (server->cache,
                          fsc_providers_find_group (config->providers, "handle")->max_names);
-  g_clear_handle_id (&server->sweeping, g_source_remove); /* it is armed anew, for the new time */
   return TRUE;
 }
 
@@ -644,11 +701,11 @@ fsc_server_foreach_counter (FscServer *server, FscServerCounterFunc func, gpoint
     { "watched_files", watches.files },
     { "watch_events", watches.events },
     { "watch_overflows", watches.overflows },
-    { "in_flight", server->in_flight },
+    { "in_flight", server->shares->used[FSC_SHARE_DESCRIPTORS] },
     { "max_handles", fsc_cache_get_limits (server->cache)->max_handles },
     { "max_bytes", fsc_cache_get_limits (server->cache)->max_bytes },
     { "idle_time_ms", (guint64) fsc_cache_get_limits (server->cache)->idle_time / 1000 },
-    { "max_clients", server->max_clients },
+    { "max_clients", server->shares->limits.max[FSC_SHARE_CONNECTIONS] },
     { "uptime_ms", (guint64) (g_get_monotonic_time () - server->started) / 1000 },
   };
 

@@ -17,6 +17,7 @@
 #include "fscache/loop.h"
 #include "fscache/mounts.h"
 #include "fscache/pressure.h"
+#include "fscache/shares.h"
 #include "fscache/spawner.h"
 
 typedef struct
@@ -37,14 +38,12 @@ typedef struct
   FscPressure *pressure; /* NULL: not wanted, or not to be had */
   FscListener *listener;
   FscLedger *ledger;
+  FscShares *shares;
 
-  GQueue connections; /* of FscConnection, by number */
-  GQueue unread;      /* of FscOutbox: descriptors were sent that may not have been read */
-  GQueue dirty;       /* of FscConnection: with something to send */
-  guint starved;      /* source id while too many descriptors are in flight */
-  guint64 in_flight;  /* descriptors sent and not known to be read */
-  guint64 max_in_flight;
-  guint64 max_clients;
+  GQueue connections;      /* of FscConnection, by number */
+  GQueue dirty;            /* of FscConnection: with something to send */
+  guint starved;           /* source id while too many descriptors are in flight */
+  guint n_turned_away;     /* connections beyond a share, that greet to be told */
   guint64 last_connection; /* number */
   guint64 most_handles;    /* that max-handles may be set to */
 
@@ -63,6 +62,9 @@ FscServer *fsc_server_new (const FscConfig *config, FscSpawner *spawner, FscList
 
 /* Has the limits of a configuration, if they fit together. */
 gboolean fsc_server_set_limits (FscServer *server, const FscConfig *config, GError **error);
+
+/* Changes those of the cache, and what users have of them. */
+void fsc_server_set_cache_limits (FscServer *server, const FscLimits *limits);
 
 /* Disconnects all clients, ends all openers, closes everything. */
 void fsc_server_free (FscServer *server);

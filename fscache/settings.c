@@ -75,8 +75,7 @@ apply (FscServer *server, guint which, guint64 value)
     limits.max_bytes = value;
   else
     limits.idle_time = (gint64) value * 1000;
-  fsc_cache_set_limits (server->cache, &limits);
-  g_clear_handle_id (&server->sweeping, g_source_remove); /* it is armed anew, for the new time */
+  fsc_server_set_cache_limits (server, &limits);
 }
 
 gboolean

@@ -318,7 +318,7 @@ connect_client (Stage *stage, int *client)
   fsc_script_require (
       socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) == 0);
   *client = sockets[1];
-  fsc_connection_new (stage->server, sockets[0], stage->spawner.serves_all ? &peer : NULL);
+  fsc_connection_new (stage->server, sockets[0], stage->spawner.serves_all ? &peer : NULL, TRUE);
   length = fsc_test_message_encode (&hello, packet, sizeof packet);
   if (shape < 0xe0)
     fsc_script_send (*client, packet, (size_t) length, 1, 1);

@@ -66,6 +66,29 @@ get_parent (pid_t pid)
   return parent;
 }
 
+pid_t
+fsc_test_fork_as (uid_t uid, const gid_t *groups, size_t n_groups)
+{
+  pid_t pid = fork ();
+
+  g_assert_cmpint (pid, >=, 0);
+  if (pid != 0)
+    return pid;
+  if (setgroups (n_groups, groups) < 0 || setresgid (uid, uid, uid) < 0
+      || setresuid (uid, uid, uid) < 0)
+    _exit (2);
+  return 0;
+}
+
+void
+fsc_test_assert_ends_well (pid_t pid)
+{
+  int status;
+
+  g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
+  g_assert_cmpint (status, ==, 0);
+}
+
 GArray *
 fsc_test_list_children (pid_t pid)
 {

@@ -82,6 +82,13 @@ char *fsc_test_build_path (const char *name);
  * be another user's, are in it. */
 gboolean fsc_test_is_for_all (const char *name);
 
+/* As fork(), but the child is another user, in these groups besides its own, without capabilities.
+ * For root. */
+pid_t fsc_test_fork_as (uid_t uid, const gid_t *groups, size_t n_groups);
+
+/* Waits for a child, which must exit with 0. */
+void fsc_test_assert_ends_well (pid_t pid);
+
 /* The processes (pid_t) that a process has started: of the service its spawner, of that openers. */
 GArray *fsc_test_list_children (pid_t pid);
 GArray *fsc_test_service_list_openers (FscTestService *service);

@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -85,31 +84,18 @@ run_stage (gconstpointer func)
 static pid_t
 start_as (uid_t uid, const gid_t *groups, size_t n_groups, StageFunc func, const Stage *stage)
 {
-  pid_t pid = fork ();
+  pid_t pid = fsc_test_fork_as (uid, groups, n_groups);
 
-  g_assert_cmpint (pid, >=, 0);
   if (pid != 0)
     return pid;
-  if (setgroups (n_groups, groups) < 0 || setresgid (uid, uid, uid) < 0
-      || setresuid (uid, uid, uid) < 0)
-    _exit (2);
   func (stage);
   _exit (0);
 }
 
 static void
-assert_ends_well (pid_t pid)
-{
-  int status;
-
-  g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
-  g_assert_cmpint (status, ==, 0);
-}
-
-static void
 run_as (uid_t uid, StageFunc func, const Stage *stage)
 {
-  assert_ends_well (start_as (uid, NULL, 0, func, stage));
+  fsc_test_assert_ends_well (start_as (uid, NULL, 0, func, stage));
 }
 
 static void
@@ -210,10 +196,10 @@ test_groups (const Stage *stage)
 
   for (guint i = 0; i < G_N_ELEMENTS (groups); i++)
     groups[i] = TEAM + i;
-  assert_ends_well (start_as (OTHER, groups, 1, use_as_member, stage));
-  assert_ends_well (start_as (OTHER, groups + 1, 1, use_as_stranger, stage));
-  assert_ends_well (start_as (OTHER, NULL, 0, use_as_stranger, stage));
-  assert_ends_well (start_as (OTHER, groups, G_N_ELEMENTS (groups), use_as_member, stage));
+  fsc_test_assert_ends_well (start_as (OTHER, groups, 1, use_as_member, stage));
+  fsc_test_assert_ends_well (start_as (OTHER, groups + 1, 1, use_as_stranger, stage));
+  fsc_test_assert_ends_well (start_as (OTHER, NULL, 0, use_as_stranger, stage));
+  fsc_test_assert_ends_well (start_as (OTHER, groups, G_N_ELEMENTS (groups), use_as_member, stage));
 }
 
 /* What was put is its user's. */

@@ -91,6 +91,11 @@ test_all_keys (void)
                                             "queue=1\n"
                                             "deadline=0.29\n"
                                             "idle-time= 0.1 \n"
+                                            "[shares]\n"
+                                            "requests=1\n"
+                                            "descriptors=1000000000\n"
+                                            "unread=1.5M\n"
+                                            "users=1000000\n"
                                             "[file]\n"
                                             "ttl=1.001\n"
                                             "[warm]\n"
@@ -107,6 +112,10 @@ test_all_keys (void)
   g_assert_cmpuint (config->lane_queue, ==, 1);
   g_assert_cmpint (config->lane_deadline, ==, 290000);
   g_assert_cmpint (config->lane_idle_time, ==, 100000);
+  g_assert_cmpuint (config->shares.max[FSC_SHARE_REQUESTS], ==, 1);
+  g_assert_cmpuint (config->shares.max[FSC_SHARE_DESCRIPTORS], ==, 1000000000);
+  g_assert_cmpuint (config->shares.max[FSC_SHARE_UNREAD], ==, 3 << 19);
+  g_assert_cmpuint (config->shares.max_users, ==, 1000000);
   g_assert_cmpuint (find (config, "file:///a")->ttl_ms, ==, 1001);
   g_assert_cmpstr (config->warm_list, ==, "/etc/warm.list");
 }
@@ -278,7 +287,8 @@ test_errors (void)
     const char *parts[3];
   } cases[] = {
     { "[servcie]\nsocket=/x\n",
-      { "[servcie]", "no such group", "service, cache, lanes, warm, rule NAME, file, unpack, " } },
+      { "[servcie]", "no such group",
+        "service, cache, lanes, shares, warm, rule NAME, file, unpack, " } },
     { "[lane]\n", { "[lane]", "no such group" } },
     { "[service]\nmax-handels=5\n", { "[service] max-handels", "no such key" } },
     { "[cache]\nttl=5\n", { "[cache] ttl", "no such key" } }, /* that of another group */
@@ -312,6 +322,10 @@ test_errors (void)
     { "[lanes]\ndeadline=0\n", { "[lanes] deadline", "from 0.01 to 86400" } },
     { "[lanes]\ndeadline=86401\n", { "[lanes] deadline", "from 0.01 to 86400" } },
     { "[lanes]\nidle-time=0\n", { "[lanes] idle-time", "from 0.1 to" } },
+    { "[shares]\nrequests=0\n", { "[shares] requests", "from 1 to 1000000000" } },
+    { "[shares]\ndescriptors=1K\n", { "[shares] descriptors", "\"1K\"" } },
+    { "[shares]\nunread=0\n", { "[shares] unread", "from 1 to" } },
+    { "[shares]\nusers=0\n", { "[shares] users", "from 1 to 1000000" } },
     { "[file]\nttl=-1\n", { "[file] ttl", "from 0 to 86400" } },
     { "[file]\nttl=86401\n", { "[file] ttl", "from 0 to 86400" } },
     { "[helper]\n", { "[helper]", "no such group" } },
