@@ -297,8 +297,20 @@ static void
 refuse_pin (FscConnection *connection, guint32 serial, FscBytes uri)
 {
   FscServer *server = connection->server;
+  const FscStake *stake = connection->credential->stake;
   char name[FSC_NAME_IN_TEXT_MAX];
 
+  if (server->shares->is_divided && !fsc_stake_has_room (stake, FSC_SHARE_HANDLES, 1))
+    {
+      fsc_connection_send_error (connection, serial, FSC_CODE_LIMIT, ENOSPC,
+                                 "cannot pin %s: all %" G_GUINT64_FORMAT
+                                 " handles that user %u may have (of max-handles=%" G_GUINT64_FORMAT
+                                 ") are pinned or lent",
+                                 fsc_uri_abbreviate (uri, name),
+                                 fsc_stake_get_limit (stake, FSC_SHARE_HANDLES), stake->uid,
+                                 fsc_cache_get_limits (server->cache)->max_handles);
+      return;
+    }
   fsc_connection_send_error (
       connection, serial, FSC_CODE_LIMIT, ENOSPC,
       "cannot pin %s: of max-handles %" G_GUINT64_FORMAT

@@ -68,7 +68,9 @@ finish_opened (FscCache *cache, FscJob *job, FscOutcome *outcome)
                                        && !fsc_handle_is_same (entry->handle, outcome->handle);
       fsc_entry_set_handle (cache, entry, NULL);
     }
-  if (keep && !fsc_cache_make_room (cache, 1, fsc_handle_get_more_bytes (outcome->handle)))
+  if (keep
+      && !fsc_cache_make_room (cache, entry->key.credential, 1,
+                               fsc_handle_get_more_bytes (outcome->handle)))
     keep = FALSE;
   cache->counters.opens += job->item.validator.length > 0; /* it was to be a check only */
 
@@ -103,7 +105,14 @@ tell_progress (FscCache *cache, const GQueue *waiters, const FscProgress *progre
 static void
 set_memory (FscCache *cache, FscJob *job, guint64 memory)
 {
+  FscStake *stake = fsc_cache_get_stake (cache, job->credential);
+
   cache->counters.making += memory - job->memory;
+  if (stake != NULL)
+    {
+      fsc_stake_charge (stake, FSC_SHARE_BYTES, memory);
+      fsc_stake_discharge (stake, FSC_SHARE_BYTES, job->memory);
+    }
   job->memory = memory;
 }
 
@@ -112,12 +121,17 @@ static void
 refuse_memory (FscCache *cache, FscJob *job)
 {
   char name[FSC_NAME_IN_TEXT_MAX];
+  g_autofree char *share = fsc_cache_explain_share (cache, job->credential, FSC_SHARE_BYTES, 0);
   g_autofree char *text
-      = g_strdup_printf ("cannot make the content of %s: [cache] max-bytes=%" G_GUINT64_FORMAT
-                         " is reached: %" G_GUINT64_FORMAT
-                         " bytes are kept and may not go, %" G_GUINT64_FORMAT " are being made",
-                         fsc_uri_abbreviate (job->item.uri, name), cache->limits.max_bytes,
-                         cache->store.n_bytes, cache->counters.making);
+      = share != NULL
+            ? g_strdup_printf ("cannot make the content of %s: %s",
+                               fsc_uri_abbreviate (job->item.uri, name), share)
+            : g_strdup_printf ("cannot make the content of %s: [cache] max-bytes=%" G_GUINT64_FORMAT
+                               " is reached: %" G_GUINT64_FORMAT
+                               " bytes are kept and may not go, %" G_GUINT64_FORMAT
+                               " are being made",
+                               fsc_uri_abbreviate (job->item.uri, name), cache->limits.max_bytes,
+                               cache->store.n_bytes, cache->counters.making);
   const FscOutcome outcome = { .code = FSC_CODE_LIMIT, .error = ENOMEM, .text = text };
 
   cache->counters.open_errors++;
@@ -135,7 +149,7 @@ fsc_cache_progress (FscCache *cache, FscJob *job, const FscProgress *progress)
 
   if (fsc_job_is_wanted (job))
     {
-      gboolean has_room = more == 0 || fsc_cache_make_room (cache, 0, more);
+      gboolean has_room = more == 0 || fsc_cache_make_room (cache, job->credential, 0, more);
 
       set_memory (cache, job, progress->memory);
       if (!has_room)
@@ -430,6 +444,7 @@ fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data, const FscL
   cache->provider_data = provider_data;
   cache->limits = *limits;
   fsc_store_init (&cache->store);
+  cache->stakes = g_ptr_array_new ();
   fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
   cache->leases = g_hash_table_new (g_int64_hash, g_int64_equal);
   cache->contents = fsc_contents_new ();
@@ -460,7 +475,18 @@ fsc_cache_free (FscCache *cache)
   g_array_unref (cache->named);
   fsc_pools_free (cache);
   fsc_store_clear (&cache->store);
+  g_ptr_array_unref (cache->stakes);
   g_free (cache);
+}
+
+void
+fsc_cache_set_stake (FscCache *cache, guint32 credential, FscStake *stake)
+{
+  if (credential >= cache->stakes->len)
+    g_ptr_array_set_size (cache->stakes, (int) credential + 1);
+  cache->stakes->pdata[credential] = stake;
+  if (stake->shares->is_divided)
+    fsc_store_set_owner (&cache->store, credential, stake->uid);
 }
 
 const FscCounters *

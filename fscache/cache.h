@@ -28,6 +28,7 @@
 #include "fscache/generations.h"
 #include "fscache/handle.h"
 #include "fscache/ledger.h"
+#include "fscache/shares.h"
 #include "fscache/watch.h"
 #include "protocol/codec.h"
 
@@ -170,6 +171,10 @@ FscCache *fsc_cache_new (const FscCacheFuncs *provider, gpointer provider_data,
                          const FscLimits *limits);
 void fsc_cache_free (FscCache *cache);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscCache, fsc_cache_free)
+
+/* Whom a credential's handles and bytes are charged to (borrowed, as long as there is any). Where
+ * these are divided, whoever has too much makes room among his own. */
+void fsc_cache_set_stake (FscCache *cache, guint32 credential, FscStake *stake);
 
 /* Asks for a resource. Either calls `func` from within and returns NULL, or returns a waiter that
  * calls it later. `func` may call the cache. `lessee` is who gets the lease of an exclusive handle.

@@ -137,7 +137,7 @@ fsc_coherence_keep_failure (FscCache *cache, FscEntry *entry, const FscOutcome *
   if (outcome->code != FSC_CODE_SYSTEM || (outcome->error != ENOENT && outcome->error != ENOTDIR)
       || fsc_entry_get_watches (cache, entry) == NULL || entry->key.is_exclusive || entry->is_pinned
       || cache->n_nothing >= cache->limits.max_handles / NOTHING_SHARE
-      || !fsc_cache_make_room (cache, 1, 0))
+      || !fsc_cache_make_room (cache, entry->key.credential, 1, 0))
     return;
   entry->coherence = FSC_COHERENCE_CHECKED;
   entry->opened_at = entry->used_at = fsc_cache_now (cache);

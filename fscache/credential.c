@@ -23,6 +23,7 @@ credential_free (gpointer data)
   g_clear_pointer (&credential->changes, fsc_changes_free);
   g_clear_pointer (&credential->generations, fsc_generations_free);
   g_clear_pointer (&credential->rules, g_ptr_array_unref);
+  g_clear_pointer (&credential->stake, fsc_stake_unref);
   g_free (credential->user.groups);
   g_free (credential);
 }

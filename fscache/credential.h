@@ -15,6 +15,7 @@
 
 #include "fscache/changes.h"
 #include "fscache/generations.h"
+#include "fscache/shares.h"
 #include "fscache/spawner.h"
 
 #define FSC_CREDENTIAL_OWN 0
@@ -27,6 +28,7 @@ typedef struct
   FscChanges *changes;         /* NULL: there is no inotify to be had */
   FscGenerations *generations; /* NULL: it cannot be made */
   GPtrArray *rules;            /* of FscRule: those that may concern it; NULL: none */
+  FscStake *stake;             /* its user's; a reference */
 } FscCredential;
 
 typedef struct FscCredentials FscCredentials;

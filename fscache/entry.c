@@ -64,6 +64,22 @@ fsc_entry_get_time_left (FscCache *cache, const FscEntry *entry)
   return 0;
 }
 
+/* Gives an entry another handle, and charges its user with the difference. */
+static void
+charge_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
+{
+  FscStake *stake = fsc_cache_get_stake (cache, entry->key.credential);
+  guint64 handles = cache->store.n_handles, bytes = cache->store.n_bytes;
+
+  fsc_store_set_handle (&cache->store, entry, handle);
+  if (stake == NULL)
+    return;
+  fsc_stake_charge (stake, FSC_SHARE_HANDLES, cache->store.n_handles);
+  fsc_stake_discharge (stake, FSC_SHARE_HANDLES, handles);
+  fsc_stake_charge (stake, FSC_SHARE_BYTES, cache->store.n_bytes);
+  fsc_stake_discharge (stake, FSC_SHARE_BYTES, bytes);
+}
+
 void
 fsc_entry_exchange_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
 {
@@ -72,7 +88,7 @@ fsc_entry_exchange_handle (FscCache *cache, FscEntry *entry, FscHandle *handle)
     forget_put (cache, entry);
   cache->n_nothing -= fsc_handle_is_nothing (entry->handle);
   cache->n_nothing += fsc_handle_is_nothing (handle);
-  fsc_store_set_handle (&cache->store, entry, handle);
+  charge_handle (cache, entry, handle);
 }
 
 void

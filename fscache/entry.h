@@ -22,6 +22,7 @@ struct FscCache
   FscLimits limits;
   FscCounters counters;
   FscStore store;
+  GPtrArray *stakes;    /* credential -> FscStake, or NULL */
   GHashTable *leases;   /* lease -> FscEntry */
   GHashTable *contents; /* of the handles */
   GHashTable *pools;    /* of FscPool */
@@ -44,6 +45,13 @@ static inline gint64
 fsc_cache_now (FscCache *cache)
 {
   return cache->provider.now (cache->provider_data);
+}
+
+/* NULL: it is not counted. */
+static inline FscStake *
+fsc_cache_get_stake (const FscCache *cache, guint32 credential)
+{
+  return credential < cache->stakes->len ? cache->stakes->pdata[credential] : NULL;
 }
 
 static inline FscWatches *

@@ -183,6 +183,7 @@ char *
 fsc_cache_find_put_fault (FscCache *cache, guint32 credential, const FscPut *put, guint n_more,
                           FscAnswer *answer)
 {
+  g_autofree char *share = NULL;
   const FscEntry *entry;
   guint n;
 
@@ -202,7 +203,12 @@ fsc_cache_find_put_fault (FscCache *cache, guint32 credential, const FscPut *put
     return refuse (answer, FSC_CODE_LIMIT, EDQUOT,
                    "this user has %u names in use, all that [handle] max-names=%u allows", n,
                    cache->max_put);
-  if (cache->counters.pinned + 1 >= cache->limits.max_handles || !fsc_cache_make_room (cache, 1, 0))
+  if (!fsc_cache_make_room (cache, credential, 1, 0))
+    share = fsc_cache_explain_share (cache, credential, FSC_SHARE_HANDLES, 1);
+  if (share != NULL)
+    return refuse (answer, FSC_CODE_LIMIT, EDQUOT, "%s", share);
+  if (cache->counters.pinned + 1 >= cache->limits.max_handles
+      || !fsc_cache_make_room (cache, credential, 1, 0))
     return refuse (answer, FSC_CODE_LIMIT, ENFILE,
                    "max-handles %" G_GUINT64_FORMAT " is reached by what may not go",
                    cache->limits.max_handles);

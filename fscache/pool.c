@@ -417,7 +417,7 @@ fsc_pool_finish (FscCache *cache, FscJob *job, FscOutcome *outcome)
   g_autoptr (FscHandle) handle = g_steal_pointer (&outcome->handle);
   FscEntry *entry = job->entry;
   FscPool *pool = entry->pool;
-  gboolean is_kept = handle != NULL && fsc_cache_make_room (cache, 1, 0);
+  gboolean is_kept = handle != NULL && fsc_cache_make_room (cache, entry->key.credential, 1, 0);
 
   mark_dirty (cache, pool); /* and so it stays for now */
   pool->n_connecting--;

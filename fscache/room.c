@@ -12,8 +12,20 @@
 #define RELIEF_MOST 65536
 #define RELIEF_AGAIN (10 * G_USEC_PER_SEC)
 
-gboolean
-fsc_cache_make_room (FscCache *cache, guint64 handles, guint64 bytes)
+/* Returns FALSE if there is nobody to go. */
+static gboolean
+evict (FscCache *cache, FscEntry *entry)
+{
+  if (entry == NULL)
+    return FALSE;
+  cache->counters.evictions++;
+  fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
+  return TRUE;
+}
+
+/* Among all. */
+static gboolean
+make_room_for_all (FscCache *cache, guint64 handles, guint64 bytes)
 {
   guint64 max_bytes = cache->limits.max_bytes > 0 ? cache->limits.max_bytes : G_MAXUINT64;
 
@@ -23,16 +35,50 @@ fsc_cache_make_room (FscCache *cache, guint64 handles, guint64 bytes)
   for (;;)
     {
       gboolean for_bytes = bytes > 0 && cache->store.n_bytes > max_bytes - bytes;
-      FscEntry *entry;
 
       if (!for_bytes && cache->store.n_handles + handles <= cache->limits.max_handles)
         return TRUE;
-      entry = fsc_store_pick (&cache->store, for_bytes);
-      if (entry == NULL)
+      if (!evict (cache, fsc_store_pick (&cache->store, for_bytes)))
         return FALSE;
-      cache->counters.evictions++;
-      fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
     }
+}
+
+/* Among the user's own. */
+static gboolean
+make_room_in_share (FscCache *cache, guint32 credential, guint64 handles, guint64 bytes)
+{
+  const FscStake *stake = fsc_cache_get_stake (cache, credential);
+
+  if (stake == NULL || !stake->shares->is_divided)
+    return TRUE;
+  if (bytes > fsc_stake_get_limit (stake, FSC_SHARE_BYTES))
+    return FALSE;
+  for (;;)
+    {
+      gboolean for_bytes = bytes > 0 && !fsc_stake_has_room (stake, FSC_SHARE_BYTES, bytes);
+
+      if (!for_bytes && (handles == 0 || fsc_stake_has_room (stake, FSC_SHARE_HANDLES, handles)))
+        return TRUE;
+      if (!evict (cache, fsc_store_pick_of (&cache->store, credential, for_bytes)))
+        return FALSE;
+    }
+}
+
+gboolean
+fsc_cache_make_room (FscCache *cache, guint32 credential, guint64 handles, guint64 bytes)
+{
+  return make_room_in_share (cache, credential, handles, bytes)
+         && make_room_for_all (cache, handles, bytes);
+}
+
+char *
+fsc_cache_explain_share (const FscCache *cache, guint32 credential, FscShare share, guint64 more)
+{
+  const FscStake *stake = fsc_cache_get_stake (cache, credential);
+
+  return stake != NULL && stake->shares->is_divided && !fsc_stake_has_room (stake, share, more)
+             ? fsc_stake_explain (stake, share)
+             : NULL;
 }
 
 void
@@ -113,15 +159,9 @@ fsc_cache_set_limits (FscCache *cache, const FscLimits *limits)
 {
   cache->limits = *limits;
   fsc_store_set_limits (&cache->store, limits->max_handles, limits->max_bytes);
-  fsc_cache_make_room (cache, 0, 0);
+  make_room_for_all (cache, 0, 0);
   while (limits->max_bytes > 0 && cache->store.n_bytes + cache->counters.making > limits->max_bytes)
-    {
-      FscEntry *entry = fsc_store_pick (&cache->store, TRUE);
-
-      if (entry == NULL)
-        break;
-      cache->counters.evictions++;
-      fsc_entry_drop (cache, entry, FSC_TURN_EVICTED);
-    }
+    if (!evict (cache, fsc_store_pick (&cache->store, TRUE)))
+      break;
   fsc_cache_sweep (cache, G_MAXUINT);
 }

@@ -457,6 +457,8 @@ credential_made (FscCredential *credential, gpointer data)
   FscServer *server = data;
 
   credential->rules = fsc_rules_select (server->config->rules, &credential->user);
+  credential->stake = fsc_shares_ref_stake (server->shares, credential->user.uid);
+  fsc_cache_set_stake (server->cache, credential->number, credential->stake);
   make_generations (server, credential);
   if (server->config->is_watching)
     start_watching (server, credential);

@@ -70,6 +70,64 @@ fsc_store_make_key (const FscStore *store, FscBytes uri, guint32 credential, gui
   };
 }
 
+/* Shelves */
+
+static guint32
+get_owner (const FscStore *store, guint32 credential)
+{
+  return credential < store->owners->len ? g_array_index (store->owners, guint32, credential) : 0;
+}
+
+static FscShelf *
+find_shelf (const FscStore *store, guint32 owner)
+{
+  for (guint i = 0; i < store->shelves->len; i++)
+    {
+      FscShelf *shelf = store->shelves->pdata[i];
+
+      if (shelf->owner == owner)
+        return shelf;
+    }
+  return NULL;
+}
+
+static FscShelf *
+add_shelf (FscStore *store, guint32 owner)
+{
+  FscShelf *shelf = g_new0 (FscShelf, 1);
+
+  shelf->owner = owner;
+  g_ptr_array_add (store->shelves, shelf);
+  return shelf;
+}
+
+/* It takes a place on the shelf of its owner. */
+static void
+put_on_shelf (FscStore *store, FscEntry *entry)
+{
+  guint32 owner = get_owner (store, entry->key.credential);
+
+  entry->shelf = find_shelf (store, owner);
+  if (entry->shelf == NULL)
+    entry->shelf = add_shelf (store, owner);
+  entry->shelf->n_entries++;
+}
+
+static void
+take_from_shelf (FscStore *store, FscEntry *entry)
+{
+  if (--entry->shelf->n_entries == 0 && entry->shelf != store->shelves->pdata[0])
+    g_ptr_array_remove_fast (store->shelves, entry->shelf);
+}
+
+void
+fsc_store_set_owner (FscStore *store, guint32 credential, guint32 owner)
+{
+  if (credential >= store->owners->len)
+    g_array_set_size (store->owners, credential + 1);
+  g_array_index (store->owners, guint32, credential) = owner;
+}
+
 /* Life */
 
 void
@@ -78,7 +136,10 @@ fsc_store_init (FscStore *store)
   *store = (FscStore){ .table = g_hash_table_new (key_hash, key_equal),
                        .slots = g_ptr_array_new (),
                        .free_slots = g_array_new (FALSE, FALSE, sizeof (guint32)),
+                       .owners = g_array_new (FALSE, TRUE, sizeof (guint32)),
+                       .shelves = g_ptr_array_new_with_free_func (g_free),
                        .seed = g_random_int () };
+  add_shelf (store, 0);
 }
 
 void
@@ -88,6 +149,8 @@ fsc_store_clear (FscStore *store)
   g_hash_table_unref (store->table);
   g_ptr_array_unref (store->slots);
   g_array_unref (store->free_slots);
+  g_array_unref (store->owners);
+  g_ptr_array_unref (store->shelves);
 }
 
 FscEntry *
@@ -130,6 +193,7 @@ fsc_store_add (FscStore *store, const FscKey *key)
       g_ptr_array_add (store->slots, entry);
     }
   store->n_entries++;
+  put_on_shelf (store, entry);
   return entry;
 }
 
@@ -155,6 +219,7 @@ fsc_store_remove (FscStore *store, FscEntry *entry)
   store->slots->pdata[entry->slot] = NULL;
   g_array_append_val (store->free_slots, entry->slot);
   store->n_entries--;
+  take_from_shelf (store, entry);
   fsc_label_unref (entry->label);
   g_free (entry);
 }
@@ -224,12 +289,12 @@ get_value (const FscEntry *entry)
 
 /* Puts an entry into the list of its class, as the next older one of `newer`, or as the newest. */
 static void
-sieve_insert (FscStore *store, FscEntry *entry, guint8 class, FscEntry *newer)
+sieve_insert (FscEntry *entry, guint8 class, FscEntry *newer)
 {
-  FscSieve *sieve = &store->classes[class];
+  FscSieve *sieve = &entry->shelf->classes[class];
 
   entry->class = class;
-  entry->since = store->age;
+  entry->since = entry->shelf->age;
   entry->newer = newer;
   entry->older = newer != NULL ? newer->older : sieve->newest;
   if (newer != NULL)
@@ -245,7 +310,7 @@ sieve_insert (FscStore *store, FscEntry *entry, guint8 class, FscEntry *newer)
 static void
 sieve_remove (FscStore *store, FscEntry *entry)
 {
-  FscSieve *sieve = &store->classes[entry->class];
+  FscSieve *sieve = &entry->shelf->classes[entry->class];
 
   if (sieve->hand == entry)
     sieve->hand = entry->newer;
@@ -278,7 +343,7 @@ fsc_store_settle (FscStore *store, FscEntry *entry)
   if (entry->handle == NULL || entry->class != FSC_NO_CLASS || !fsc_entry_is_evictable (entry))
     return;
   class = get_class (store, entry);
-  sieve_insert (store, entry, class, store->classes[class].hand);
+  sieve_insert (entry, class, entry->shelf->classes[class].hand);
 }
 
 /* Who would go of one class, or NULL; the hand is at it. */
@@ -298,44 +363,101 @@ get_candidate (FscStore *store, FscSieve *sieve)
       if (!entry->is_visited)
         return entry;
       entry->is_visited = FALSE;
-      entry->since = store->age;
+      entry->since = entry->shelf->age;
       sieve->hand = entry->newer;
     }
   return NULL;
 }
 
-FscEntry *
-fsc_store_pick (FscStore *store, gboolean for_bytes)
+static FscEntry *
+pick_from (FscStore *store, FscShelf *shelf, gboolean for_bytes)
 {
-  FscEntry *best = for_bytes ? NULL : get_candidate (store, &store->classes[FSC_NAMES_CLASS]);
+  FscEntry *best = for_bytes ? NULL : get_candidate (store, &shelf->classes[FSC_NAMES_CLASS]);
   guint first = for_bytes ? FSC_COST_CLASSES : 0;
 
-  if (best != NULL && store->n_names > store->max_handles / NAMES_SHARE)
+  if (best != NULL && shelf->n_names > shelf->n_handles / NAMES_SHARE)
     first = FSC_NAMES_CLASS; /* nobody else */
   for (guint i = first; i < FSC_NAMES_CLASS; i++)
     {
-      FscEntry *entry = get_candidate (store, &store->classes[i]);
+      FscEntry *entry = get_candidate (store, &shelf->classes[i]);
 
       if (entry != NULL && (best == NULL || get_value (entry) < get_value (best)))
         best = entry;
     }
   if (best != NULL)
-    store->age = MAX (store->age, get_value (best));
+    shelf->age = MAX (shelf->age, get_value (best));
   return best;
+}
+
+static FscShelf *
+find_largest (const FscStore *store, gboolean for_bytes)
+{
+  FscShelf *largest = store->shelves->pdata[0];
+
+  for (guint i = 1; i < store->shelves->len; i++)
+    {
+      FscShelf *shelf = store->shelves->pdata[i];
+
+      if (for_bytes ? shelf->n_bytes > largest->n_bytes : shelf->n_handles > largest->n_handles)
+        largest = shelf;
+    }
+  return largest;
+}
+
+FscEntry *
+fsc_store_pick (FscStore *store, gboolean for_bytes)
+{
+  FscEntry *entry = pick_from (store, find_largest (store, for_bytes), for_bytes);
+
+  for (guint i = 0; entry == NULL && i < store->shelves->len; i++)
+    entry = pick_from (store, store->shelves->pdata[i], for_bytes);
+  return entry;
+}
+
+FscEntry *
+fsc_store_pick_of (FscStore *store, guint32 credential, gboolean for_bytes)
+{
+  FscShelf *shelf = find_shelf (store, get_owner (store, credential));
+
+  return shelf != NULL ? pick_from (store, shelf, for_bytes) : NULL;
+}
+
+static FscShelf *
+get_next_shelf (FscStore *store)
+{
+  store->swept_shelf = (store->swept_shelf + 1) % store->shelves->len;
+  return store->shelves->pdata[store->swept_shelf];
 }
 
 FscEntry *
 fsc_store_sweep (FscStore *store)
 {
   FscEntry *entry = store->swept;
+  guint n_lists = store->shelves->len * FSC_CLASSES;
 
-  for (guint i = 0; entry == NULL && i < G_N_ELEMENTS (store->classes); i++)
+  for (guint i = 0; entry == NULL && i < n_lists; i++)
     {
-      store->swept_class = (store->swept_class + 1) % G_N_ELEMENTS (store->classes);
-      entry = store->classes[store->swept_class].oldest;
+      const FscShelf *shelf;
+
+      store->swept_class = (store->swept_class + 1) % FSC_CLASSES;
+      shelf = store->swept_class == 0
+                  ? get_next_shelf (store)
+                  : store->shelves->pdata[store->swept_shelf % store->shelves->len];
+      entry = shelf->classes[store->swept_class].oldest;
     }
   store->swept = entry != NULL ? entry->newer : NULL;
   return entry;
+}
+
+static void
+add_evictable (const FscShelf *shelf, gboolean for_bytes, guint n, GPtrArray *entries)
+{
+  for (guint i = for_bytes ? FSC_COST_CLASSES : 0; i < (for_bytes ? FSC_NAMES_CLASS : FSC_CLASSES);
+       i++)
+    for (FscEntry *entry = shelf->classes[i].oldest; entry != NULL && entries->len < n;
+         entry = entry->newer)
+      if (fsc_entry_is_evictable (entry))
+        g_ptr_array_add (entries, entry);
 }
 
 GPtrArray *
@@ -343,12 +465,8 @@ fsc_store_get_evictable (const FscStore *store, gboolean for_bytes, guint n)
 {
   GPtrArray *entries = g_ptr_array_new ();
 
-  for (guint i = for_bytes ? FSC_COST_CLASSES : 0; i < (for_bytes ? FSC_NAMES_CLASS : FSC_CLASSES);
-       i++)
-    for (FscEntry *entry = store->classes[i].oldest; entry != NULL && entries->len < n;
-         entry = entry->newer)
-      if (fsc_entry_is_evictable (entry))
-        g_ptr_array_add (entries, entry);
+  for (guint i = 0; i < store->shelves->len; i++)
+    add_evictable (store->shelves->pdata[i], for_bytes, n, entries);
   return entries;
 }
 
@@ -357,6 +475,18 @@ fsc_store_set_limits (FscStore *store, guint64 max_handles, guint64 max_bytes)
 {
   store->max_handles = max_handles;
   store->max_bytes = max_bytes;
+}
+
+/* Counts what comes, and what goes: modulo 2^64. */
+static void
+count (FscStore *store, const FscEntry *entry, guint64 handles, guint64 bytes)
+{
+  store->n_handles += handles;
+  store->n_bytes += bytes;
+  entry->shelf->n_handles += handles;
+  entry->shelf->n_bytes += bytes;
+  if (is_name (entry))
+    entry->shelf->n_names += handles;
 }
 
 void
@@ -368,25 +498,21 @@ fsc_store_set_handle (FscStore *store, FscEntry *entry, FscHandle *handle)
     sieve_remove (store, entry);
   entry->handle = handle;
   if (handle != NULL)
-    sieve_insert (store, entry, get_class (store, entry), NULL);
+    sieve_insert (entry, get_class (store, entry), NULL);
 
   if (handle != NULL)
     {
-      store->n_handles++;
-      store->n_bytes += fsc_handle_get_more_bytes (handle);
+      count (store, entry, 1, fsc_handle_get_more_bytes (handle));
       if (handle->content != NULL)
         handle->content->n_kept++;
       store->n_held += handle->holder != NULL;
-      store->n_names += is_name (entry);
     }
   if (old != NULL)
     {
-      store->n_handles--;
       if (old->content != NULL)
         old->content->n_kept--;
-      store->n_bytes -= fsc_handle_get_more_bytes (old);
+      count (store, entry, -1, -fsc_handle_get_more_bytes (old));
       store->n_held -= old->holder != NULL;
-      store->n_names -= is_name (entry);
       fsc_handle_unref (old);
     }
 }

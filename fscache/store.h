@@ -24,6 +24,8 @@ typedef struct
   guint16 is_exclusive;
 } FscKey;
 
+typedef struct FscShelf FscShelf;
+
 /* An entry is in the table from the first request on; it has a handle, and is in the list of its
  * class, once a job has brought one. It lives until it has neither handle nor flight. `twin` links
  * exclusive entries of one key, of which only the first is in the table: each is a description of
@@ -32,6 +34,7 @@ struct FscEntry
 {
   FscKey key; /* with the label's URI */
   FscLabel *label;
+  FscShelf *shelf;
   FscEntry *newer, *older, *twin;
   FscHandle *handle;
   FscWatch watch;
@@ -70,23 +73,36 @@ typedef struct
   FscEntry *newest, *oldest, *hand;
 } FscSieve;
 
+/* The entries of one owner: who is to go for another of the owner's is found among them alone. */
+struct FscShelf
+{
+  guint32 owner;
+  FscSieve classes[FSC_CLASSES];
+  guint64 age;
+  guint64 n_entries, n_handles, n_names, n_bytes;
+};
+
 typedef struct
 {
   GHashTable *table; /* FscKey (an entry's) -> itself */
   GPtrArray *slots;  /* slot -> FscEntry, or NULL */
   GArray *free_slots;
-  FscSieve classes[FSC_CLASSES];
-  guint64 age;
+  GArray *owners;     /* credential -> guint32 */
+  GPtrArray *shelves; /* of FscShelf; the first is there always */
   FscEntry
       *swept; /* who is to be looked at next; NULL: the oldest of the class after swept_class */
-  guint swept_class;
+  guint swept_shelf, swept_class;
   guint64 max_handles, max_bytes; /* 0: not known; none */
-  guint64 n_entries, n_handles, n_names, n_held, n_bytes;
+  guint64 n_entries, n_handles, n_held, n_bytes;
   guint32 seed;
 } FscStore;
 
 void fsc_store_init (FscStore *store);
 void fsc_store_clear (FscStore *store); /* it must be empty */
+
+/* Whose entries those of a credential are; if that is not said, they are owner 0's. It must not be
+ * changed while there are any. */
+void fsc_store_set_owner (FscStore *store, guint32 credential, guint32 owner);
 
 /* The string is borrowed. */
 FscKey fsc_store_make_key (const FscStore *store, FscBytes uri, guint32 credential, guint32 flags,
@@ -115,8 +131,10 @@ gboolean fsc_entry_is_evictable (const FscEntry *entry);
 /* To be called when an entry may go that could not before. */
 void fsc_store_settle (FscStore *store, FscEntry *entry);
 
-/* Who is to go next; NULL if nobody can. If it is `for_bytes`, somebody who has some. */
+/* Who is to go next; NULL if nobody can. If it is `for_bytes`, somebody who has some. It is one of
+ * the owner's who has most, or of a given credential's owner. */
 FscEntry *fsc_store_pick (FscStore *store, gboolean for_bytes);
+FscEntry *fsc_store_pick_of (FscStore *store, guint32 credential, gboolean for_bytes);
 
 /* Goes round all entries that may go, and others: the next one, or NULL if there is none. Who is in
  * no list is left out; it was found not to be evictable. The one that was returned may be removed.

@@ -6,6 +6,7 @@
  * What the users do is done by children, which abort where it fails. The greedy one goes on when it
  * is let go on, as the other one is done.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
@@ -284,6 +285,108 @@ test_descriptors (void)
   run ("[shares]\ndescriptors=64\n", leave_unread, open_some, look_at_descriptors);
 }
 
+/* Handles */
+
+#define FILES 40
+#define SOME 5
+
+static char *
+make_path (const Stage *stage, guint i)
+{
+  return g_strdup_printf ("%s/file-%u", stage->service->dir, i);
+}
+
+/* Opens some files, of which all are then cached, if all `were` not already. */
+static void
+open_files (const Stage *stage, FscacheClient *client, guint n, gboolean were)
+{
+  FscacheReply reply;
+
+  for (guint round = 0; round < 2; round++)
+    for (guint i = 0; i < n; i++)
+      {
+        g_autofree char *path = make_path (stage, i);
+
+        g_assert_cmpint (fscache_open (client, path, O_RDONLY, &reply), >=, 0);
+        g_assert_cmpint (reply.source, ==,
+                         round == 1 || were ? FSCACHE_SOURCE_CACHE : FSCACHE_SOURCE_OPENED);
+        fscache_reply_clear (client, &reply);
+      }
+}
+
+/* All files are opened; those that may be kept stay, the last ones. Then it keeps them for ever:
+ * what is opened after that is given, and not kept. */
+static void
+hoard (const Stage *stage)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+  FscacheReply reply;
+  guint n_pinned = 0;
+  int result = 0;
+
+  for (guint i = 0; i < FILES; i++)
+    {
+      g_autofree char *path = make_path (stage, i);
+
+      g_assert_cmpint (fscache_open (client, path, O_RDONLY, &reply), >=, 0);
+      g_assert_cmpint (reply.source, ==, FSCACHE_SOURCE_OPENED);
+      fscache_reply_clear (client, &reply);
+    }
+  /* (64 - 4 that are reserved - root's) / 3 */
+  g_assert_cmpint (fscache_list (client, NULL, NULL, NULL, NULL), ==, (60 - SOME) / 3);
+  for (guint i = 0; i < FILES && result == 0; i++, n_pinned++)
+    {
+      g_autofree char *path = make_path (stage, i);
+
+      result = fscache_pin (client, path, &reply);
+    }
+  g_assert_cmpuint (n_pinned, ==, (60 - SOME) / 3 + 1);
+  g_assert_cmpint (result, ==, -ENOSPC);
+  g_assert_cmpint (reply.code, ==, FSCACHE_ERROR_LIMIT);
+  g_test_message ("%s", reply.message);
+  g_assert_nonnull (strstr (reply.message, ": all 18 handles that user 54321 may have (of "
+                                           "max-handles=64) are pinned or lent"));
+  hold_on (stage);
+  fscache_disconnect (client);
+}
+
+static void
+open_some_files (const Stage *stage)
+{
+  FscacheClient *client = fsc_test_service_connect (stage->service);
+
+  open_files (stage, client, SOME, FALSE);
+  fscache_disconnect (client);
+}
+
+static void
+test_handles (void)
+{
+  Stage stage;
+  FscacheClient *root;
+  pid_t pid;
+
+  if (!stage_init (&stage, "[service]\nmax-clients=64\nmax-handles=64\n"))
+    return;
+  for (guint i = 0; i < FILES; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("file-%u", i);
+      g_autofree char *path = fsc_test_service_write (stage.service, name, name);
+
+      g_assert_no_errno (chmod (path, 0644));
+    }
+  root = fsc_test_service_connect (stage.service);
+  open_files (&stage, root, SOME, FALSE);
+  pid = start_as (GREEDY, hoard, &stage);
+  wait_for (stage.from_greedy[0]);
+  open_files (&stage, root, SOME, TRUE);
+  fsc_test_assert_ends_well (start_as (OTHER, open_some_files, &stage));
+  let_go (stage.to_greedy[1]);
+  fsc_test_assert_ends_well (pid);
+  fscache_disconnect (root);
+  stage_clear (&stage);
+}
+
 /* Requests */
 
 #define ADDRESS "fscache-test-divided"
@@ -334,6 +437,7 @@ main (int argc, char **argv)
   fsc_test_init (&argc, &argv);
   g_test_add_func ("/divided/connections", test_connections);
   g_test_add_func ("/divided/descriptors", test_descriptors);
+  g_test_add_func ("/divided/handles", test_handles);
   g_test_add_func ("/divided/requests", test_requests);
   return g_test_run ();
 }

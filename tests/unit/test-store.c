@@ -42,6 +42,19 @@ drop (FscStore *store, FscEntry *entry)
   fsc_store_remove (store, entry);
 }
 
+/* Of owner 0. */
+static const FscShelf *
+get_shelf (const FscStore *store)
+{
+  return store->shelves->pdata[0];
+}
+
+static guint64
+get_n_names (const FscStore *store)
+{
+  return get_shelf (store)->n_names;
+}
+
 static void
 store_end (FscStore *store)
 {
@@ -50,27 +63,29 @@ store_end (FscStore *store)
       drop (store, store->slots->pdata[i]);
   g_assert_cmpuint (store->n_bytes, ==, 0);
   g_assert_cmpuint (store->n_handles, ==, 0);
-  g_assert_cmpuint (store->n_names, ==, 0);
+  g_assert_cmpuint (store->shelves->len, ==, 1);
+  g_assert_cmpuint (get_n_names (store), ==, 0);
   fsc_store_clear (store);
 }
 
 static guint
 count_listed (const FscStore *store)
 {
+  const FscShelf *shelf = get_shelf (store);
   guint n = 0;
 
-  for (guint i = 0; i < G_N_ELEMENTS (store->classes); i++)
+  for (guint i = 0; i < G_N_ELEMENTS (shelf->classes); i++)
     {
       const FscEntry *older = NULL;
 
-      for (const FscEntry *entry = store->classes[i].oldest; entry != NULL; entry = entry->newer)
+      for (const FscEntry *entry = shelf->classes[i].oldest; entry != NULL; entry = entry->newer)
         {
           g_assert_true (entry->older == older);
           g_assert_cmpuint (entry->class, ==, i);
           older = entry;
           n++;
         }
-      g_assert_true (store->classes[i].newest == older);
+      g_assert_true (shelf->classes[i].newest == older);
     }
   return n;
 }
@@ -145,15 +160,15 @@ test_names (void)
       drop (&store, fsc_store_pick (&store, FALSE));
       add_with (&store, 1000 + i, O_PATH, 20, 0)->is_visited = i % 2 == 0;
     }
-  g_assert_cmpuint (store.n_names, ==, 80 / 8 + 1); /* one goes when the next one comes */
+  g_assert_cmpuint (get_n_names (&store), ==, 80 / 8 + 1); /* one goes when the next one comes */
 
   /* But they may have what nobody else wants; then they are the first to go. */
   for (guint i = 0; i < 80; i++)
-    if (store.n_handles > store.n_names)
-      drop (&store, store.classes[1].oldest);
+    if (store.n_handles > get_n_names (&store))
+      drop (&store, get_shelf (&store)->classes[1].oldest);
   for (guint i = 0; i < 69; i++)
     add_with (&store, 3000 + i, O_PATH, 2000000, 0);
-  g_assert_cmpuint (store.n_names, ==, 80);
+  g_assert_cmpuint (get_n_names (&store), ==, 80);
   for (guint i = 0; i < 70; i++)
     {
       FscEntry *entry = fsc_store_pick (&store, FALSE);
@@ -392,6 +407,69 @@ test_any_order (void)
   store_end (&store);
 }
 
+static FscEntry *
+add_of (FscStore *store, guint i, guint32 credential, guint64 bytes)
+{
+  char uri[32];
+  int length = g_snprintf (uri, sizeof uri, "test:%u", i);
+  FscKey key = fsc_store_make_key (store, (FscBytes){ uri, (size_t) length }, credential, 0, FALSE);
+  FscEntry *entry = fsc_store_add (store, &key);
+  FscHandle *handle = fsc_handle_new_local (-1, (FscBytes){ 0 });
+
+  handle->bytes = bytes;
+  fsc_store_set_handle (store, entry, handle);
+  return entry;
+}
+
+/* Who goes is one of a given owner's, in whatever credentials, or of the one's who has most. */
+static void
+test_owners (void)
+{
+  FscStore store;
+  FscEntry *many[8], *few[2], *large;
+  guint n_swept = 0;
+
+  store_begin (&store, 100, 0);
+  fsc_store_set_owner (&store, 1, 1000);
+  fsc_store_set_owner (&store, 3, 1000);
+  fsc_store_set_owner (&store, 2, 2000);
+  g_assert_null (fsc_store_pick_of (&store, 1, FALSE));
+  for (guint i = 0; i < G_N_ELEMENTS (few); i++)
+    few[i] = add_of (&store, i, 2, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (many); i++)
+    many[i] = add_of (&store, i, i % 2 == 0 ? 1 : 3, 0);
+  large = add_of (&store, 100, 0, 10);
+
+  g_assert_true (fsc_store_pick (&store, FALSE) == many[0]);
+  g_assert_true (fsc_store_pick (&store, TRUE) == large);
+  g_assert_true (fsc_store_pick_of (&store, 2, FALSE) == few[0]);
+  g_assert_true (fsc_store_pick_of (&store, 3, FALSE) == many[0]);
+  g_assert_true (fsc_store_pick_of (&store, 0, FALSE) == large);
+  g_assert_null (fsc_store_pick_of (&store, 1, TRUE));
+  for (guint i = 0; i < G_N_ELEMENTS (many); i++)
+    many[i]->is_pinned = TRUE;
+  g_assert_null (fsc_store_pick_of (&store, 1, FALSE));
+  g_assert_nonnull (fsc_store_pick (&store, FALSE)); /* then of another's */
+  for (guint i = 0; i < G_N_ELEMENTS (many); i++)
+    {
+      many[i]->is_pinned = FALSE;
+      fsc_store_settle (&store, many[i]);
+    }
+
+  g_assert_cmpuint (store.shelves->len, ==, 3);
+  for (guint i = 0; i < 11; i++)
+    {
+      FscEntry *entry = fsc_store_sweep (&store);
+
+      g_assert_nonnull (entry);
+      n_swept += entry->key.credential == 2;
+      drop (&store, entry);
+    }
+  g_assert_cmpuint (n_swept, ==, 2);
+  g_assert_null (fsc_store_sweep (&store));
+  store_end (&store);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -405,5 +483,6 @@ main (int argc, char **argv)
   g_test_add_func ("/store/sweep", test_sweep);
   g_test_add_func ("/store/sweep-drops", test_sweep_drops);
   g_test_add_func ("/store/any-order", test_any_order);
+  g_test_add_func ("/store/owners", test_owners);
   return g_test_run ();
 }
