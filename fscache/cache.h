@@ -212,7 +212,8 @@ guint64 fsc_cache_foreach (FscCache *cache, guint32 credential, const FscTarget 
                            FscEntryFunc func, gpointer data);
 
 /* Lists entries that match from slot `cursor` on; `func` returns FALSE when it has enough, and that
- * entry is then where the next page starts. Returns the next cursor, or 0 at the end. */
+ * entry is then where the next page starts. A page also ends, and may be empty, when many were
+ * looked at. Returns the next cursor, or 0 at the end. */
 typedef gboolean (*FscPageFunc) (FscCache *cache, FscEntry *entry, gpointer data);
 guint64 fsc_cache_list (FscCache *cache, guint32 credential, const FscTarget *target,
                         guint64 cursor, FscPageFunc func, gpointer data);

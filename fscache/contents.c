@@ -5,6 +5,10 @@
  */
 #include "fscache/entry.h"
 
+/* That are looked at, whether they match or not: then others have their turn. A page has room for
+ * some 600. */
+#define ENTRIES_A_PAGE 1024
+
 GPatternSpec *
 fsc_cache_make_pattern (FscBytes text)
 {
@@ -29,16 +33,17 @@ fsc_cache_list (FscCache *cache, guint32 credential, const FscTarget *target, gu
                 FscPageFunc func, gpointer data)
 {
   g_auto (FscMatch) match;
+  guint left = ENTRIES_A_PAGE;
   FscEntry *entry;
 
   fsc_match_init (&match, credential, target);
-  while ((entry = fsc_store_next (&cache->store, &match, cursor)) != NULL)
+  while ((entry = fsc_store_next (&cache->store, &match, &cursor, &left)) != NULL)
     {
       if (!func (cache, entry, data))
-        return entry->slot;
-      cursor = entry->slot + 1;
+        return cursor;
+      cursor++;
     }
-  return 0;
+  return cursor;
 }
 
 void

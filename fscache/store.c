@@ -135,6 +135,7 @@ fsc_store_init (FscStore *store)
 {
   *store = (FscStore){ .table = g_hash_table_new (key_hash, key_equal),
                        .slots = g_ptr_array_new (),
+                       .slot_credentials = g_array_new (FALSE, FALSE, sizeof (guint32)),
                        .free_slots = g_array_new (FALSE, FALSE, sizeof (guint32)),
                        .owners = g_array_new (FALSE, TRUE, sizeof (guint32)),
                        .shelves = g_ptr_array_new_with_free_func (g_free),
@@ -148,6 +149,7 @@ fsc_store_clear (FscStore *store)
   g_assert (store->n_entries == 0);
   g_hash_table_unref (store->table);
   g_ptr_array_unref (store->slots);
+  g_array_unref (store->slot_credentials);
   g_array_unref (store->free_slots);
   g_array_unref (store->owners);
   g_ptr_array_unref (store->shelves);
@@ -160,6 +162,8 @@ fsc_store_find (const FscStore *store, const FscKey *key)
 }
 
 /* Entries and slots */
+
+#define NOBODY G_MAXUINT32 /* no credential: the slot is free */
 
 FscEntry *
 fsc_store_add (FscStore *store, const FscKey *key)
@@ -186,11 +190,13 @@ fsc_store_add (FscStore *store, const FscKey *key)
       entry->slot = g_array_index (store->free_slots, guint32, store->free_slots->len - 1);
       g_array_set_size (store->free_slots, store->free_slots->len - 1);
       store->slots->pdata[entry->slot] = entry;
+      g_array_index (store->slot_credentials, guint32, entry->slot) = key->credential;
     }
   else
     {
       entry->slot = store->slots->len;
       g_ptr_array_add (store->slots, entry);
+      g_array_append_val (store->slot_credentials, key->credential);
     }
   store->n_entries++;
   put_on_shelf (store, entry);
@@ -217,6 +223,7 @@ fsc_store_remove (FscStore *store, FscEntry *entry)
       first->twin = entry->twin;
     }
   store->slots->pdata[entry->slot] = NULL;
+  g_array_index (store->slot_credentials, guint32, entry->slot) = NOBODY;
   g_array_append_val (store->free_slots, entry->slot);
   store->n_entries--;
   take_from_shelf (store, entry);
@@ -545,7 +552,7 @@ fsc_match_init (FscMatch *match, guint32 credential, const FscTarget *target)
 static gboolean
 matches (const FscMatch *match, const FscEntry *entry)
 {
-  if (entry->handle == NULL || entry->key.credential != match->credential)
+  if (entry->handle == NULL)
     return FALSE;
   if (match->pattern != NULL)
     return g_pattern_spec_match (match->pattern, entry->key.uri_length, entry->key.uri, NULL);
@@ -553,15 +560,24 @@ matches (const FscMatch *match, const FscEntry *entry)
 }
 
 FscEntry *
-fsc_store_next (const FscStore *store, const FscMatch *match, guint64 slot)
+fsc_store_next (const FscStore *store, const FscMatch *match, guint64 *slot, guint *left)
 {
-  for (guint64 i = slot; i < store->slots->len; i++)
-    {
-      FscEntry *entry = store->slots->pdata[i];
+  const guint32 *credentials = (const guint32 *) (gpointer) store->slot_credentials->data;
 
-      if (entry != NULL && matches (match, entry))
+  for (; *slot < store->slots->len; (*slot)++)
+    {
+      FscEntry *entry;
+
+      if (credentials[*slot] != match->credential)
+        continue;
+      if (*left == 0)
+        return NULL;
+      (*left)--;
+      entry = store->slots->pdata[*slot];
+      if (matches (match, entry))
         return entry;
     }
+  *slot = 0;
   return NULL;
 }
 
@@ -591,6 +607,7 @@ fsc_store_collect (const FscStore *store, guint32 credential, const FscTarget *t
   GPtrArray *entries = g_ptr_array_new ();
   g_auto (FscMatch) match;
   FscEntry *entry;
+  guint left = G_MAXUINT;
   guint64 slot = 0;
 
   fsc_match_init (&match, credential, target);
@@ -599,10 +616,10 @@ fsc_store_collect (const FscStore *store, guint32 credential, const FscTarget *t
       collect_kinds (store, &match, entries);
       return entries;
     }
-  while ((entry = fsc_store_next (store, &match, slot)) != NULL)
+  while ((entry = fsc_store_next (store, &match, &slot, &left)) != NULL)
     {
       g_ptr_array_add (entries, entry);
-      slot = entry->slot + 1;
+      slot++;
     }
   return entries;
 }

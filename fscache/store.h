@@ -84,8 +84,9 @@ struct FscShelf
 
 typedef struct
 {
-  GHashTable *table; /* FscKey (an entry's) -> itself */
-  GPtrArray *slots;  /* slot -> FscEntry, or NULL */
+  GHashTable *table;        /* FscKey (an entry's) -> itself */
+  GPtrArray *slots;         /* slot -> FscEntry, or NULL */
+  GArray *slot_credentials; /* slot -> guint32: to pass over others' without looking at them */
   GArray *free_slots;
   GArray *owners;     /* credential -> guint32 */
   GPtrArray *shelves; /* of FscShelf; the first is there always */
@@ -157,8 +158,10 @@ void fsc_match_init (FscMatch *match, guint32 credential, const FscTarget *targe
 void fsc_match_clear (FscMatch *match);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (FscMatch, fsc_match_clear)
 
-/* The first entry with a handle that matches, from a slot on; NULL if there is none. */
-FscEntry *fsc_store_next (const FscStore *store, const FscMatch *match, guint64 slot);
+/* The first entry with a handle that matches, from *slot on, and in *slot where. Of the
+ * credential's entries no more are looked at than *left, which is counted down. NULL if there is
+ * none: then *slot is where to go on, or 0 at the end. */
+FscEntry *fsc_store_next (const FscStore *store, const FscMatch *match, guint64 *slot, guint *left);
 
 /* All of them, borrowed. */
 GPtrArray *fsc_store_collect (const FscStore *store, guint32 credential, const FscTarget *target);
