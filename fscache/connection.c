@@ -22,6 +22,9 @@
 #define BLOCKED_MAX_SECONDS 60
 #define GREETING_MAX_SECONDS 10
 
+/* Of a user's connections, before others have their turn. */
+#define EVENTS_AT_ONCE 2
+
 #define FEATURES                                                                                   \
   ((guint32) (FSC_FEATURE_GENERATIONS | FSC_FEATURE_EVENTS | FSC_FEATURE_SPEAKING                  \
               | FSC_FEATURE_CONTENT | FSC_FEATURE_PROGRESS | FSC_FEATURE_ENTRY_GENERATIONS         \
@@ -102,6 +105,28 @@ fsc_connection_flush (FscConnection *connection, gboolean force)
     update_events (connection);
   else
     fsc_connection_close (connection);
+}
+
+void
+fsc_connection_flush_all (FscStake *stake)
+{
+  gboolean is_divided = stake->shares->is_divided;
+  gint64 end = is_divided ? g_get_monotonic_time () + FSC_LOOP_SLICE : G_MAXINT64;
+
+  stake->n_refs++; /* its last client may go */
+  while (stake->dirty.length > 0)
+    {
+      fsc_connection_flush (stake->dirty.head->data, FALSE);
+      if (is_divided && g_get_monotonic_time () >= end)
+        break;
+    }
+  fsc_stake_unref (stake);
+}
+
+static void
+flush_group (gpointer stake)
+{
+  fsc_connection_flush_all (stake);
 }
 
 guint
@@ -543,7 +568,7 @@ static FscLoopGroup *
 get_group (FscServer *server, FscStake *stake)
 {
   if (stake->group == NULL && stake->shares->is_divided)
-    stake->group = fsc_loop_group_new (server->loop);
+    stake->group = fsc_loop_group_new (server->loop, EVENTS_AT_ONCE, flush_group, stake);
   return stake->group;
 }
 

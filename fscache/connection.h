@@ -38,6 +38,10 @@ void fsc_connection_flush (FscConnection *connection, gboolean force);
  * that is enough less. */
 void fsc_connection_resume_paused (FscStake *stake);
 
+/* Sends what waits for the user's clients, for a slice of time where there are several users, but
+ * to one of them at least. */
+void fsc_connection_flush_all (FscStake *stake);
+
 /* How much of what it has asked for is not answered. */
 guint fsc_connection_get_n_waiting (const FscConnection *connection);
 

@@ -456,7 +456,7 @@ start_opener (FscLane *lane)
   FscWatches *watches = get_watches (lane);
   g_autoptr (GError) error = NULL;
   FscOpener *opener
-      = fsc_opener_new (lanes->loop, lanes->spawner, command, get_user (lane),
+      = fsc_opener_new (lanes->loop, lanes->group, lanes->spawner, command, get_user (lane),
                         watches != NULL ? fsc_watches_get_fd (watches) : -1, &events, lane, &error);
 
   if (opener == NULL)

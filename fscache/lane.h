@@ -26,6 +26,7 @@ void fsc_lane_key_free (FscLaneKey *key);
 struct FscLanes
 {
   FscLoop *loop;
+  FscLoopGroup *group; /* of the openers; or NULL */
   FscSpawner *spawner;
   FscMounts *mounts;
   const FscConfig *config;

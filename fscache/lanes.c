@@ -475,6 +475,12 @@ fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
 }
 
 void
+fsc_lanes_set_group (FscLanes *lanes, FscLoopGroup *group)
+{
+  lanes->group = group;
+}
+
+void
 fsc_lanes_set_config (FscLanes *lanes, const FscConfig *config)
 {
   lanes->config = config;

@@ -58,6 +58,11 @@ FscLanes *fsc_lanes_new (FscLoop *loop, FscSpawner *spawner, FscMounts *mounts,
                          const FscCredentials *credentials, const FscConfig *config,
                          const char *opener_dir, const FscLanesFuncs *funcs, gpointer data);
 
+/* For a service that is for several users: openers have their turn in a group (borrowed), and few
+ * items go in one message, so that what one user asks for does not delay the others. Before
+ * anything is asked for. */
+void fsc_lanes_set_group (FscLanes *lanes, FscLoopGroup *group);
+
 /* What is asked for from now on is opened as this says, which has to stay as long as the lanes. */
 void fsc_lanes_set_config (FscLanes *lanes, const FscConfig *config);
 

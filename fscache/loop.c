@@ -11,11 +11,6 @@
 
 #define EVENTS_MAX 64
 
-/* So many events of a group are handled whatever it takes, and then so many more as long as that
- * has not taken so long. */
-#define GROUP_EVENTS 4
-#define GROUP_US 50
-
 /* GLib would poll() the epoll descriptor, and only then could it be asked: two system calls a turn
  * where one does. So GLib's poll function is replaced by one that waits in epoll_wait(), with
  * GLib's own wakeup descriptor among the watched. It is given no data: this is the one variable of
@@ -45,9 +40,11 @@ struct FscLoop
   GSource *source;
   Set set;
   int wakeup_fd; /* GLib's, once it is known */
-  void (*before_wait) (gpointer data);
+  gboolean (*before_wait) (gpointer data);
   gpointer data;
-  gint64 time; /* when the events of this turn came */
+  guint n_groups;
+  gboolean has_more; /* to be done before a wait */
+  gint64 time;       /* when the events of this turn came */
 };
 
 struct FscLoopGroup
@@ -55,14 +52,21 @@ struct FscLoopGroup
   FscPoll poll;
   FscLoop *loop;
   Set set;
+  int most; /* events that are handled whatever it takes */
+  void (*after) (gpointer data);
+  gpointer data;
   gboolean is_busy; /* its events are being handled */
   gboolean is_dead; /* and then it is to be freed */
 };
 
-/* Asks for up to so many events, and handles them. Returns how many there were. */
+/* Asks for up to so many events, and handles them. Returns how many there were.
+ *
+ * Where there are groups the last one comes first: what is ready all the time the kernel puts at
+ * the end of its list as it tells of it, so who has come since then is behind that. */
 static int
 handle_events (FscLoop *loop, Set *set, int most, int timeout, gboolean *is_woken)
 {
+  gboolean is_last_first = loop->n_groups > 0;
   int n = epoll_wait (set->epoll_fd, set->events, most, timeout);
 
   set->n_events = MAX (n, 0);
@@ -70,12 +74,13 @@ handle_events (FscLoop *loop, Set *set, int most, int timeout, gboolean *is_woke
     loop->time = g_get_monotonic_time ();
   for (int i = 0; i < set->n_events; i++)
     {
-      FscPoll *poll = set->events[i].data.ptr;
+      const struct epoll_event *event = &set->events[is_last_first ? n - 1 - i : i];
+      FscPoll *poll = event->data.ptr;
 
       if (poll == (FscPoll *) &loop->wakeup_fd)
         *is_woken = TRUE;
       else if (poll != NULL)
-        poll->ready (poll, set->events[i].events);
+        poll->ready (poll, event->events);
     }
   set->n_events = 0;
   return n;
@@ -86,8 +91,8 @@ prepare (GSource *source, int *timeout)
 {
   FscLoop *loop = ((LoopSource *) source)->loop;
 
-  *timeout = -1;
-  loop->before_wait (loop->data);
+  loop->has_more = loop->before_wait (loop->data);
+  *timeout = loop->has_more ? 0 : -1;
   return FALSE;
 }
 
@@ -128,13 +133,13 @@ wait_for_events (GPollFD *fds, guint n_fds, int timeout)
     }
 
   due = timeout > 0 ? loop->time + timeout * 1000LL : timeout;
-  while (turn (loop, timeout, &is_woken))
+  while (turn (loop, timeout, &is_woken) || loop->has_more)
     {
       fds[own].revents = G_IO_IN;
       if (is_woken || (due >= 0 && loop->time >= due))
         break;
-      loop->before_wait (loop->data);
-      timeout = due >= 0 ? (int) ((due - loop->time + 999) / 1000) : -1;
+      loop->has_more = loop->before_wait (loop->data);
+      timeout = loop->has_more ? 0 : due >= 0 ? (int) ((due - loop->time + 999) / 1000) : -1;
     }
   wakeup->revents = is_woken ? G_IO_IN : 0;
   return (fds[own].revents != 0) + (wakeup->revents != 0);
@@ -148,7 +153,7 @@ dispatch (GSource *source, GSourceFunc callback, gpointer data)
 }
 
 FscLoop *
-fsc_loop_new (void (*before_wait) (gpointer data), gpointer data, GError **error)
+fsc_loop_new (gboolean (*before_wait) (gpointer data), gpointer data, GError **error)
 {
   static GSourceFuncs funcs = { .prepare = prepare, .dispatch = dispatch };
   FscLoop *loop = g_new0 (FscLoop, 1);
@@ -232,26 +237,35 @@ static void
 group_ready (FscPoll *poll, guint32 events)
 {
   FscLoopGroup *group = poll->data;
+  gint64 start = g_get_monotonic_time ();
 
   group->is_busy = TRUE;
-  while (handle_events (group->loop, &group->set, GROUP_EVENTS, 0, NULL) == GROUP_EVENTS
-         && g_get_monotonic_time () - group->loop->time < GROUP_US)
+  while (handle_events (group->loop, &group->set, group->most, 0, NULL) == group->most
+         && g_get_monotonic_time () - start < FSC_LOOP_SLICE)
     ;
+  if (group->after != NULL && !group->is_dead)
+    group->after (group->data);
   group->is_busy = FALSE;
   if (group->is_dead)
     fsc_loop_group_free (group);
 }
 
 FscLoopGroup *
-fsc_loop_group_new (FscLoop *loop)
+fsc_loop_group_new (FscLoop *loop, guint most, void (*after) (gpointer data), gpointer data)
 {
   FscLoopGroup *group = g_new0 (FscLoopGroup, 1);
 
   group->loop = loop;
+  group->most = (int) MIN (most, EVENTS_MAX);
+  group->after = after;
+  group->data = data;
   group->set.epoll_fd = epoll_create1 (EPOLL_CLOEXEC);
   group->poll = (FscPoll){ .fd = group->set.epoll_fd, .ready = group_ready, .data = group };
   if (group->set.epoll_fd >= 0 && fsc_loop_add (loop, &group->poll, EPOLLIN))
-    return group;
+    {
+      loop->n_groups++;
+      return group;
+    }
   if (group->set.epoll_fd >= 0)
     close (group->set.epoll_fd);
   g_free (group);
@@ -266,6 +280,7 @@ fsc_loop_group_free (FscLoopGroup *group)
       group->is_dead = TRUE;
       return;
     }
+  group->loop->n_groups--;
   fsc_loop_remove (group->loop, &group->poll);
   close (group->set.epoll_fd);
   g_free (group);

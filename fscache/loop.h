@@ -12,6 +12,9 @@ typedef struct FscLoop FscLoop;
 typedef struct FscPoll FscPoll;
 typedef struct FscLoopGroup FscLoopGroup;
 
+/* How much of a turn one user may have, where others wait: in microseconds. */
+#define FSC_LOOP_SLICE 25
+
 /* A watched descriptor; lives inside its owner. The descriptor is borrowed. */
 struct FscPoll
 {
@@ -22,8 +25,9 @@ struct FscPoll
 };
 
 /* `before_wait` is called before each wait for events: what was collected while events were handled
- * is sent there, so that one message can carry what several events asked for. */
-FscLoop *fsc_loop_new (void (*before_wait) (gpointer data), gpointer data, GError **error);
+ * is sent there, so that one message can carry what several events asked for. It returns whether
+ * something is left, and then is called again after a look at what is ready, without a wait. */
+FscLoop *fsc_loop_new (gboolean (*before_wait) (gpointer data), gpointer data, GError **error);
 void fsc_loop_free (FscLoop *loop);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscLoop, fsc_loop_free)
 
@@ -36,10 +40,12 @@ void fsc_loop_modify (FscLoop *loop, FscPoll *poll, guint32 events);
 void fsc_loop_remove (FscLoop *loop, FscPoll *poll);
 
 /* Descriptors that have their turn together: a turn of the loop asks each group for what is ready,
- * but handles no more of it than takes some 50 us. So whoever has a thousand descriptors that are
- * always ready keeps nobody waiting for longer than that. NULL with errno set on failure. Nothing
- * may be in it when it is freed. */
-FscLoopGroup *fsc_loop_group_new (FscLoop *loop);
+ * `most` at a time, and not again once that has taken FSC_LOOP_SLICE. So whoever has a thousand
+ * descriptors that are always ready keeps nobody waiting for much longer than that. `after`, or
+ * NULL, is called when that is done. NULL with errno set on failure. Nothing may be in it when it
+ * is freed. */
+FscLoopGroup *fsc_loop_group_new (FscLoop *loop, guint most, void (*after) (gpointer data),
+                                  gpointer data);
 void fsc_loop_group_free (FscLoopGroup *group);
 
 /* As g_timeout_add(), which is not to be used while the loop runs: it would not be noticed before

@@ -769,8 +769,9 @@ opener_ready (FscPoll *poll, guint32 events)
 /* Life */
 
 FscOpener *
-fsc_opener_new (FscLoop *loop, FscSpawner *spawner, char *const *command, const FscUser *user,
-                int inotify, const FscOpenerEvents *events, gpointer data, GError **error)
+fsc_opener_new (FscLoop *loop, FscLoopGroup *group, FscSpawner *spawner, char *const *command,
+                const FscUser *user, int inotify, const FscOpenerEvents *events, gpointer data,
+                GError **error)
 {
   g_autofree FscOpener *opener = g_new0 (FscOpener, 1);
   int sockets[2];
@@ -780,7 +781,8 @@ fsc_opener_new (FscLoop *loop, FscSpawner *spawner, char *const *command, const 
       fsc_failure_set_errno (error, errno, "cannot make a socket");
       return NULL;
     }
-  opener->poll = (FscPoll){ .fd = sockets[0], .ready = opener_ready, .data = opener };
+  opener->poll
+      = (FscPoll){ .fd = sockets[0], .ready = opener_ready, .data = opener, .group = group };
   opener->id = fsc_spawner_start (spawner, command, user, sockets[1], error);
   close (sockets[1]);
   if (opener->id == 0 || !fsc_loop_add (loop, &opener->poll, EPOLLIN))

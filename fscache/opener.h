@@ -35,9 +35,9 @@ typedef struct
 } FscOpenerEvents;
 
 /* Starts the command; the caller has a reference. `inotify` is lent to it, or -1. */
-FscOpener *fsc_opener_new (FscLoop *loop, FscSpawner *spawner, char *const *command,
-                           const FscUser *user, int inotify, const FscOpenerEvents *events,
-                           gpointer data, GError **error);
+FscOpener *fsc_opener_new (FscLoop *loop, FscLoopGroup *group, FscSpawner *spawner,
+                           char *const *command, const FscUser *user, int inotify,
+                           const FscOpenerEvents *events, gpointer data, GError **error);
 void fsc_opener_unref (FscOpener *opener);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FscOpener, fsc_opener_unref)
 

@@ -151,18 +151,27 @@ parcel_add (Parcel *parcel, const Reply *reply)
 static void
 mark_dirty (FscOutbox *outbox)
 {
+  FscStake *stake = outbox->stake;
+
   if (outbox->is_dirty)
     return;
   outbox->is_dirty = TRUE;
-  g_queue_push_tail_link (&outbox->server->dirty, &outbox->dirty_link);
+  if (stake->dirty.length == 0)
+    g_queue_push_tail_link (&outbox->server->dirty, &stake->dirty_link);
+  g_queue_push_tail_link (&stake->dirty, &outbox->dirty_link);
 }
 
 static void
 clear_dirty (FscOutbox *outbox)
 {
-  if (outbox->is_dirty)
-    g_queue_unlink (&outbox->server->dirty, &outbox->dirty_link);
+  FscStake *stake = outbox->stake;
+
+  if (!outbox->is_dirty)
+    return;
   outbox->is_dirty = FALSE;
+  g_queue_unlink (&stake->dirty, &outbox->dirty_link);
+  if (stake->dirty.length == 0)
+    g_queue_unlink (&outbox->server->dirty, &stake->dirty_link);
 }
 
 static void

@@ -34,7 +34,7 @@ typedef struct
   guint n_unread;     /* descriptors sent and not known to be read */
   guint n_handing;    /* packets that holders are sending */
   guint n_handed;     /* their descriptors; part of n_unread */
-  GList dirty_link;   /* in the server's list while is_dirty */
+  GList dirty_link;   /* in the stake's list while is_dirty */
   gboolean is_dirty;
   gint64 blocked_since; /* 0: not blocked */
   gboolean is_starved;

@@ -304,25 +304,42 @@ resume_paused (FscServer *server)
     fsc_connection_resume_paused (stakes->pdata[i]);
 }
 
-/* What was collected while events were handled goes out, until nothing is left. */
-static void
+/* Each user in turn. Returns whether there was anything to send. */
+static gboolean
+flush_clients (FscServer *server)
+{
+  guint n_users = server->dirty.length;
+  gboolean is_any = n_users > 0;
+
+  for (; n_users > 0 && server->dirty.head != NULL; n_users--)
+    {
+      FscStake *stake = server->dirty.head->data;
+
+      g_queue_unlink (&server->dirty, &stake->dirty_link);
+      g_queue_push_tail_link (&server->dirty, &stake->dirty_link);
+      fsc_connection_flush_all (stake);
+    }
+  return is_any;
+}
+
+/* What was collected while events were handled goes out, until nothing is left; but of what goes to
+ * clients only a slice for each user, where there are several. Then the rest waits for the next
+ * turn. */
+static gboolean
 before_wait (gpointer data)
 {
   FscServer *server = data;
-  gboolean again;
+  gboolean may_flush = TRUE, again;
 
   if (server->lanes == NULL)
-    return;
+    return FALSE;
   do
     {
       again = fsc_follows_flush (server->follows);
       again |= fsc_cache_flush_pools (server->cache);
       again |= fsc_lanes_flush (server->lanes);
-      while (server->dirty.head != NULL)
-        {
-          fsc_connection_flush (server->dirty.head->data, FALSE);
-          again = TRUE;
-        }
+      again |= may_flush && flush_clients (server);
+      may_flush = !server->shares->is_divided;
     }
   while (again);
   if (server->shares->has_eased)
@@ -330,6 +347,7 @@ before_wait (gpointer data)
   arm_pools (server);
   if (server->sweeping == 0 && is_sweep_wanted (server))
     arm_sweep (server);
+  return server->dirty.length > 0;
 }
 
 /* Limits */
@@ -523,8 +541,11 @@ server_start (FscServer *server, const char *opener_dir, GError **error)
   server->follows = fsc_follows_new (server->loop, server->cache, server->mounts, catch_up, server);
   if (server->config->gives_back)
     watch_memory (server);
+  if (is_for_all)
+    server->openers = fsc_loop_group_new (server->loop, 1, NULL, NULL);
   server->lanes = fsc_lanes_new (server->loop, server->spawner, server->mounts, server->credentials,
                                  server->config, opener_dir, &funcs, server);
+  fsc_lanes_set_group (server->lanes, server->openers);
   if (!fsc_spawner_attach (server->spawner, server->loop, &spawner_funcs, server, error))
     return FALSE;
   if (!fsc_spawner_serves_all (server->spawner)
@@ -576,6 +597,7 @@ fsc_server_free (FscServer *server)
   g_clear_pointer (&server->warm, fsc_warm_free);
   g_clear_pointer (&server->follows, fsc_follows_free);
   g_clear_pointer (&server->lanes, fsc_lanes_free);
+  g_clear_pointer (&server->openers, fsc_loop_group_free);
   g_clear_pointer (&server->puts, fsc_puts_free);
   g_clear_pointer (&server->cache, fsc_cache_free);
   g_clear_pointer (&server->ledger, fsc_ledger_free);

@@ -41,7 +41,8 @@ typedef struct
   FscShares *shares;
 
   GQueue connections;      /* of FscConnection, by number */
-  GQueue dirty;            /* of FscConnection: with something to send */
+  GQueue dirty;            /* of FscStake: with clients that something is to be sent to */
+  FscLoopGroup *openers;   /* NULL: there is one user */
   guint starved;           /* source id while too many descriptors are in flight */
   guint n_turned_away;     /* connections beyond a share, that greet to be told */
   guint64 last_connection; /* number */

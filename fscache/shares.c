@@ -79,6 +79,8 @@ add_stake (FscShares *shares, uid_t uid, gboolean is_administrator)
   stake->uid = uid;
   stake->is_administrator = is_administrator;
   stake->is_rest = uid == REST;
+  g_queue_init (&stake->dirty);
+  stake->dirty_link.data = stake;
   g_queue_init (&stake->paused);
   g_queue_init (&stake->unread);
   g_hash_table_insert (shares->stakes, GUINT_TO_POINTER (uid), stake);

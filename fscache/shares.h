@@ -43,6 +43,8 @@ typedef struct
 
   /* For those who charge it; shares.c looks at none of it. */
   struct FscLoopGroup *group; /* of its connections; NULL: none */
+  GQueue dirty;               /* FscConnection: with something to send */
+  GList dirty_link;           /* in the server's list while there are any */
   GQueue paused;              /* FscConnection: not read from until it has less */
   GQueue unread;              /* FscOutbox: descriptors were sent that may not have been read */
   gint64 reclaimed_at;        /* when it was last looked whether they were */

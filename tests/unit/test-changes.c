@@ -25,9 +25,10 @@ typedef struct
   gboolean is_told;
 } Fixture;
 
-static void
+static gboolean
 do_nothing (gpointer data)
 {
+  return FALSE;
 }
 
 static void

@@ -64,13 +64,14 @@ typedef struct
 
 /* The stage */
 
-static void
+static gboolean
 before_wait (gpointer data)
 {
   Stage *stage = data;
 
   while (stage->lanes != NULL && fsc_lanes_flush (stage->lanes))
     ;
+  return FALSE;
 }
 
 static void

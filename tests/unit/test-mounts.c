@@ -21,9 +21,10 @@
 #include "tests/harness/tap.h"
 #include "tests/harness/namespace.h"
 
-static void
+static gboolean
 before_wait (gpointer data)
 {
+  return FALSE;
 }
 
 static FscLoop *

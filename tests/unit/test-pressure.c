@@ -12,9 +12,10 @@
 #include "tests/harness/descriptors.h"
 #include "tests/harness/tap.h"
 
-static void
+static gboolean
 do_nothing (gpointer data)
 {
+  return FALSE;
 }
 
 static void

@@ -191,9 +191,10 @@ change (Tree *tree, const char *name, int mode, int owner)
     g_assert_no_errno (lchown (path, (uid_t) owner, (gid_t) owner));
 }
 
-static void
+static gboolean
 before_wait (gpointer data)
 {
+  return FALSE;
 }
 
 static void

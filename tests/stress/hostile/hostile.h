@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * fscache-hostile: what its processes share. The service and its openers have one processor to
- * themselves, if there are two; all others have the other one, and the victim goes first there, for
- * what is measured is the service, and not who gets a processor.
+ * fscache-hostile: what its processes share. The service and the victim have one processor to
+ * themselves, if there are two, and the victim goes first; all others have the other one. For what
+ * is measured is the service, and not who gets a processor.
  */
 #pragma once
 
