@@ -661,6 +661,42 @@ fsc_admin_take_holders (FscConnection *connection, guint32 serial, FscReader *re
 
 /* STATUS */
 
+/* Of a page, with room for all else. */
+#define USERS_SHOWN 64
+
+/* What a user has and may have; what has no limit has no second counter. */
+static void
+put_stake (Page *page, const FscStake *stake)
+{
+  for (FscShare share = 0; share < FSC_N_SHARES; share++)
+    {
+      guint64 limit = fsc_stake_get_limit (stake, share);
+      g_autofree char *name
+          = g_strdup_printf ("user_%u_%s", stake->uid, fsc_share_get_name (share));
+      g_autofree char *name_of_limit = g_strconcat (name, "_max", NULL);
+
+      put_counter (name, stake->used[share], page);
+      if (limit != G_MAXUINT64)
+        put_counter (name_of_limit, limit, page);
+    }
+}
+
+/* One's own; an administrator is told of the others, too. */
+static void
+put_shares (Page *page, const FscStake *own)
+{
+  g_autoptr (GPtrArray) stakes = fsc_shares_ref_all (own->shares);
+  guint n = 1;
+
+  put_stake (page, own);
+  for (guint i = 0; own->is_administrator && i < stakes->len && n < USERS_SHOWN; i++)
+    if (stakes->pdata[i] != own)
+      {
+        put_stake (page, stakes->pdata[i]);
+        n++;
+      }
+}
+
 gboolean
 fsc_admin_take_status (FscConnection *connection, guint32 serial, FscReader *reader)
 {
@@ -670,6 +706,8 @@ fsc_admin_take_status (FscConnection *connection, guint32 serial, FscReader *rea
     return FALSE;
   begin_counters (&page);
   fsc_server_foreach_counter (connection->server, put_counter, &page);
+  if (connection->server->shares->is_divided)
+    put_shares (&page, connection->stake);
   send_counters (connection, serial, &page);
   return TRUE;
 }

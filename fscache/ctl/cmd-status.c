@@ -98,6 +98,9 @@ const FscCommand fsc_ctl_status = {
     "kept,\n"
     "bytes_making of what is being unpacked or fetched.\n"
     "\n"
+    "In a service for all users, user_1000_connections is what user 1000 has, and\n"
+    "user_1000_connections_max what that user may have now; root sees those of all.\n"
+    "\n"
     "Examples:\n"
     "  fscachectl status\n"
     "  fscachectl status --json | jq '.hits / (.hits + .misses)'",

@@ -175,6 +175,9 @@ static void
 look_at_clients (const Stage *stage)
 {
   g_assert_cmpuint (fsc_test_service_counter (stage->service, "clients"), ==, 21);
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "user_54321_connections"), ==, 19);
+  g_assert_cmpuint (fsc_test_service_counter (stage->service, "user_54321_connections_max"), ==,
+                    19);
 }
 
 static void
