@@ -19,6 +19,7 @@
 
 #include "fscache/config.h"
 #include "fscache/failure.h"
+#include "fscache/filter.h"
 #include "fscache/manager.h"
 #include "fscache/privileges.h"
 #include "fscache/reload.h"
@@ -326,6 +327,8 @@ serve (const FscConfig *config, const Options *options, guint n_passed, GError *
   g_autoptr (FscServer) server = NULL;
 
   raise_descriptor_limit ();
+  if (!fsc_filter_load_least ())
+    return fsc_failure_set_errno (error, errno, "cannot filter system calls");
   spawner = fsc_spawner_new (error);
   if (spawner == NULL)
     return FALSE;
@@ -339,7 +342,11 @@ serve (const FscConfig *config, const Options *options, guint n_passed, GError *
     return fsc_failure_set_errno (error, errno, "cannot give up capabilities");
   server = fsc_server_new (config, g_steal_pointer (&spawner), g_steal_pointer (&listener),
                            opener_dir, error);
-  return server != NULL && run (server, options, error);
+  if (server == NULL)
+    return FALSE;
+  if (user != NULL && !fsc_filter_load (FSC_FILTER_SERVICE))
+    return fsc_failure_set_errno (error, errno, "cannot filter system calls");
+  return run (server, options, error);
 }
 
 /* Whoever asks for it is to know that it cannot be had. */

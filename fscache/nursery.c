@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -22,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fscache/filter.h"
 #include "fscache/privileges.h"
 #include "protocol/channel.h"
 
@@ -98,7 +100,9 @@ static void
 run_child (const FscOrder *order, const FscOrder *user, int socket, pid_t parent)
 {
   char path[] = "PATH=/usr/bin:/bin", language[] = "LANG=C";
-  char *environment[2 + FSC_ORDER_WORDS_MAX + 1] = { path, language };
+  char filter[sizeof FSC_FILTER_VARIABLE + 8];
+  const char *filtered = getenv (FSC_FILTER_VARIABLE);
+  char *environment[3 + FSC_ORDER_WORDS_MAX + 1] = { path, language, filter };
   char *arguments[FSC_ORDER_WORDS_MAX + 1];
   const char *program;
   struct rlimit no_core = { 0 };
@@ -130,7 +134,8 @@ run_child (const FscOrder *order, const FscOrder *user, int socket, pid_t parent
     _exit (126);
   if (!fsc_privileges_drop ())
     _exit (126);
-  program = split_command (order, environment + 2, arguments);
+  snprintf (filter, sizeof filter, FSC_FILTER_VARIABLE "=%s", filtered != NULL ? filtered : "");
+  program = split_command (order, environment + (filtered != NULL ? 3 : 2), arguments);
   if (program != NULL)
     execve (program, arguments, environment);
   _exit (127);

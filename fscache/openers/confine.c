@@ -4,11 +4,8 @@
  */
 #include "fscache/openers/confine.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
-#include <seccomp.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -121,47 +118,4 @@ fsc_confine_resources (uint64_t memory, unsigned seconds)
 
   return (!FSC_CONFINE_HAS_MEMORY_LIMIT || setrlimit (RLIMIT_AS, &space) == 0)
          && setrlimit (RLIMIT_CPU, &time) == 0 && setrlimit (RLIMIT_CORE, &none) == 0;
-}
-
-static bool
-allow_memory (scmp_filter_ctx filter)
-{
-  static const int calls[]
-      = { SCMP_SYS (brk), SCMP_SYS (munmap), SCMP_SYS (mremap), SCMP_SYS (madvise) };
-  const struct scmp_arg_cmp pages[] = {
-    SCMP_A2 (SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
-    SCMP_A3 (SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS),
-  };
-  const struct scmp_arg_cmp protection = SCMP_A2 (SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-
-  for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
-    if (seccomp_rule_add (filter, SCMP_ACT_ALLOW, calls[i], 0) < 0)
-      return false;
-  return seccomp_rule_add_array (filter, SCMP_ACT_ALLOW, SCMP_SYS (mmap), 2, pages) == 0
-         && seccomp_rule_add (filter, SCMP_ACT_ALLOW, SCMP_SYS (mprotect), 1, protection) == 0;
-}
-
-static bool
-allow_call (scmp_filter_ctx filter, const FscSystemCall *call)
-{
-  const struct scmp_arg_cmp condition
-      = SCMP_CMP (call->argument, SCMP_CMP_MASKED_EQ, call->mask, call->value);
-
-  return seccomp_rule_add_array (filter, SCMP_ACT_ALLOW, call->number, call->mask != 0, &condition)
-         == 0;
-}
-
-bool
-fsc_confine_system_calls (const FscSystemCall *calls, size_t n, FscConfineEnd end)
-{
-  scmp_filter_ctx filter
-      = seccomp_init (end == FSC_CONFINE_KILL ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO (ENOSYS));
-  bool is_good = filter != NULL && allow_memory (filter);
-
-  for (size_t i = 0; i < n && is_good; i++)
-    is_good = allow_call (filter, &calls[i]);
-  is_good = is_good && seccomp_load (filter) == 0;
-  if (filter != NULL)
-    seccomp_release (filter);
-  return is_good;
 }

@@ -2,7 +2,7 @@
  *
  * A process shuts itself in before it touches content that others have made: whoever takes it over
  * by a flaw of a library finds that it can do next to nothing. There is no way back, and what it
- * starts is shut in as well.
+ * starts is shut in as well. (What system calls it may make is filter.h's.)
  */
 #pragma once
 
@@ -32,22 +32,3 @@ bool fsc_confine_ports (const uint16_t *ports, size_t n);
 
 /* So many bytes of address space, so many seconds of processor time; and no core dump. */
 bool fsc_confine_resources (uint64_t memory, unsigned seconds);
-
-/* A system call that is allowed: in any case, or, with a mask, if of these bits of an argument
- * those of the value are set. */
-typedef struct
-{
-  int number;
-  unsigned argument;
-  uint64_t mask, value;
-} FscSystemCall;
-
-typedef enum
-{
-  FSC_CONFINE_KILL, /* the process is killed */
-  FSC_CONFINE_DENY, /* the kernel says that it has no such call */
-} FscConfineEnd;
-
-/* From now on only these system calls, and what memory of its own takes: it cannot be made
- * executable. `end` is what happens with any other. */
-bool fsc_confine_system_calls (const FscSystemCall *calls, size_t n, FscConfineEnd end);

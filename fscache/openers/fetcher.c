@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fscache/filter.h"
 #include "fscache/openers/confine.h"
 #include "protocol/channel.h"
 #include "protocol/uri.h"
@@ -164,7 +165,7 @@ confine_system_calls (void)
     { SCMP_SYS (sysinfo) },
   };
 
-  return fsc_confine_system_calls (calls, sizeof calls / sizeof calls[0], FSC_CONFINE_DENY);
+  return fsc_filter_system_calls (calls, sizeof calls / sizeof calls[0], FSC_FILTER_DENY);
 }
 
 bool

@@ -22,6 +22,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "fscache/filter.h"
 #include "fscache/identity.h"
 #include "fscache/openers/filesystem.h"
 #include "fscache/openers/reach.h"
@@ -472,5 +473,5 @@ open_file (const FscItem *item, const char *uri, FscFound *found)
 int
 main (void)
 {
-  return fsc_serve ("open-file", open_file);
+  return fsc_filter_load (FSC_FILTER_OPENER) ? fsc_serve ("open-file", open_file) : 1;
 }

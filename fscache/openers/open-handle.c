@@ -19,6 +19,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "fscache/filter.h"
 #include "fscache/openers/seal.h"
 #include "fscache/openers/serve.h"
 #include "protocol/channel.h"
@@ -137,5 +138,6 @@ open_handle (const FscItem *item, const char *uri, FscFound *found)
 int
 main (void)
 {
-  return fsc_serve_store ("open-handle", open_handle, receive);
+  return fsc_filter_load (FSC_FILTER_OPENER) ? fsc_serve_store ("open-handle", open_handle, receive)
+                                             : 1;
 }

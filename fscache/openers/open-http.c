@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fscache/filter.h"
 #include "fscache/openers/allow.h"
 #include "fscache/openers/argument.h"
 #include "fscache/openers/fetcher.h"
@@ -392,5 +393,7 @@ main (int argc, char **argv)
   fetcher = fsc_fetcher_new (&settings.http);
   if (fetcher == NULL)
     return 1;
-  return fsc_serve ("open-http", open_http);
+  return fsc_filter_load (FSC_FILTER_OPENER | FSC_FILTER_CONNECTS | FSC_FILTER_FORKS)
+             ? fsc_serve ("open-http", open_http)
+             : 1;
 }

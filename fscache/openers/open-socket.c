@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fscache/filter.h"
 #include "fscache/openers/allow.h"
 #include "fscache/openers/argument.h"
 #include "fscache/openers/dial.h"
@@ -266,5 +267,7 @@ main (int argc, char **argv)
 {
   allowed = fsc_argument_get (argv, "allow");
   timeout_ms = (int64_t) fsc_argument_get_number (argv, "connect-timeout");
-  return fsc_serve ("open-socket", open_socket);
+  return fsc_filter_load (FSC_FILTER_OPENER | FSC_FILTER_CONNECTS)
+             ? fsc_serve ("open-socket", open_socket)
+             : 1;
 }

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fscache/filter.h"
 #include "fscache/identity.h"
 #include "fscache/openers/argument.h"
 #include "fscache/openers/filesystem.h"
@@ -338,5 +339,7 @@ main (int argc, char **argv)
   settings.place.memory_size = fsc_argument_get_number (argv, "memory-size");
   settings.place.directory = fsc_argument_get (argv, "directory");
   fsc_unpacker_prepare ();
-  return fsc_serve ("open-unpack", open_unpack);
+  return fsc_filter_load (FSC_FILTER_OPENER | FSC_FILTER_FORKS)
+             ? fsc_serve ("open-unpack", open_unpack)
+             : 1;
 }

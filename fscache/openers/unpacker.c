@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fscache/filter.h"
 #include "fscache/openers/confine.h"
 #include "fscache/openers/unpack.h"
 
@@ -90,7 +91,7 @@ fsc_unpacker_confine (void)
   };
 
   return fsc_confine_files (NULL) && fsc_confine_resources (FSC_CHILD_MEMORY, FSC_CHILD_SECONDS)
-         && fsc_confine_system_calls (calls, sizeof calls / sizeof calls[0], FSC_CONFINE_KILL);
+         && fsc_filter_system_calls (calls, sizeof calls / sizeof calls[0], FSC_FILTER_KILL);
 }
 
 static void

@@ -447,9 +447,10 @@ begin_endless (FscTestService *service, FscacheClient *client, FscacheReply *rep
         {
           g_autoptr (GArray) children = fsc_test_list_children (g_array_index (openers, pid_t, j));
 
-          /* It shuts itself in first. */
+          /* It shuts itself in first: it has one filter more. */
           if (children->len > 0
-              && fsc_process_get (g_array_index (children, pid_t, 0), "Seccomp:") == 2)
+              && fsc_process_get (g_array_index (children, pid_t, 0), "Seccomp_filters:")
+                     > fsc_process_get (g_array_index (openers, pid_t, j), "Seccomp_filters:"))
             return g_array_index (children, pid_t, 0);
         }
       fscache_dispatch (client);

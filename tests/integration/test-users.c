@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -375,6 +376,32 @@ look_into (const Stage *stage)
 }
 
 static void
+see_into (const Stage *stage)
+{
+  g_autofree char *fds = g_strdup_printf ("/proc/%d/fd", victim);
+
+  g_assert_cmpint (access (fds, R_OK), ==, 0);
+}
+
+/* Until it has been executed. */
+static void
+wait_for_program (pid_t pid, const char *name)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/comm", pid);
+  g_autofree char *wanted = g_strconcat (name, "\n", NULL);
+
+  for (guint i = 0; i < 5000; i++)
+    {
+      g_autofree char *comm = NULL;
+
+      if (g_file_get_contents (path, &comm, NULL, NULL) && strcmp (comm, wanted) == 0)
+        return;
+      g_usleep (1000);
+    }
+  g_assert_not_reached ();
+}
+
+static void
 assert_closed_to (uid_t uid, pid_t pid, const Stage *stage)
 {
   victim = pid;
@@ -501,6 +528,74 @@ test_wrong_user (void)
     }
 }
 
+/* Each is shut in: all by what the service and all that it starts have, the service and its openers
+ * by more. */
+static void
+test_filtered (const Stage *stage)
+{
+  g_autoptr (GArray) spawners = fsc_test_list_children (stage->service->pid);
+  pid_t spawner = g_array_index (spawners, pid_t, 0);
+  g_autoptr (GArray) openers = NULL;
+
+  if (!FSC_HAS_SECCOMP || !FSC_TEST_MEASURES_MEMORY)
+    {
+      g_test_skip ("there are no filters without libseccomp, nor with a sanitizer");
+      return;
+    }
+  run_as (SOMEBODY, keep_opener, stage);
+  openers = fsc_test_list_children (spawner);
+  g_assert_cmpint (fsc_process_get (stage->service->pid, "Seccomp_filters:"), ==, 2);
+  g_assert_cmpint (fsc_process_get (spawner, "Seccomp_filters:"), ==, 1);
+  g_assert_cmpuint (openers->len, >, 0);
+  for (guint i = 0; i < openers->len; i++)
+    g_assert_cmpint (fsc_process_get (g_array_index (openers, pid_t, i), "Seccomp_filters:"), ==,
+                     2);
+}
+
+/* Openers are installed so that nobody can read them. That shuts out processes of the same user
+ * from the first instruction on, before they can say so themselves: here it is cat, which never
+ * does. */
+static void
+test_unreadable (const Stage *stage)
+{
+  static const gid_t team = TEAM;
+
+  for (int is_readable = 0; is_readable <= 1; is_readable++)
+    {
+      g_autofree char *cat = g_build_filename (stage->service->dir, "cat", NULL);
+      const char *const copying[] = { "/bin/cp", "/bin/cat", cat, NULL };
+      g_auto (FscTestProgram) copied = { 0 };
+      int ends[2], status;
+      pid_t pid;
+
+      fsc_test_program_run (&copied, NULL, copying);
+      fsc_test_program_assert_exit (&copied, 0);
+      g_assert_no_errno (chmod (cat, is_readable ? 0755 : 0711));
+      g_assert_no_errno (pipe2 (ends, O_CLOEXEC));
+      pid = fork ();
+      g_assert_cmpint (pid, >=, 0);
+      if (pid == 0)
+        {
+          if (setgroups (1, &team) < 0 || setresgid (SOMEBODY, SOMEBODY, SOMEBODY) < 0
+              || setresuid (SOMEBODY, SOMEBODY, SOMEBODY) < 0 || dup2 (ends[0], 0) < 0)
+            _exit (2);
+          execl (cat, "cat", NULL);
+          _exit (2);
+        }
+      wait_for_program (pid, "cat");
+      if (is_readable)
+        {
+          victim = pid;
+          fsc_test_assert_ends_well (start_as (SOMEBODY, NULL, 0, see_into, stage));
+        }
+      else
+        assert_closed_to (SOMEBODY, pid, stage);
+      close (ends[0]);
+      close (ends[1]);
+      g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
+    }
+}
+
 #define ADD(path, func) g_test_add_data_func (path, (gconstpointer) (func), run_stage)
 
 int
@@ -515,6 +610,8 @@ main (int argc, char **argv)
   ADD ("/users/cve-2019-12447", test_cve_2019_12447);
   ADD ("/users/processes", test_processes);
   ADD ("/users/reload", test_reload);
+  ADD ("/users/filtered", test_filtered);
+  ADD ("/users/unreadable", test_unreadable);
   ADD ("/users/lost", test_lost);
   g_test_add_func ("/users/wrong", test_wrong_user);
   return g_test_run ();
